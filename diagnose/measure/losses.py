@@ -1,0 +1,202 @@
+"""What a step compares with what: the loss functions that it calls, watched from outside.
+
+A `torch.overrides.TorchFunctionMode` sees every loss of `torch.nn.functional`, also those under ``nn.*Loss`` modules, so logits, targets and
+reduction are known without asking the user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from inspect import Signature, signature
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+ELEMENTWISE = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")
+REGRESSION = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "gaussian_nll_loss", "poisson_nll_loss")
+OTHERS = (
+    "cross_entropy",
+    "nll_loss",
+    "gaussian_nll_loss",
+    "poisson_nll_loss",
+    "kl_div",
+    "ctc_loss",
+    "soft_margin_loss",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
+    "multilabel_soft_margin_loss",
+    "hinge_embedding_loss",
+    "cosine_embedding_loss",
+    "margin_ranking_loss",
+    "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
+)
+LOSSES: dict[Callable[..., Any], str] = {getattr(F, name): name for name in (*ELEMENTWISE, *OTHERS)}
+
+
+@dataclass(slots=True, eq=False)
+class LossCall:
+    """One call of a loss function.
+
+    Attributes:
+        kind: Name of the function in `torch.nn.functional`.
+        input: Its first argument (logits, log-probabilities, probabilities or values), in the graph of the step.
+        target: Its second argument, or ``None`` where the function has none.
+        value: What it returned; ``None`` when it raised.
+        options: Its other arguments by name (``reduction``, ``weight``, ``label_smoothing``, ``ignore_index`` ...).
+    """
+
+    kind: str
+    input: Tensor
+    target: Tensor | None
+    value: Tensor | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@cache
+def _signature(function: Callable[..., Any]) -> Signature:
+    return signature(function)
+
+
+class WatchLosses(TorchFunctionMode):
+    """Collects the loss calls made while it is entered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[LossCall] = []
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        kind = LOSSES.get(func)
+        if kind is None:
+            return func(*args, **kwargs)
+        bound = _signature(func).bind(*args, **kwargs)
+        bound.apply_defaults()
+        given = dict(bound.arguments)
+        names = iter(list(given))
+        input, target = given.pop(next(names)), given.pop(next(names))
+        call = LossCall(kind, input, target if isinstance(target, Tensor) else None, None, given)
+        self.calls.append(call)
+        call.value = func(*args, **kwargs)
+        return call.value
+
+
+@contextmanager
+def watch_losses() -> Iterator[list[LossCall]]:
+    """Collect the calls of loss functions made inside the ``with`` block."""
+    with WatchLosses() as mode:
+        yield mode.calls
+
+
+def primary(calls: Sequence[LossCall], loss: Tensor | None = None) -> LossCall | None:
+    """The call to judge and evaluate a step by.
+
+    It is the call whose value is the step's loss; else, among the calls with a target, the one whose input needs a gradient and that holds the
+    most targets (the first of equals). ``None`` without calls.
+    """
+    usable = [c for c in calls if c.target is not None]
+    if loss is not None:
+        for call in usable:
+            if call.value is not None and call.value.numel() == 1 and torch.equal(call.value.detach().reshape(()), loss.detach().reshape(())):
+                return call
+    order = {"cross_entropy": 2, "nll_loss": 2, "binary_cross_entropy_with_logits": 1, "binary_cross_entropy": 1}
+
+    def weight(call: LossCall) -> tuple[bool, int, int]:
+        return (call.input.requires_grad, order.get(call.kind, 0), call.target.numel() if call.target is not None else 0)
+
+    return max(usable, key=weight, default=None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictions:
+    """What a step predicted, sample by sample; ``n`` counts every scored position (tokens, pixels).
+
+    Attributes:
+        task: ``binary``, ``multiclass``, ``multilabel`` or ``regression``.
+        prediction: Class indices or values, shape ``(n,)`` or ``(n, k)``.
+        target: The same for the targets.
+        probability: Shape ``(n, C)``, ``(n, k)`` for multilabel, ``None`` for regression.
+        loss: Loss of each scored position, shape ``(n,)``.
+        classes: Number of classes (2 for binary), 0 for regression.
+    """
+
+    task: str
+    prediction: Tensor
+    target: Tensor
+    probability: Tensor | None
+    loss: Tensor
+    classes: int
+
+
+def class_last(call: LossCall) -> Tensor:
+    """The input of a cross-entropy or NLL call with the class axis last, shape ``(n, C)``."""
+    x = call.input.detach()
+    return x.reshape(1, -1) if x.dim() == 1 else x.movedim(1, -1).reshape(-1, x.shape[1])
+
+
+def predictions(call: LossCall) -> Predictions | None:
+    """Predictions, probabilities and targets from the arguments of a loss call; ``None`` for losses that name no prediction."""
+    if call.target is None:
+        return None
+    with torch.no_grad():
+        target = call.target.detach()
+        if call.kind in ("cross_entropy", "nll_loss"):
+            return _categorical(call, target)
+        if call.kind in ("binary_cross_entropy", "binary_cross_entropy_with_logits"):
+            return _bernoulli(call, target)
+        if call.kind in REGRESSION:
+            return _values(call, target)
+    return None
+
+
+def _categorical(call: LossCall, target: Tensor) -> Predictions:
+    scores = class_last(call).float()
+    classes = scores.shape[1]
+    log_p = scores.log_softmax(1) if call.kind == "cross_entropy" else scores
+    if target.is_floating_point():  # probabilities as targets
+        soft = target.reshape(1, -1) if target.dim() == 1 else target.movedim(1, -1).reshape(-1, classes)
+        loss, hard = -(soft * log_p).sum(1), soft.argmax(1)
+    else:
+        hard = target.reshape(-1)
+        keep = (hard != call.options.get("ignore_index", -100)) & (hard >= 0) & (hard < classes)
+        log_p, hard = log_p[keep], hard[keep]
+        loss = -log_p.gather(1, hard[:, None]).squeeze(1)
+    return Predictions("binary" if classes == 2 else "multiclass", log_p.argmax(1), hard, log_p.exp(), loss, classes)
+
+
+def _bernoulli(call: LossCall, target: Tensor) -> Predictions:
+    raw = call.input.detach().float()
+    logits = call.kind == "binary_cross_entropy_with_logits"
+    target = target.float().expand_as(raw) if target.numel() != raw.numel() else target.float().reshape(raw.shape)
+    cost = (
+        F.binary_cross_entropy_with_logits(raw, target, reduction="none")
+        if logits
+        else F.binary_cross_entropy(raw.clamp(0, 1), target.clamp(0, 1), reduction="none")
+    )
+    p = raw.sigmoid() if logits else raw
+    if p.dim() > 1 and p.shape[1:].numel() > 1:
+        p, target, cost = p.flatten(1), target.flatten(1), cost.flatten(1)
+        return Predictions("multilabel", (p > 0.5).long(), (target > 0.5).long(), p, cost.mean(1), p.shape[1])
+    p = p.reshape(-1)
+    probability = torch.stack([1 - p, p], 1)
+    return Predictions("binary", (p > 0.5).long(), (target.reshape(-1) > 0.5).long(), probability, cost.reshape(-1), 2)
+
+
+def _values(call: LossCall, target: Tensor) -> Predictions:
+    value = call.input.detach().float()
+    if value.numel() != target.numel():
+        value, target = (t.contiguous() for t in torch.broadcast_tensors(value, target))
+    target = target.float().reshape(value.shape)
+    if value.dim() > 1 and value.shape[1:].numel() > 1:
+        value, target = value.flatten(1), target.flatten(1)
+        return Predictions("regression", value, target, None, (value - target).square().mean(1), 0)
+    value, target = value.reshape(-1), target.reshape(-1)
+    return Predictions("regression", value, target, None, (value - target).square(), 0)

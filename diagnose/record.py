@@ -1,0 +1,226 @@
+"""A run as plain numbers: facts, series and arrays; written as the run grows, read back equal."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SCHEMA = 1
+EVENTS = "events.jsonl"
+
+Number = float | int | None
+Row = tuple[int, int, int, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Series:
+    """One quantity over a run.
+
+    Attributes:
+        step: Optimizer step of each row, shape ``(n,)``.
+        epoch: Epoch of each row, shape ``(n,)``.
+        batch: Training batches seen since the start of the run, shape ``(n,)``.
+        value: The quantity, shape ``(n,)``, or ``(n, k)`` with one column per label.
+        labels: Names of the ``k`` columns (layers, parameter groups), or ``()``.
+    """
+
+    step: NDArray[np.int64]
+    epoch: NDArray[np.int64]
+    batch: NDArray[np.int64]
+    value: NDArray[np.float64]
+    labels: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.step)
+
+    def column(self, label: str) -> NDArray[np.float64]:
+        """The values of one column, shape ``(n,)``."""
+        return self.value[:, self.labels.index(label)]
+
+
+class Record:
+    """What was measured in one run.
+
+    *Facts* are JSON values under a name (``"data"``, ``"probe.overfit"``); *series* grow row by row; *arrays* hold predictions and
+    embeddings. What could not be measured is kept with the reason, so that a rule that did not run can say why.
+
+    Args:
+        path: Folder to write to while the record grows (each event is one flushed line, so that a killed run keeps what it had);
+            ``None`` keeps it in memory.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self.facts: dict[str, Any] = {}
+        self.missing: dict[str, str] = {}
+        self.labels: dict[str, tuple[str, ...]] = {}
+        self.arrays: dict[str, NDArray[Any]] = {}
+        self._rows: dict[str, list[Row]] = {}
+        self._file: IO[str] | None = None
+        if path is not None:
+            path.mkdir(parents=True, exist_ok=True)
+            self._file = (path / EVENTS).open("a", encoding="utf-8")
+            self._write({"schema": SCHEMA})
+
+    def add(self, name: str, value: Any) -> None:
+        """Set a fact; a later value replaces an earlier one.
+
+        Raises:
+            TypeError: The value is not made of dicts, lists, strings, numbers, booleans and ``None``.
+        """
+        line = json.dumps({"fact": name, "value": _encode(value)})  # before it is kept: a value that cannot be written is refused whole
+        self.facts[name] = value
+        self.missing.pop(name, None)
+        self._write_line(line)
+
+    def skip(self, name: str, reason: str) -> None:
+        """Say why a fact, series or array could not be measured."""
+        self.missing[name] = reason
+        self._write({"missing": name, "reason": reason})
+
+    def label(self, name: str, labels: Sequence[str]) -> None:
+        """Name the columns of a vector series; to be called before its first row."""
+        self.labels[name] = tuple(labels)
+        self._write({"labels": name, "names": list(labels)})
+
+    def append(self, values: Mapping[str, Number | Sequence[Number]], *, step: int, epoch: int = 0, batch: int | None = None) -> None:
+        """Add one row to each of the named series.
+
+        Args:
+            values: A number per scalar series, a list per vector series; ``None`` stands for "not measured" and reads back as NaN.
+            step: Optimizer steps taken so far.
+            epoch: Epoch, counted from 0.
+            batch: Training batches seen so far; ``step`` where it is not given.
+        """
+        place = (step, epoch, step if batch is None else batch)
+        for name, value in values.items():
+            self._rows.setdefault(name, []).append((*place, list(value) if isinstance(value, Sequence) else value))
+        self._write({"at": place, "row": _encode(dict(values))})
+
+    def save_array(self, name: str, array: NDArray[Any]) -> None:
+        """Keep an array (predictions, an embedding) under a name; on disk it is one ``.npy`` file."""
+        self.arrays[name] = array
+        if self.path is not None:
+            target = self.path / "arrays" / f"{name.replace('/', '@')}.npy"
+            target.parent.mkdir(exist_ok=True)
+            partial = target.with_suffix(".part")
+            with partial.open("wb") as file:
+                np.save(file, array, allow_pickle=False)
+            partial.replace(target)
+
+    def series(self, name: str) -> Series:
+        """The rows of one series so far.
+
+        Raises:
+            KeyError: Nothing was recorded under this name.
+        """
+        if name not in self._rows:
+            raise KeyError(f"no series {name!r} in this record; there are {', '.join(sorted(self._rows)) or 'none'}")
+        rows = self._rows[name]
+        place = np.array([row[:3] for row in rows], dtype=np.int64).reshape(len(rows), 3)
+        labels = self.labels.get(name, ())
+        values = [row[3] for row in rows]
+        if any(isinstance(v, list) for v in values):
+            width = len(labels) or max(len(v) for v in values)
+            values = [[*v, *[None] * (width - len(v))] for v in values]  # layers that were found later
+        return Series(step=place[:, 0], epoch=place[:, 1], batch=place[:, 2], value=np.array(values, dtype=np.float64), labels=labels)
+
+    def names(self) -> Iterator[str]:
+        """Names of all series."""
+        return iter(self._rows)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.facts or name in self._rows or name in self.arrays
+
+    def override(self, concept: str, value: object) -> str:
+        """The Hydra override that sets ``concept`` to ``value``, or ``""`` when the run did not come from our config.
+
+        Fact ``config_keys`` maps concepts (``"learning_rate"``, ``"gradient_clip_val"``, ``"batch_size"`` ...) to keys of the run's config.
+        """
+        key = self.facts.get("config_keys", {}).get(concept, "")
+        text = f"{value:.3g}" if isinstance(value, float) else str(value)
+        return f"{key}={text}" if key else ""
+
+    def source(self, concept: str) -> str:
+        """The user's own place for ``concept``, such as ``"model.py:31"`` for ``"training_step"``, or ``""``."""
+        return str(self.facts.get("source", {}).get(concept, ""))
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _write(self, event: Mapping[str, Any]) -> None:
+        if self._file is not None:
+            self._write_line(json.dumps(event))
+
+    def _write_line(self, line: str) -> None:
+        if self._file is not None:
+            self._file.write(line + "\n")
+            self._file.flush()
+
+    @classmethod
+    def read(cls, path: Path) -> Record:
+        """Read a record back, also one whose last line was cut off.
+
+        Raises:
+            FileNotFoundError: There is no record at ``path``.
+            ValueError: The record has a newer schema, or a line other than the last is damaged.
+        """
+        file = path / EVENTS
+        if not file.is_file():
+            raise FileNotFoundError(f"no record at {path}: expected the file {EVENTS} that a run writes")
+        record = cls()
+        lines = file.read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(lines, 1):
+            try:
+                event = _decode(json.loads(line))
+            except json.JSONDecodeError as error:
+                if number == len(lines):
+                    break
+                raise ValueError(f"line {number} of {file} is damaged: {error}") from error
+            record._take(event, file)
+        for array in sorted(path.glob("arrays/*.npy")):
+            record.arrays[array.stem.replace("@", "/")] = np.load(array, allow_pickle=False)
+        return record
+
+    def _take(self, event: dict[str, Any], file: Path) -> None:
+        if "row" in event:
+            step, epoch, batch = event["at"]
+            self.append(event["row"], step=step, epoch=epoch, batch=batch)
+        elif "fact" in event:
+            self.facts[event["fact"]] = event["value"]
+            self.missing.pop(event["fact"], None)
+        elif "missing" in event:
+            self.missing[event["missing"]] = event["reason"]
+        elif "labels" in event:
+            self.labels[event["labels"]] = tuple(event["names"])
+        elif event.get("schema", SCHEMA) > SCHEMA:
+            raise ValueError(f"{file} has schema {event['schema']}, this version reads up to {SCHEMA}: update lightning-diagnose")
+
+
+SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+
+
+def _encode(value: Any) -> Any:
+    """JSON has no NaN and no infinity: they are written as ``{"~": "nan"}``."""
+    if isinstance(value, float):
+        return float(f"{value:.7g}") if math.isfinite(value) else {"~": str(float(value))}
+    if isinstance(value, Mapping):
+        return {str(k): _encode(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_encode(v) for v in value]
+    return value
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, dict):
+        return SPECIAL[value["~"]] if set(value) == {"~"} else {k: _decode(v) for k, v in value.items()}
+    return [_decode(v) for v in value] if isinstance(value, list) else value
