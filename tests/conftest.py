@@ -22,7 +22,7 @@ def _same_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same random numbers for every test, and a folder of its own to write to."""
     monkeypatch.chdir(tmp_path)
     random.seed(0)
-    np.random.seed(0)  # noqa: NPY002  the generator that libraries use
+    np.random.seed(0)  # the generator that libraries use
     if torch := sys.modules.get("torch"):
         torch.manual_seed(0)
 
