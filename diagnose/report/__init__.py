@@ -1,0 +1,9 @@
+"""Reports: a record and its diagnosis in, HTML, JSON, Markdown, JUnit and SARIF out; torch is not needed."""
+
+from __future__ import annotations
+
+from diagnose.report.build import build_report
+from diagnose.report.values import SCHEMA, Check, Headline, Picture, Report, Section, Table
+from diagnose.report.write import write_report
+
+__all__ = ["SCHEMA", "Check", "Headline", "Picture", "Report", "Section", "Table", "build_report", "write_report"]

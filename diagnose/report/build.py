@@ -1,0 +1,150 @@
+"""A record and its diagnosis in, a report out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, Literal
+
+from diagnose.record import Record
+from diagnose.report.checks import checks_section
+from diagnose.report.evaluation import evaluation_sections, headlines
+from diagnose.report.layers import layers_section
+from diagnose.report.provenance import provenance_section
+from diagnose.report.text import clean, number, plain, plural
+from diagnose.report.training import training_section
+from diagnose.report.values import Check, Headline, Picture, Report, Section, Table
+from diagnose.values import Diagnosis, Severity, Status
+
+
+def build_report(record: Record, diagnosis: Diagnosis, *, title: str = "", created: str = "") -> Report:
+    """Everything that can be said about a run, from what was recorded; parts that were not recorded are left out.
+
+    Args:
+        record: What was measured.
+        diagnosis: What the rules say about it.
+        title: Name of the run; made from the record by default.
+        created: When the report is made, as it shall be printed.
+    """
+    found = (checks_section(record, diagnosis), training_section(record), *evaluation_sections(record), layers_section(record))
+    sections = (*found, provenance_section(record))
+    tone = tone_of(diagnosis)
+    numbers = headlines(record)
+    report = Report(
+        title=clean(title) or name_of(record),
+        subtitle=clean(subtitle(record)),
+        created=clean(created),
+        tone=tone,
+        verdict=clean(verdict(record, diagnosis, numbers)),
+        diagnosis=tidy(diagnosis),
+        headlines=tuple(Headline(**plain(asdict(h))) for h in numbers),
+        sections=tuple(tidied(s) for s in sections if s is not None),
+        pages=pages(diagnosis),
+        source=plain(record.facts.get("source") or {}),
+        stages=tuple(
+            (clean(str(s.get("name", ""))), float(s["seconds"]))
+            for s in record.facts.get("stages") or ()
+            if isinstance(s.get("seconds"), (int, float))
+        ),
+    )
+    return report
+
+
+def tidy(diagnosis: Diagnosis) -> Diagnosis:
+    """The same with clean text and with numbers as they read back from JSON."""
+    return Diagnosis.from_dict({"outcomes": plain(diagnosis.to_dict())["outcomes"]})
+
+
+def tidied(section: Section) -> Section:
+    data = plain(asdict(section))
+    return Section(
+        **{
+            **data,
+            "checks": tuple(Check(**c) for c in data["checks"]),
+            "pictures": tuple(Picture(**p) for p in data["pictures"]),
+            "tables": tuple(Table(**t) for t in data["tables"]),
+        }
+    )
+
+
+def pages(diagnosis: Diagnosis) -> dict[str, str]:
+    """The page of each rule that found something."""
+    from inspect import cleandoc
+
+    from diagnose.rules import find
+
+    found = {}
+    for outcome in diagnosis.outcomes:
+        if outcome.findings:
+            try:
+                found[outcome.code] = clean(cleandoc(find(outcome.code).__doc__ or ""))
+            except ValueError:  # judged elsewhere, with a rule that is not installed here
+                continue
+    return {code: page for code, page in found.items() if page}
+
+
+def tone_of(diagnosis: Diagnosis) -> Literal["error", "warning", "clean", "unknown"]:
+    if diagnosis.worst is Severity.ERROR:
+        return "error"
+    if diagnosis.worst is Severity.WARNING:
+        return "warning"
+    return "clean" if diagnosis.count(Status.CLEAN) + diagnosis.count(Status.FOUND) else "unknown"
+
+
+def verdict(record: Record, diagnosis: Diagnosis, numbers: tuple[Headline, ...]) -> str:
+    """The answer: what is wrong, or that nothing was found and how good the result is."""
+    interrupted = (record.facts.get("run") or {}).get("interrupted")
+    said = (
+        [f"Interrupted {interrupted}; what was recorded until then is below.".replace("Interrupted interrupted", "Interrupted")]
+        if interrupted
+        else []
+    )
+    serious = diagnosis.at_or_above(Severity.WARNING)
+    clean_rules = diagnosis.count(Status.CLEAN)
+    if serious:
+        said.append(sentence(serious[0].message))
+    elif clean_rules or diagnosis.findings:
+        said.append(f"No fault found by {plural(clean_rules + diagnosis.count(Status.FOUND), 'rule')}.")
+    elif diagnosis.outcomes:
+        said.append("No rule had enough to judge by.")
+    else:
+        said.append("Nothing was judged.")
+    if numbers and not serious:
+        said.append(in_words(numbers[0]))
+    return " ".join(said)
+
+
+def sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def in_words(headline: Headline) -> str:
+    text = f"{headline.name[:1].upper()}{headline.name[1:]} on {headline.scope.split(',')[0]}: {number(headline.value)}"
+    if headline.scope.startswith("best of the run"):
+        text = f"Best {headline.name}: {number(headline.value)}"
+    if headline.low is not None and headline.high is not None:
+        text += f" (95 % interval {number(headline.low)} to {number(headline.high)})"
+    if headline.baseline is not None:
+        text += f", against {number(headline.baseline)} for the {headline.baseline_name}"
+    return f"{text}."
+
+
+def name_of(record: Record) -> str:
+    config = record.facts.get("config") or {}
+    model: Any = config.get("model") if isinstance(config, dict) else None
+    target = str(model.get("_target_", "")).rsplit(".", 1)[-1] if isinstance(model, dict) else ""
+    return clean(target) or "Diagnosis"
+
+
+def subtitle(record: Record) -> str:
+    run, task = record.facts.get("run") or {}, record.facts.get("task") or {}
+    said = [str(run["command"])] if run.get("command") else []
+    if task.get("kind"):
+        classes = f" with {task['classes']} classes" if task.get("classes") else ""
+        said.append(f"{task['kind']}{classes}")
+    if task.get("loss"):
+        said.append(str(task["loss"]).replace("_", " "))
+    if run.get("epochs_done") is not None:
+        said.append(plural(int(run["epochs_done"]), "epoch"))
+    if run.get("seed") is not None:
+        said.append(f"seed {run['seed']}")
+    return " · ".join(said)

@@ -1,0 +1,272 @@
+"""The evaluation: headline numbers beside their baselines, per-class table, confusion, calibration, worst samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from diagnose.record import Record
+from diagnose.report.panels import PETROFF, WIDEST, matrix
+from diagnose.report.text import number, percent, plural
+from diagnose.report.values import Cell, Headline, Picture, Section, Table
+
+AVERAGES = ("macro", "micro", "weighted")
+MEASURES = ("precision", "recall", "f1")
+LOWER = {"mae", "mse", "rmse", "log_loss", "brier", "ece", "loss", "perplexity", "hamming_loss"}
+FIRST = {"classification": ("accuracy", "macro_f1", "balanced_accuracy", "log_loss"), "regression": ("mae", "rmse", "r2")}
+NAMES = {
+    "macro_f1": "macro F1", "f1": "F1", "r2": "R²", "mae": "MAE", "mse": "MSE", "rmse": "RMSE", "ece": "ECE", "mcc": "Matthews",
+    "kappa": "Cohen's kappa", "roc_auc": "ROC AUC", "brier": "Brier score",
+}  # fmt: skip
+WORST = 12
+BINS = 15
+
+
+def evaluations(record: Record) -> dict[str, Mapping[str, Any]]:
+    """The evaluation of each loader by its name."""
+    found = record.facts.get("evaluation") or {}
+    return {name: entry for name, entry in found.items() if isinstance(entry, Mapping)}
+
+
+def headlines(record: Record) -> tuple[Headline, ...]:
+    """The numbers of the first screen; without an evaluation, the best that validation gave."""
+    chosen: list[Headline] = []
+    for name, entry in evaluations(record).items():
+        kind = "regression" if entry.get("task") == "regression" else "classification"
+        chosen += [measured(name, entry, metric) for metric in FIRST[kind] if value_of(entry, metric) is not None][:3]
+    if chosen:
+        return tuple(chosen[:6])
+    for series, label, better in (("val/accuracy", "validation accuracy", "higher"), ("val/loss", "validation loss", "lower")):
+        if series in set(record.names()):
+            value = record.series(series).value
+            if np.isfinite(value).any():
+                best = np.nanmax(value) if better == "higher" else np.nanmin(value)
+                way: Literal["higher", "lower"] = "higher" if better == "higher" else "lower"
+                chosen.append(Headline(name=label, value=float(best), scope="best of the run; no test was run", better=way))
+    return tuple(chosen)
+
+
+def value_of(entry: Mapping[str, Any], metric: str) -> float | None:
+    raw = (entry.get("macro") or {}).get("f1") if metric == "macro_f1" and metric not in entry else entry.get(metric)
+    return float(raw) if isinstance(raw, (int, float)) and not isinstance(raw, bool) and math.isfinite(raw) else None
+
+
+def measured(loader: str, entry: Mapping[str, Any], metric: str) -> Headline:
+    value, samples = value_of(entry, metric), entry.get("n")
+    low, high = interval(entry, metric)
+    baseline, baseline_name = baseline_of(entry, metric)
+    return Headline(
+        name=NAMES.get(metric, metric.replace("_", " ")),
+        value=value,
+        low=low,
+        high=high,
+        baseline=baseline,
+        baseline_name=baseline_name,
+        scope=f"{loader}, {plural(int(samples), 'sample')}" if isinstance(samples, (int, float)) else loader,
+        better="lower" if metric in LOWER else "higher",
+    )
+
+
+def interval(entry: Mapping[str, Any], metric: str) -> tuple[float | None, float | None]:
+    """The recorded 95 % interval; for an accuracy without one, Wilson's.
+
+    References:
+        E. B. Wilson, Probable Inference, the Law of Succession, and Statistical Inference, JASA 22 (1927), equation for the limits.
+    """
+    known = (entry.get("intervals") or {}).get(metric)
+    if isinstance(known, (list, tuple)) and len(known) == 2:
+        return known[0], known[1]
+    share, count = value_of(entry, metric), entry.get("n")
+    if metric != "accuracy" or share is None or not count:
+        return None, None
+    z = 1.959964
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def baseline_of(entry: Mapping[str, Any], metric: str) -> tuple[float | None, str]:
+    baseline = entry.get("baseline") or {}
+    raw = baseline.get(metric, baseline.get("majority") if metric == "accuracy" else None)
+    if not isinstance(raw, (int, float)):
+        return None, ""
+    return float(raw), str(baseline.get("name") or ("mean predictor" if entry.get("task") == "regression" else "majority class"))
+
+
+def evaluation_sections(record: Record) -> tuple[Section, ...]:
+    """A section per loader."""
+    entries = evaluations(record)
+    return tuple(section(record, name, entry, only=i == 0) for i, (name, entry) in enumerate(entries.items()))
+
+
+def section(record: Record, name: str, entry: Mapping[str, Any], *, only: bool) -> Section:
+    slug = "".join(c if c.isascii() and c.isalnum() else "-" for c in name.lower())[:40]
+    names = class_names(record, entry)
+    notes = [f"{plural(int(entry['n']), 'sample')} of {name}, task {entry.get('task', 'unknown')}."] if entry.get("n") else []
+    extracted = (record.facts.get("task") or {}).get("extracted_by")
+    if extracted:
+        notes.append(f"Predictions and targets were taken from {str(extracted).rstrip('.')}.")
+    if entry.get("note"):
+        notes.append(str(entry["note"]))
+    pictures, tables = [], [t for t in (numbers(entry), per_class(entry, names)) if t.rows]
+    confusion = entry.get("confusion")
+    if confusion:
+        pictures.append(confusion_picture(slug, confusion, names))
+        tables.append(confused(confusion, names))
+    if 2 <= len(entry.get("per_class") or ()) <= WIDEST:
+        pictures.append(class_bars(slug, entry, names))
+    calibration = entry.get("reliability") or (reliability(record) if only else None)
+    if calibration:
+        pictures.append(reliability_picture(slug, calibration))
+    if only:
+        tables += worst_samples(record, names)
+    return Section(
+        name=f"evaluation-{slug}", title=f"Evaluation: {name}", notes=tuple(notes), pictures=tuple(pictures), tables=tuple(tables)
+    )
+
+
+def class_names(record: Record, entry: Mapping[str, Any]) -> list[str]:
+    rows = entry.get("per_class") or []
+    given = [str(row.get("name", i)) for i, row in enumerate(rows)] or (record.facts.get("task") or {}).get("class_names") or []
+    count = max(len(given), len(entry.get("confusion") or ()))
+    return [*map(str, given), *(str(i) for i in range(len(given), count))]
+
+
+def numbers(entry: Mapping[str, Any]) -> Table:
+    rows = []
+    for metric in ("accuracy", *(k for k in entry if k not in ("accuracy", "n"))):
+        value = value_of(entry, metric)
+        if value is not None:
+            (low, high), (baseline, baseline_name) = interval(entry, metric), baseline_of(entry, metric)
+            rows.append((NAMES.get(metric, metric.replace("_", " ")), value, low, high, baseline, baseline_name))
+    return Table(
+        name="numbers",
+        title="All numbers",
+        columns=("metric", "value", "95 % from", "to", "baseline", "of"),
+        formats=("text", "number", "number", "number", "number", "text"),
+        rows=tuple(rows),
+        folded=len(rows) > 8,
+    )
+
+
+def per_class(entry: Mapping[str, Any], names: list[str]) -> Table:
+    body: list[tuple[Cell, ...]] = [
+        (names[i], *(row.get(m) for m in MEASURES), row.get("support"), row.get("predicted"))
+        for i, row in enumerate(entry.get("per_class") or [])
+    ]
+    support = sum(row.get("support") or 0 for row in entry.get("per_class") or [])
+    foot: list[tuple[Cell, ...]] = [
+        (f"{average} average", *((entry[average]).get(m) for m in MEASURES), support, None)
+        for average in AVERAGES
+        if entry.get(average) and body
+    ]
+    rule = "–: undefined, as the class has no sample or was never predicted; such a class counts as 0 in averages."
+    return Table(
+        name="per-class",
+        title="Per class",
+        columns=("class", "precision", "recall", "F1", "support", "predicted"),
+        formats=("text", "share", "share", "share", "count", "count"),
+        rows=(*body, *foot),
+        footer=len(foot),
+        note=rule if any(cell is None for row in body for cell in row) else "",
+    )
+
+
+def confusion_picture(slug: str, confusion: list[list[int]], names: list[str]) -> Picture:
+    counts = np.asarray(confusion, dtype=np.float64)
+    right, total = float(np.trace(counts)), float(counts.sum())
+    alt = f"Confusion matrix of {len(counts)} classes: {number(right)} of {number(total)} samples on the diagonal"
+    note = "Rows are true classes, columns are predicted ones. Blue is right, orange is wrong."
+    if len(counts) > WIDEST:
+        note += " Classes that are confused with each other stand together; the table of confused pairs has the numbers."
+    panels = (matrix(counts, names), matrix(counts, names, normalise=True))
+    return Picture(name=f"confusion-{slug}", title="Confusion matrix", alt=alt, note=note, panels=panels)
+
+
+def confused(confusion: list[list[int]], names: list[str]) -> Table:
+    counts = np.asarray(confusion, dtype=np.float64)
+    support = counts.sum(axis=1)
+    wrong = counts.copy()
+    np.fill_diagonal(wrong, 0.0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:WORST]
+    pairs = [divmod(int(flat), len(counts)) for flat in order]
+    rows = tuple((names[i], names[j], int(wrong[i, j]), float(wrong[i, j] / support[i])) for i, j in pairs if wrong[i, j] > 0)
+    return Table(
+        name="confused",
+        title="Most confused pairs",
+        columns=("true", "predicted", "samples", "share of true"),
+        formats=("text", "text", "count", "share"),
+        rows=rows,
+        note="" if rows else "No sample was confused.",
+    )
+
+
+def class_bars(slug: str, entry: Mapping[str, Any], names: list[str]) -> Picture:
+    rows = entry["per_class"]
+    bars = [{"label": m, "colour": PETROFF[c], "values": [r.get(m) for r in rows]} for m, c in (("precision", 0), ("recall", 6))]
+    panel = {"kind": "bars", "title": "Precision and recall", "names": names[: len(rows)], "bars": bars}
+    weakest = min(rows, key=lambda r: r.get("f1") or 0.0)
+    alt = f"Precision and recall of each class; the lowest F1 is that of {weakest.get('name')}, {number(weakest.get('f1'))}"
+    return Picture(
+        name=f"classes-{slug}", title="Per class", alt=alt, panels=(panel,), legend=(("precision", PETROFF[0]), ("recall", PETROFF[6]))
+    )
+
+
+def reliability(record: Record) -> dict[str, Any] | None:
+    """Mean confidence and accuracy in bins of equal width of the highest probability."""
+    if not {"test/probability", "test/target", "test/prediction"} <= record.arrays.keys():
+        return None
+    probability, target = np.asarray(record.arrays["test/probability"]), np.asarray(record.arrays["test/target"])
+    if probability.ndim != 2 or probability.shape[1] < 2 or target.ndim != 1 or len(target) != len(probability) or not len(target):
+        return None
+    confidence = probability.max(axis=1).astype(np.float64)
+    known = np.isfinite(confidence)
+    right = (np.asarray(record.arrays["test/prediction"]) == target)[known].astype(np.float64)
+    confidence = np.clip(confidence[known], 0.0, 1.0)
+    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    count = np.bincount(place, minlength=BINS)
+    sums = (np.bincount(place, weights=w, minlength=BINS) / np.maximum(count, 1) for w in (confidence, right))
+    mean, share = ([round(float(v), 4) for v in s] for s in sums)
+    return {"confidence": mean, "accuracy": share, "count": [int(c) for c in count]}
+
+
+def reliability_picture(slug: str, bins: Mapping[str, Any]) -> Picture:
+    count = np.asarray(bins["count"], dtype=np.float64)
+    gap = float(np.sum(count * np.abs(np.asarray(bins["confidence"]) - np.asarray(bins["accuracy"]))) / max(1.0, count.sum()))
+    panel = {
+        "kind": "reliability",
+        "title": "Confidence against accuracy",
+        **{k: list(bins[k]) for k in ("confidence", "accuracy", "count")},
+    }
+    note = (
+        f"On average confidence and accuracy are {percent(gap)} apart (expected calibration error, {len(count)} bins). "
+        "Bars above: samples per bin."
+    )
+    return Picture(name=f"reliability-{slug}", title="Reliability", alt=f"Reliability diagram; {note}", note=note, panels=(panel,))
+
+
+def worst_samples(record: Record, names: list[str]) -> Iterator[Table]:
+    if not {"test/loss", "test/target", "test/prediction"} <= record.arrays.keys():
+        return
+    loss, target, guess = (np.asarray(record.arrays[f"test/{k}"]) for k in ("loss", "target", "prediction"))
+    if loss.ndim != 1 or target.ndim != 1 or guess.shape != target.shape or len(loss) != len(target):
+        return
+
+    def named(value: Any) -> str:
+        whole = np.issubdtype(type(value), np.integer)
+        return names[int(value)] if whole and 0 <= value < len(names) else number(float(value))
+
+    order = np.argsort(-np.nan_to_num(loss.astype(np.float64), nan=np.inf), kind="stable")[:WORST]
+    rows = tuple((int(i), named(target[i]), named(guess[i]), float(loss[i])) for i in order)
+    yield Table(
+        name="worst",
+        title="Samples with the highest loss",
+        columns=("sample", "true", "predicted", "loss"),
+        formats=("count", "text", "text", "number"),
+        rows=rows,
+        note="Samples are numbered from 0, in the order of the loader.",
+        folded=True,
+    )

@@ -1,0 +1,145 @@
+"""A report as one page: no request leaves it, and it reads without JavaScript."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from diagnose.report.text import number
+from diagnose.report.values import Cell, Headline, Picture, Report
+from diagnose.values import Finding, Outcome, Severity, Status
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+LIMIT = 200  # rows of a table on the page
+TONES = {"error": "fault found", "warning": "needs attention", "clean": "no fault found", "unknown": "not judged"}
+STATES = {"passed": "✓ passed", "failed": "✗ failed", "unjudged": "– not judged"}
+ORDER = ("error", "warning", "info", "crashed", "folded", "not-run", "clean")
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The panels of a picture as SVG, and how much room they need."""
+
+    size: str
+    panels: tuple[Markup, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one rule did, in words."""
+
+    code: str
+    rule: str
+    kind: str
+    word: str
+    why: str
+
+
+def to_html(report: Report) -> str:
+    """The report as one self-contained HTML page."""
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    from diagnose import __version__
+
+    css, script, template = (
+        files("diagnose.report").joinpath(n).read_text(encoding="utf-8") for n in ("page.css", "page.js", "page.html.jinja")
+    )
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["cell"] = cell
+    environment.tests["gauged"] = gauged
+    return environment.from_string(template).render(
+        report=report,
+        css=Markup(css),
+        script=Markup(script),
+        policy=policy(css, script),
+        drawn={p.name: drawn(p) for p in report.pictures},
+        pages=defaultdict(str, {code: page(text) for code, text in report.pages.items()}),
+        explained=explained(report),
+        outcomes=rows(report),
+        spent=sum(seconds for _, seconds in report.stages) or 1.0,
+        tones=TONES,
+        states=STATES,
+        limit=LIMIT,
+        version=__version__,
+    )
+
+
+def policy(css: str, script: str) -> str:
+    """A content-security policy that lets run what we wrote, and nothing else."""
+    style, code = (f"'sha256-{base64.b64encode(hashlib.sha256(t.encode()).digest()).decode()}'" for t in (css, script))
+    return f"default-src 'none'; style-src {style}; script-src {code}; img-src data:; base-uri 'none'; form-action 'none'"
+
+
+def cell(value: Cell, kind: str) -> str:
+    if value is None:
+        return "–"
+    if kind == "text" or isinstance(value, (str, bool)):
+        return str(value)
+    return f"{value:.3f}" if kind == "share" else f"{value:,}" if kind == "count" else number(value)
+
+
+def gauged(headline: Headline) -> bool:
+    """Whether the number and what stands beside it lie on a scale from 0 to 1."""
+    known = [v for v in (headline.value, headline.low, headline.high, headline.baseline) if v is not None]
+    return headline.value is not None and headline.better == "higher" and len(known) > 1 and all(0 <= v <= 1 for v in known)
+
+
+def drawn(picture: Picture) -> Drawn:
+    from markupsafe import Markup
+
+    from diagnose.report.figures import panel_figure, panel_size
+    from diagnose.report.svg import inline_svg
+
+    width = max((panel_size({**picture.shared, **panel})[0] for panel in picture.panels), default=0.0)
+    kinds = {({**picture.shared, **panel})["kind"] for panel in picture.panels}
+    size = "large" if width > 6 else "medium" if kinds & {"matrix", "points", "reliability", "bars"} else "small"
+    svgs = (
+        inline_svg(panel_figure(picture, i), name=f"{picture.name}-{i}", alt=picture.alt if i == 0 else f"{picture.title}, panel {i + 1}")
+        for i in range(len(picture.panels))
+    )
+    return Drawn(size, tuple(Markup(svg) for svg in svgs))
+
+
+def page(text: str) -> Markup:
+    """A rule's page; raw HTML in it is shown, not obeyed."""
+    from markdown_it import MarkdownIt
+    from markupsafe import Markup
+
+    parser = MarkdownIt("commonmark", {"html": False})
+    tokens = parser.parse(text)
+    for token in tokens:
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{min(5, int(token.tag[1]) + 2)}"
+    return Markup(parser.renderer.render(tokens, parser.options, {}))
+
+
+def explained(report: Report) -> defaultdict[str, list[Finding]]:
+    """The findings that were folded into others, by the code of their cause."""
+    folded: defaultdict[str, list[Finding]] = defaultdict(list)
+    for outcome in report.diagnosis.outcomes:
+        if outcome.explained_by:
+            folded[outcome.explained_by] += outcome.findings
+    return folded
+
+
+def rows(report: Report) -> list[Row]:
+    return sorted((row(o) for o in report.diagnosis.outcomes), key=lambda r: (ORDER.index(r.kind), r.code))
+
+
+def row(outcome: Outcome) -> Row:
+    if outcome.explained_by:
+        return Row(
+            outcome.code, outcome.rule, "folded", "found, folded", f"explained by {outcome.explained_by}: {outcome.findings[0].message}"
+        )
+    if outcome.findings:
+        worst = max((f.severity for f in outcome.findings), key=lambda s: s.rank, default=Severity.INFO)
+        return Row(outcome.code, outcome.rule, worst.value, f"found ({worst.value})", outcome.findings[0].message)
+    word = {Status.NOT_RUN: "did not run", Status.CRASHED: "crashed", Status.CLEAN: "clean", Status.FOUND: "found"}[outcome.status]
+    return Row(outcome.code, outcome.rule, outcome.status.value if outcome.status is not Status.FOUND else "info", word, outcome.reason)

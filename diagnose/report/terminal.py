@@ -1,0 +1,62 @@
+"""The last thing that a run prints: what was found, what to do, the numbers, the path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from diagnose.report.html import TONES
+from diagnose.report.text import clean, duration, number
+from diagnose.report.values import Report
+from diagnose.values import COLOURS
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+TONE = {"error": "bold red", "warning": "bold yellow", "clean": "bold green", "unknown": "bold"}
+
+
+def print_summary(report: Report, console: Console, path: Path | None = None) -> None:
+    """Print the summary of a report; names from the run are plain text, never markup and never terminal codes.
+
+    Args:
+        report: What to print.
+        console: Where to.
+        path: The page that was written; its absolute path is the last line.
+    """
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    console.print()
+    console.print(Text.assemble((TONES[report.tone].capitalize(), TONE[report.tone]), "  ", clean(report.verdict)))
+    for f in report.diagnosis.findings:
+        console.print()
+        head = Text.assemble((f"{f.severity.value:8}", COLOURS[f.severity]), (clean(f"{f.code} {f.rule}"), "bold"))
+        head.append(f"  {clean(f.where)}" if f.where else "", "dim")
+        console.print(head)
+        console.print(Padding(Text(clean(f.message)), (0, 0, 0, 8)))
+        if f.fix:
+            console.print(Padding(Text.assemble(("fix  ", "green"), clean(f.fix)), (0, 0, 0, 8)))
+        if f.override:
+            console.print(Padding(Text(clean(f.override), "cyan"), (0, 0, 0, 13)))
+    if report.headlines:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+        for column, justify in (("", "left"), ("value", "right"), ("95 % interval", "left"), ("baseline", "left"), ("measured on", "left")):
+            table.add_column(column, justify=justify)  # type: ignore[arg-type]
+        for h in report.headlines:
+            span = "" if h.low is None else f"{number(h.low)} – {number(h.high)}"
+            base = "" if h.baseline is None else f"{number(h.baseline)} {h.baseline_name}"
+            table.add_row(
+                *(Text(clean(v), style) for v, style in ((h.name, ""), (number(h.value), "bold"), (span, ""), (base, ""), (h.scope, "dim")))
+            )
+        console.print()
+        console.print(table)
+    console.print()
+    console.print(Text(report.diagnosis.summary(), "dim"))
+    if report.stages:
+        spent = sum(seconds for _, seconds in report.stages)
+        parts = "  ".join(f"{clean(name)} {duration(seconds)}" for name, seconds in report.stages)
+        console.print(Text(f"{duration(spent)} in all: {parts}", "dim"))
+    if path is not None:
+        console.print(Text.assemble("Report  ", (str(path.resolve()), "bold")), soft_wrap=True)
