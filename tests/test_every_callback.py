@@ -71,11 +71,12 @@ class ByHand(Noisy):
         return super().loss((batch["x"], batch["y"]))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        for optimizer in self.optimizers():  # type: ignore[union-attr]
-            optimizer.zero_grad()  # type: ignore[union-attr]
+        optimizers: Any = self.optimizers()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
             loss = self.loss(batch)
             self.manual_backward(loss)
-            optimizer.step()  # type: ignore[union-attr]
+            optimizer.step()
         return loss
 
     def configure_optimizers(self) -> Any:
@@ -113,7 +114,7 @@ def train(kind: type[Noisy], callbacks: Sequence[lightning.Callback]) -> tuple[s
             for value in state.values():
                 digest.update(np.asarray(0 if value is None else value).tobytes())
     digest.update(torch.get_rng_state().numpy().tobytes())
-    digest.update(repr((random.getstate(), np.random.get_state()[1], module.training)).encode())
+    digest.update(repr((random.getstate(), pickle.dumps(np.random.get_state()), module.training)).encode())
     return digest.hexdigest(), trainer
 
 
