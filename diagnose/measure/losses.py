@@ -1,7 +1,7 @@
 """What a step compares with what: the loss functions that it calls, watched from outside.
 
-A `torch.overrides.TorchFunctionMode` sees every loss of `torch.nn.functional`, also those under ``nn.*Loss`` modules, so logits, targets and
-reduction are known without asking the user.
+A `torch.overrides.TorchFunctionMode` sees every loss of `torch.nn.functional`, also those under ``nn.*Loss`` modules, so logits,
+targets and reduction are known without asking the user.
 """
 
 from __future__ import annotations
@@ -99,13 +99,17 @@ def watch_losses() -> Iterator[list[LossCall]]:
 def primary(calls: Sequence[LossCall], loss: Tensor | None = None) -> LossCall | None:
     """The call to judge and evaluate a step by.
 
-    It is the call whose value is the step's loss; else, among the calls with a target, the one whose input needs a gradient and that holds the
-    most targets (the first of equals). ``None`` without calls.
+    It is the call whose value is the step's loss; else, among the calls with a target, the one whose input needs a gradient and that
+    holds the most targets (the first of equals). ``None`` without calls.
     """
     usable = [c for c in calls if c.target is not None]
     if loss is not None:
         for call in usable:
-            if call.value is not None and call.value.numel() == 1 and torch.equal(call.value.detach().reshape(()), loss.detach().reshape(())):
+            if (
+                call.value is not None
+                and call.value.numel() == 1
+                and torch.equal(call.value.detach().reshape(()), loss.detach().reshape(()))
+            ):
                 return call
     order = {"cross_entropy": 2, "nll_loss": 2, "binary_cross_entropy_with_logits": 1, "binary_cross_entropy": 1}
 
@@ -193,7 +197,7 @@ def _bernoulli(call: LossCall, target: Tensor) -> Predictions:
 def _values(call: LossCall, target: Tensor) -> Predictions:
     value = call.input.detach().float()
     if value.numel() != target.numel():
-        value, target = (t.contiguous() for t in torch.broadcast_tensors(value, target))
+        value, target = (t.expand(torch.broadcast_shapes(value.shape, target.shape)).contiguous() for t in (value, target))
     target = target.float().reshape(value.shape)
     if value.dim() > 1 and value.shape[1:].numel() > 1:
         value, target = value.flatten(1), target.flatten(1)

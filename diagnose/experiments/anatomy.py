@@ -1,0 +1,331 @@
+"""One training step taken apart: what runs, in which mode, which weights get a gradient, what reaches the loss."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parameter import UninitializedParameter
+from torch.utils.hooks import RemovableHandle
+
+from diagnose.experiments.batches import leaves
+from diagnose.experiments.sandbox import Sandbox
+from diagnose.measure.graph import head, linearity, sums_to_one
+from diagnose.measure.losses import LossCall, WatchLosses, class_last, primary
+from diagnose.record import Record
+
+STEPS = 3
+MODAL = (_BatchNorm, nn.modules.dropout._DropoutNd)
+BIAS_CANCELLING = (_BatchNorm, nn.modules.instancenorm._InstanceNorm)
+
+
+class WatchStep(WatchLosses):
+    """Collects the loss calls of a step, the parameters that it uses, and implicit broadcasts between predictions and targets."""
+
+    def __init__(self, targets: Sequence[Tensor] = ()) -> None:
+        super().__init__()
+        self.used: dict[int, Tensor] = {}
+        self.targets = {t.data_ptr(): t for t in targets if t.numel()}
+        self.broadcasts: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+
+    def __torch_function__(
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = super().__torch_function__(func, types, args, kwargs)
+        if isinstance(result, (Tensor, tuple)):
+            for arg in (*args, *(kwargs or {}).values()):
+                for tensor in arg if isinstance(arg, (list, tuple)) else (arg,):
+                    if isinstance(tensor, nn.Parameter) and not isinstance(tensor, UninitializedParameter):
+                        self.used[id(tensor)] = tensor
+            if getattr(func, "__name__", "") in ("sub", "__sub__", "__rsub__", "rsub") and isinstance(result, Tensor):
+                self._watch_difference(args, result)
+        return result
+
+    def _watch_difference(self, args: tuple[Any, ...], result: Tensor) -> None:
+        pair = [a for a in args[:2] if isinstance(a, Tensor)]
+        if len(pair) == 2 and result.numel() > max(p.numel() for p in pair) > 1:
+            predicted = [p for p in pair if p.requires_grad]
+            if len(predicted) == 1 and any(p.data_ptr() in self.targets for p in pair if not p.requires_grad):
+                (other,) = (p for p in pair if p is not predicted[0])
+                self.broadcasts.append((tuple(predicted[0].shape), tuple(other.shape)))
+
+
+@dataclass(eq=False)
+class Anatomy:
+    """What a few training steps showed.
+
+    Attributes:
+        call: The primary loss call of the first step, with its graph freed.
+        ran: Names of the modules that ran, in forward order.
+        used: Parameters that any function was given, by ``id``.
+        reached: Parameters that got a gradient, by ``id``.
+        facts: What rules judge by; see `examine`.
+    """
+
+    call: LossCall | None = None
+    ran: list[str] = field(default_factory=list)
+    used: dict[int, Tensor] = field(default_factory=dict)
+    reached: set[int] = field(default_factory=set)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def hooked(module: nn.Module, hook: Any) -> Iterator[None]:
+    """Call ``hook(name, module, args, output)`` after the forward of every submodule; modules that refuse hooks are passed over."""
+    handles: list[RemovableHandle] = []
+
+    def bound(name: str) -> Any:
+        return lambda m, args, output: hook(name, m, args, output)
+
+    try:
+        for name, child in module.named_modules():
+            try:
+                handles.append(child.register_forward_hook(bound(name)))
+            except RuntimeError:  # ScriptModules
+                continue
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def examine(sandbox: Sandbox, record: Record) -> Anatomy:
+    """Run up to three training steps and take them apart.
+
+    Writes these facts:
+
+    * ``probe.step``: ``loss`` of each step, ``calls`` of losses, ``kind``, ``input_shape``, ``target_shape``, ``target_dtype``,
+      ``classes``, ``reduction``, ``input`` (see `input_statistics`), ``labels``, ``target``, ``head`` (activations next to the loss),
+      ``dropout_on_output``, ``broadcast`` (two shapes or ``None``), ``raised`` (the user's error or ``""``);
+    * ``probe.parameters``: per trainable parameter of the module ``name``, ``size``, ``used``, ``reached``, ``optimized``; and under
+      ``unregistered`` those that the step used but that the module does not know;
+    * ``probe.modes``: names of modules that stood in the wrong mode;
+    * ``probe.linearity``: ``layers``, ``nonlinear``, ``longest``;
+    * ``probe.norms``: per batch norm ``name``, ``values`` (per channel, in training), ``bias_before`` (a layer whose bias it cancels);
+    * ``probe.dropout``: per dropout that ran ``name``, ``p``.
+    """
+    anatomy = Anatomy()
+    names = {id(p): n for n, p in sandbox.module.named_parameters()}
+    losses: list[float] = []
+    sandbox.module.zero_grad(set_to_none=True)
+    trainable = {id(p) for p in sandbox.module.parameters() if p.requires_grad}
+    for index, batch in enumerate(sandbox.batches[:STEPS]):
+        loss = _step(sandbox, anatomy, sandbox.move(batch), index, names, record if index == 0 else None)
+        losses.append(float(loss) if loss is not None else float("nan"))
+    if "probe.step" in record:
+        record.add("probe.step", {**record.facts["probe.step"], "loss": losses})
+    _parameters(sandbox, anatomy, names, trainable, record)
+    if anatomy.call is not None:
+        call = anatomy.call
+        anatomy.call = LossCall(call.kind, call.input.detach(), call.target, None, call.options)
+    return anatomy
+
+
+def _step(sandbox: Sandbox, anatomy: Anatomy, batch: Any, index: int, names: Mapping[int, str], record: Record | None) -> Tensor | None:
+    normed: list[dict[str, Any]] = []
+    dropped: list[dict[str, Any]] = []
+    producers: dict[int, str] = {}
+    outputs: list[Any] = []  # keeps their ids from being used again
+    calls_of: Counter[str] = Counter()
+
+    def look(name: str, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if name not in calls_of:
+            anatomy.ran.append(name)
+        calls_of[name] += 1
+        first = args[0] if args and isinstance(args[0], Tensor) else None
+        if isinstance(module, BIAS_CANCELLING) and first is not None and module.training:
+            entry = {"name": name, "values": first.numel() // max(1, first.shape[1] if first.dim() > 1 else 1)}
+            entry["bias_before"] = producers.get(id(first), "")
+            entry["batch_norm"] = isinstance(module, _BatchNorm)
+            normed.append(entry)
+        if isinstance(module, nn.modules.dropout._DropoutNd) and module.training:
+            dropped.append({"name": name, "p": float(module.p), "id": id(output)})
+        if isinstance(output, Tensor):
+            outputs.append(output)
+            if getattr(module, "bias", None) is not None and isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
+                producers[id(output)] = name
+
+    handles = [_on_gradient(p, anatomy) for p in sandbox.module.parameters() if _ready(p)]
+    watch = WatchStep([t for _, t in leaves(batch)])
+    loss, raised = None, ""
+    try:
+        with hooked(sandbox.module, look), watch:
+            try:
+                loss, _ = sandbox.training_step(batch, index)
+            except Exception as error:
+                if index or not watch.calls:
+                    raise
+                raised = f"{type(error).__name__}: {error}"
+        call = primary(watch.calls, loss)
+        anatomy.used |= watch.used
+        if record is not None:
+            _describe(sandbox, anatomy, call, names, record, watch, normed, dropped, raised)
+        unregistered = [p for i, p in watch.used.items() if i not in names and p.requires_grad]
+        handles += [_on_gradient(p, anatomy) for p in unregistered if p.is_leaf]
+        if loss is not None and loss.requires_grad and sandbox.module.automatic_optimization:
+            loss.backward()  # type: ignore[no-untyped-call]
+    finally:
+        for handle in handles:
+            handle.remove()
+    return loss.detach() if loss is not None else None
+
+
+def _on_gradient(parameter: Tensor, anatomy: Anatomy) -> RemovableHandle:
+    handle: RemovableHandle = parameter.register_post_accumulate_grad_hook(lambda p: anatomy.reached.add(id(p)))  # type: ignore[no-untyped-call]
+    return handle
+
+
+def _ready(parameter: Tensor) -> bool:
+    return parameter.requires_grad and parameter.is_leaf and not isinstance(parameter, UninitializedParameter)
+
+
+def _describe(
+    sandbox: Sandbox,
+    anatomy: Anatomy,
+    call: LossCall | None,
+    names: Mapping[int, str],
+    record: Record,
+    watch: WatchStep,
+    normed: list[dict[str, Any]],
+    dropped: list[dict[str, Any]],
+    raised: str,
+) -> None:
+    anatomy.call = call
+    record.add("probe.norms", normed)
+    record.add("probe.dropout", [{"name": d["name"], "p": d["p"]} for d in dropped])
+    record.add("probe.modes", {"training": wrong_mode(sandbox.module, anatomy.ran), "validation": []})
+    facts: dict[str, Any] = {"raised": raised, "broadcast": [list(s) for s in watch.broadcasts[0]] if watch.broadcasts else None}
+    facts["calls"] = len(watch.calls)
+    if call is None or call.target is None:
+        record.add("probe.step", {**facts, "kind": "", "head": []})
+        record.skip("probe.linearity", "no loss function of torch was called, so the network's output is not known")
+        return
+    shapes = (tuple(call.input.shape), tuple(call.target.shape))
+    if call.kind not in ("cross_entropy", "nll_loss", "kl_div") and shapes[0] != shapes[1]:
+        facts["broadcast"] = facts["broadcast"] or [list(s) for s in shapes]
+    chain = head(call.input)
+    facts["head"] = [{"name": a.name, "axis": a.axis, "shape": list(a.shape), "scaled": a.scaled} for a in chain]
+    facts["dropout_on_output"] = next((d["p"] for d in dropped if d["id"] == id(call.input)), 0.0)
+    facts |= {"kind": call.kind, "input_shape": list(shapes[0]), "target_shape": list(shapes[1])}
+    facts["target_dtype"] = str(call.target.dtype).removeprefix("torch.")
+    facts["classes"] = classes(call)
+    facts["reduction"] = str(call.options.get("reduction", ""))
+    facts["input"] = input_statistics(call)
+    facts["labels"] = label_statistics(call)
+    facts["target"] = target_statistics(call)
+    record.add("probe.step", facts)
+    lines = linearity(call.input, names)
+    record.add("probe.linearity", {"layers": lines.layers, "nonlinear": lines.nonlinear, "longest": list(lines.longest)})
+
+
+def classes(call: LossCall) -> int | None:
+    """Number of classes that a loss call distinguishes, ``None`` for regression."""
+    if call.kind in ("cross_entropy", "nll_loss"):
+        return call.input.shape[1] if call.input.dim() > 1 else call.input.shape[0]
+    return 2 if call.kind.startswith("binary") else None
+
+
+def input_statistics(call: LossCall) -> dict[str, Any]:
+    """What the loss was given: ``min``, ``max``, ``std``, and whether it is made of probabilities or log-probabilities over the classes."""
+    x = call.input.detach().float()
+    finite = x[torch.isfinite(x)]
+    if not finite.numel():
+        return {"min": float("nan"), "max": float("nan"), "std": float("nan"), "probabilities": False, "log_probabilities": False}
+    stats: dict[str, Any] = {"min": float(finite.min()), "max": float(finite.max()), "std": float(finite.std(correction=0))}
+    if call.kind in ("cross_entropy", "nll_loss", "kl_div"):
+        rows = class_last(call).float() if call.kind != "kl_div" else x.reshape(-1, x.shape[-1])
+        stats["probabilities"] = rows.shape[1] > 1 and sums_to_one(rows, 1)
+        stats["log_probabilities"] = bool((rows <= 1e-4).all()) and sums_to_one(rows.exp(), 1)
+    return stats
+
+
+def label_statistics(call: LossCall) -> dict[str, int]:
+    """Class indices among the targets, without those that are ignored: ``count``, ``distinct``, ``min``, ``max``."""
+    target = call.target
+    if target is None or target.is_floating_point():
+        return {"count": 0, "distinct": 0, "min": 0, "max": 0}
+    labels = torch.unique(target[target != call.options.get("ignore_index", -100)])
+    low, high = (int(labels.min()), int(labels.max())) if len(labels) else (0, 0)
+    return {"count": target.numel(), "distinct": len(labels), "min": low, "max": high}
+
+
+BOUNDS: dict[str, tuple[float | None, float | None]] = {
+    **dict.fromkeys(("Sigmoid", "Softmax", "Hardsigmoid"), (0.0, 1.0)),
+    **dict.fromkeys(("Relu", "Softplus", "Exp", "Abs"), (0.0, None)),
+    **dict.fromkeys(("LogSigmoid", "LogSoftmax"), (None, 0.0)),
+    "Tanh": (-1.0, 1.0),
+}
+
+
+def target_statistics(call: LossCall) -> dict[str, Any]:
+    """``min`` and ``max`` of the targets, and per activation the share ``below`` and ``above`` the range that it can give."""
+    if call.target is None or not call.target.numel():
+        return {}
+    t = call.target.detach().double()
+    return {
+        "min": float(t.min()),
+        "max": float(t.max()),
+        "below": {k: float((t < low - 1e-6).double().mean()) if low is not None else 0.0 for k, (low, _) in BOUNDS.items()},
+        "above": {k: float((t > high + 1e-6).double().mean()) if high is not None else 0.0 for k, (_, high) in BOUNDS.items()},
+    }
+
+
+def wrong_mode(module: nn.Module, ran: Sequence[str]) -> list[str]:
+    """Modules that ran in eval mode while training, although they behave differently then and nobody keeps them so on purpose.
+
+    On purpose is: all their parent's weights are frozen, or the module's own ``train()`` leaves them in eval mode.
+    """
+    named = dict(module.named_modules())
+    suspects = [n for n in ran if n in named and isinstance(named[n], MODAL) and not named[n].training]
+    suspects = [n for n in suspects if getattr(named[n], "p", 1.0) > 0]
+    if not suspects:
+        return []
+    modes = {m: m.training for m in named.values()}
+    try:
+        module.train()
+        stays = {n for n in suspects if not named[n].training}
+    finally:
+        for m, mode in modes.items():
+            m.training = mode
+    result = []
+    for name in suspects:
+        parent = named[name.rpartition(".")[0]]
+        weights = list(parent.parameters())
+        if name not in stays and (not weights or any(p.requires_grad for p in weights)):
+            result.append(name)
+    return result
+
+
+def _parameters(sandbox: Sandbox, anatomy: Anatomy, names: Mapping[int, str], trainable: set[int], record: Record) -> None:
+    optimized = {id(p) for o in sandbox.optimizers for g in o.param_groups for p in g["params"]}
+    entries = []
+    for parameter in sandbox.module.parameters():
+        if id(parameter) in trainable and not isinstance(parameter, UninitializedParameter):
+            i = id(parameter)
+            entry = {"name": names[i], "size": parameter.numel(), "used": i in anatomy.used, "reached": i in anatomy.reached}
+            entries.append({**entry, "optimized": i in optimized})
+    stray = [p for i, p in anatomy.used.items() if i not in names and p.requires_grad and i in anatomy.reached and i not in optimized]
+    record.add(
+        "probe.parameters", {"registered": entries, "unregistered": _locate(sandbox.module, stray), "optimizers": len(sandbox.optimizers)}
+    )
+
+
+def _locate(module: nn.Module, stray: Sequence[Tensor]) -> list[dict[str, Any]]:
+    """Name the plain lists and dicts of the module that hold unregistered parameters."""
+    owners: dict[int, str] = {}
+    for path, child in module.named_modules():
+        for attribute, value in vars(child).items():
+            if not attribute.startswith("_") and isinstance(value, (list, tuple, dict)):
+                for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+                    place = f"{path + '.' if path else ''}{attribute}[{key!r}]"
+                    if isinstance(item, nn.Module):
+                        owners |= {id(p): f"{place}.{n}" for n, p in item.named_parameters()}
+                    elif isinstance(item, nn.Parameter):
+                        owners[id(item)] = place
+    return [{"name": owners.get(id(p), "a module outside the LightningModule"), "size": p.numel()} for p in stray]

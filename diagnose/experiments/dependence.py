@@ -1,0 +1,190 @@
+"""What the output of a step depends on: found by changing part of the input and looking at what changes in the output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from diagnose.experiments.batches import changed, leaves, same, size, take
+from diagnose.experiments.sandbox import Sandbox
+from diagnose.measure.losses import LossCall, class_last, primary, watch_losses
+from diagnose.record import Record
+
+SEED = 20
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Every submodule in eval mode; their own modes come back afterwards."""
+    modes = {m: m.training for m in module.modules()}
+    try:
+        module.eval()
+        yield
+    finally:
+        for m, mode in modes.items():
+            m.training = mode
+
+
+def output(sandbox: Sandbox, batch: Any, *, seed: int = SEED) -> tuple[LossCall | None, Tensor | None]:
+    """The primary loss call and the loss of a training step in eval mode, with the random state seeded; the weights stay."""
+    torch.manual_seed(seed)
+    with evaluating(sandbox.module), watch_losses() as calls:
+        loss, _ = sandbox.training_step(sandbox.move(batch))
+    if not sandbox.module.automatic_optimization:
+        sandbox.reset()
+    return primary(calls, loss), loss
+
+
+def per_sample(call: LossCall, batch: Any) -> Tensor | None:
+    """The call's input with one row per sample, shape ``(n, k)``.
+
+    ``None`` where the rows cannot be told: the targets of the call must be found among the tensors of the batch, in the same order, or
+    be one of them shifted by up to three steps.
+    """
+    n = size(batch)
+    if n is None or n < 4 or call.target is None or call.input.dim() == 0 or call.input.shape[0] % n:
+        return None
+    target = call.target.argmax(-1) if _one_hot(call.target) else call.target
+    for _, leaf in leaves(batch):
+        shifted = [leaf[:, k:] for k in range(1, 4)] if leaf.dim() > 1 and leaf.shape[1] > 4 else []
+        if any(same(t, candidate) for t in (target, call.target) for candidate in (leaf, *shifted)):
+            return call.input.detach().float().reshape(n, -1)
+    return None
+
+
+def _one_hot(target: Tensor) -> bool:
+    return target.dim() > 1 and target.shape[-1] > 1 and bool(((target == 0) | (target == 1)).all()) and bool((target.sum(-1) == 1).all())
+
+
+def swap_samples(sandbox: Sandbox, record: Record) -> None:
+    """Replace every second sample of a batch by others and see which outputs change.
+
+    Writes ``probe.dependence``: ``kept`` (largest change of an output whose own sample stayed, in units of the outputs' standard
+    deviation), ``swapped`` (the same for outputs whose sample was replaced), ``noise`` (largest change between two equal runs),
+    ``samples``.
+    """
+    batch = sandbox.batches[0]
+    n = size(batch)
+    if n is None or n < 4:
+        record.skip("probe.dependence", "the tensors of the batch share no batch axis")
+        return
+    if any(isinstance(m, _BatchNorm) and m.running_mean is None for m in sandbox.module.modules()):
+        record.skip("probe.dependence", "a batch norm without running statistics mixes the samples by design")
+        return
+    odd = torch.arange(1, n, 2)
+    rows = torch.arange(n)
+    rows[odd] = odd.roll(1)
+    before, again, after = (output(sandbox, b)[0] for b in (batch, batch, take(batch, rows)))
+    first = per_sample(before, batch) if before is not None else None
+    if first is None or after is None or again is None or after.input.shape != before.input.shape:  # type: ignore[union-attr]
+        record.skip("probe.dependence", "the targets of the loss were not found in the batch, so outputs cannot be matched with samples")
+        return
+    second, repeated = (c.input.detach().float().reshape(first.shape) for c in (after, again))
+    even = torch.arange(0, n, 2)
+    scale = float(first.std()) or float(first.abs().max()) or 1.0
+    inputs_differ = any(not torch.equal(t, take(t, rows)) for _, t in leaves(batch) if t.dim() > 0)
+    if not inputs_differ or not torch.isfinite(first).all():
+        record.skip("probe.dependence", "all samples of the batch are equal" if not inputs_differ else "the outputs are not finite")
+        return
+    record.add(
+        "probe.dependence",
+        {
+            "kept": float((first - second)[even].abs().max()) / scale,
+            "swapped": float((first - second)[odd].abs().max()) / scale,
+            "noise": float((first - repeated).abs().max()) / scale,
+            "samples": n,
+        },
+    )
+
+
+def change_future(sandbox: Sandbox, record: Record) -> None:
+    """For a model that predicts the next step: change the later steps and see whether earlier outputs change.
+
+    Writes ``probe.future``: ``changed`` (largest change of an output before the changed steps, in units of the outputs' standard
+    deviation), ``noise``, ``position`` (first changed step), ``shift`` (how far ahead the targets are), ``field``.
+    """
+    batch = sandbox.batches[0]
+    call, _ = output(sandbox, batch)
+    n = size(batch)
+    found = _next_step(batch, call) if call is not None and call.target is not None and n and n > 1 else None
+    if found is None or call is None:
+        record.skip("probe.future", "the targets are not the inputs of a later step, so this is no next-step model")
+        return
+    path, shift, length = found
+    position = max(1, length // 2)
+    fields = dict(leaves(batch))
+    original = fields[path]
+
+    def later(tensor: Tensor) -> Tensor:
+        if tensor is not original:
+            return tensor
+        new = tensor.clone()
+        new[:, position:] = tensor.roll(1, 0)[:, position:]
+        return new
+
+    scores, again, other = (
+        _by_step(c, n or 0, length) for c in (call, output(sandbox, batch)[0], output(sandbox, changed(batch, later))[0])
+    )
+    if scores is None or other is None or again is None:
+        record.skip("probe.future", "the outputs of the network cannot be matched with the steps of its input")
+        return
+    scale = float(scores.std()) or 1.0
+    record.add(
+        "probe.future",
+        {
+            "changed": float((scores - other)[:, :position].abs().max()) / scale,
+            "noise": float((scores - again).abs().max()) / scale,
+            "position": position,
+            "shift": shift,
+            "field": path,
+        },
+    )
+
+
+def _next_step(batch: Any, call: LossCall) -> tuple[str, int, int] | None:
+    """The field that the network predicts ahead, by how many steps, and the number of predicted steps."""
+    assert call.target is not None
+    fields = [(p, t) for p, t in leaves(batch) if t.dim() > 1 and t.shape[1] > 4]
+    for path, tensor in fields:
+        for shift in (1, 2, 3):
+            if same(tensor[:, shift:], call.target) and not same(tensor[:, :-shift], call.target):
+                return path, shift, tensor.shape[1] - shift
+    for path, tensor in fields:
+        for other, ahead in fields:
+            if other != path and tensor.shape == ahead.shape and same(ahead, call.target):
+                for shift in (1, 2, 3):
+                    if same(tensor[:, shift:], ahead[:, :-shift]):
+                        return path, shift, tensor.shape[1]
+    return None
+
+
+def _by_step(call: LossCall | None, samples: int, length: int) -> Tensor | None:
+    """Outputs of shape ``(samples, length, k)``."""
+    if call is None or call.target is None:
+        return None
+    x = class_last(call) if call.kind in ("cross_entropy", "nll_loss") else call.input.detach()
+    return x.float().reshape(samples, length, -1) if x.numel() % (samples * length) == 0 else None
+
+
+def double_batch(sandbox: Sandbox, record: Record) -> None:
+    """Give a batch twice over and compare the losses.
+
+    Writes ``probe.reduction``: ``single`` and ``double`` (the loss of the batch and of the batch repeated), ``ratio``, ``samples``.
+    """
+    batch = sandbox.batches[0]
+    n = size(batch)
+    if n is None:
+        record.skip("probe.reduction", "the tensors of the batch share no batch axis")
+        return
+    single, double = (output(sandbox, b) for b in (batch, changed(batch, lambda t: torch.cat([t, t]) if t.dim() > 0 else t)))
+    values = [loss if loss is not None else call.value if call is not None else None for call, loss in (single, double)]
+    if any(v is None or v.numel() != 1 or not torch.isfinite(v) for v in values):
+        record.skip("probe.reduction", "the step gave no finite loss")
+        return
+    one, two = (float(v) for v in values if v is not None)
+    record.add("probe.reduction", {"single": one, "double": two, "ratio": two / one if one else 1.0, "samples": n})

@@ -1,0 +1,140 @@
+"""The network before its first step: its loss against chance, and the scale of its weights and signals from layer to layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.parameter import UninitializedParameter
+
+from diagnose.experiments.anatomy import hooked
+from diagnose.experiments.baselines import chance, uniform
+from diagnose.experiments.sandbox import Sandbox
+from diagnose.measure.losses import LossCall, primary, watch_losses
+from diagnose.record import Record
+
+BATCHES = 6
+
+
+def initial_loss(sandbox: Sandbox, record: Record) -> None:
+    """The loss before the first step, in training mode, over a few batches.
+
+    Writes ``probe.initial_loss``: ``loss`` (of the primary loss call), ``total`` (of the step), ``chance`` (entropy of the class
+    shares, variance of the targets ...), ``uniform`` (ln C, where there are classes), ``ratio`` (loss over the larger of the two),
+    ``kind``, ``classes``, ``batches``, and for regression ``prediction_std`` and ``target_rms``.
+    """
+    sandbox.reset()
+    calls_of: list[tuple[LossCall, float]] = []
+    for index, batch in enumerate(sandbox.batches[: BATCHES if sandbox.module.automatic_optimization else 1]):
+        torch.manual_seed(index)
+        with watch_losses() as calls:
+            loss, _ = sandbox.training_step(sandbox.move(batch), index)
+        call = primary(calls, loss)
+        if call is not None and call.value is not None and call.value.numel() == 1:
+            total = float(loss) if loss is not None else float(call.value)
+            calls_of.append((LossCall(call.kind, call.input.detach(), call.target, call.value.detach(), call.options), total))
+    sandbox.reset()
+    if not calls_of:
+        record.skip("probe.initial_loss", "no loss function of torch with one value was called")
+        return
+    first = calls_of[0][0]
+    known = [chance(c) for c, _ in calls_of]
+    reference, even = [k for k in known if k is not None], uniform(first)
+    if not reference or str(first.options.get("reduction")) != "mean":
+        why = f"what chance gives is not known for {first.kind}" if not reference else "the loss is a sum, so chance has no fixed value"
+        record.skip("probe.initial_loss", why)
+        return
+    value = sum(float(c.value) for c, _ in calls_of if c.value is not None) / len(calls_of)
+    base = max(sum(reference) / len(reference), even or 0.0)
+    fact: dict[str, Any] = {"loss": value, "total": sum(t for _, t in calls_of) / len(calls_of), "chance": base, "uniform": even}
+    fact |= {"ratio": value / base if base > 0 else math.nan, "kind": first.kind, "batches": len(calls_of)}
+    fact["classes"] = first.input.shape[1] if first.kind in ("cross_entropy", "nll_loss") and first.input.dim() > 1 else None
+    if even is None and first.target is not None:
+        fact |= {
+            "prediction_std": float(first.input.float().std(correction=0)),
+            "target_rms": float(first.target.float().square().mean().sqrt()),
+        }
+    record.add("probe.initial_loss", fact)
+
+
+def signal_scale(sandbox: Sandbox, record: Record) -> None:
+    """The scale of weights and signals in each layer of a first forward pass, and weights whose units are copies of each other.
+
+    Writes ``probe.initialization``: a list with, per linear or convolution layer in forward order, ``name``, ``fan_in``, ``fan_out``,
+    ``gain`` (weight standard deviation times the square root of the fan-in; 1.41 for He, 1 for LeCun, 0.58 for torch's default),
+    ``output_std``, ``input_std``, ``symmetric`` (all units have the same weights and the same gradient), ``zero`` (all weights are
+    zero), ``normalised`` (a norm follows), ``last``.
+
+    References:
+        X. Glorot and Y. Bengio (2010), equation 12; K. He et al. (2015), equation 10.
+    """
+    sandbox.reset()
+    layers: dict[str, dict[str, Any]] = {}
+    order: list[tuple[str, nn.Module]] = []
+
+    def look(name: str, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        order.append((name, module))
+        if (
+            isinstance(module, (nn.Linear, _ConvNd))
+            and name not in layers
+            and isinstance(output, Tensor)
+            and args
+            and isinstance(args[0], Tensor)
+        ):
+            weight = module.weight
+            if not isinstance(weight, UninitializedParameter) and weight.requires_grad:
+                layers[name] = {"name": name, **_weights(module), "input_std": _std(args[0]), "output_std": _std(output)}
+
+    batch = sandbox.move(sandbox.batches[0])
+    sandbox.module.zero_grad(set_to_none=True)
+    torch.manual_seed(0)
+    with hooked(sandbox.module, look):
+        loss, _ = sandbox.training_step(batch)
+    if loss is not None and loss.requires_grad and sandbox.module.automatic_optimization:
+        loss.backward()  # type: ignore[no-untyped-call]
+    named: Mapping[str, nn.Module] = dict(sandbox.module.named_modules())
+    after = {name: following for (name, _), (_, following) in pairwise(order)}
+    for name, entry in layers.items():
+        entry["symmetric"] = _symmetric(named[name])
+        entry["normalised"] = "Norm" in type(after.get(name)).__name__
+        entry["last"] = name == list(layers)[-1]
+    sandbox.reset()
+    if layers:
+        record.add("probe.initialization", list(layers.values()))
+    else:
+        record.skip("probe.initialization", "no linear or convolution layer with trainable weights ran")
+
+
+def _std(tensor: Tensor) -> float:
+    return float(tensor.detach().float().square().mean().sqrt())
+
+
+def _weights(module: nn.Module) -> dict[str, Any]:
+    assert isinstance(module.weight, Tensor)
+    weight = module.weight.detach().float()
+    fan_in = weight[0].numel()
+    return {
+        "fan_in": fan_in,
+        "fan_out": len(weight),
+        "gain": float(weight.std(correction=0)) * math.sqrt(fan_in),
+        "zero": not bool(weight.any()),
+    }
+
+
+def _symmetric(module: nn.Module) -> bool:
+    """All units equal in weight, and so treated alike by the gradient: they can never become different."""
+    weight = module.weight
+    assert isinstance(weight, Tensor)
+    rows = weight.detach().reshape(len(weight), -1)
+    if len(rows) < 2 or not torch.allclose(rows, rows[:1].expand_as(rows)):
+        return False
+    gradient = weight.grad
+    if gradient is None:
+        return False
+    g = gradient.detach().reshape(len(weight), -1)
+    return bool(torch.allclose(g, g[:1].expand_as(g), rtol=1e-4, atol=1e-9))

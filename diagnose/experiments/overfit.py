@@ -1,0 +1,204 @@
+"""Short trainings of a copy: overfit one batch, and learn from a few batches what holds on others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
+
+from diagnose.experiments.baselines import chance, floor
+from diagnose.experiments.batches import changed, leaves, size, take
+from diagnose.experiments.dependence import evaluating
+from diagnose.experiments.sandbox import Sandbox
+from diagnose.measure.losses import LossCall, Predictions, predictions, primary, watch_losses
+from diagnose.record import Record
+
+RATES = (3e-3, 3e-2, 0.3)
+STEPS = 150
+LEARN_STEPS = (120, 400)
+
+
+def train(
+    sandbox: Sandbox, batches: Sequence[Any], steps: int, rate: float, enough: Callable[[float], bool] = lambda _: False
+) -> list[float]:
+    """Train the copy with Adam, dropout off and gradients clipped to norm 10, by the losses of its own ``training_step``.
+
+    The module's own optimizer is left out on purpose: what this training cannot do is the fault of the model, the loss or the data, not
+    of the learning rate.
+
+    Args:
+        sandbox: The copy.
+        batches: Used in turn.
+        steps: The most steps to take.
+        rate: Learning rate.
+        enough: Ends the training early, given the last loss.
+
+    Returns:
+        The loss of each step; it ends early when a loss is not finite or has no gradient.
+    """
+    weights = [p for p in sandbox.module.parameters() if p.requires_grad and not isinstance(p, UninitializedParameter)]
+    optimizer = torch.optim.Adam(weights, lr=rate)
+    dropouts = [m for m in sandbox.module.modules() if isinstance(m, nn.modules.dropout._DropoutNd) and m.training]
+    losses: list[float] = []
+    moved = [sandbox.move(b) for b in batches]
+    try:
+        for module in dropouts:
+            module.eval()
+        for step in range(steps):
+            optimizer.zero_grad()
+            loss, _ = sandbox.training_step(moved[step % len(moved)], step % len(moved))
+            if loss is None or not loss.requires_grad or not torch.isfinite(loss):
+                break
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_([p for p in weights if p.grad is not None and not p.grad.is_sparse], 10.0)
+            optimizer.step()
+            losses.append(loss.item())
+            if enough(losses[-1]):
+                break
+    finally:
+        for module in dropouts:
+            module.train()
+    return losses
+
+
+def overfit_batch(sandbox: Sandbox, call: LossCall, record: Record) -> None:
+    """Train a copy on one fixed batch until its loss is near the floor.
+
+    Writes ``probe.overfit``: ``losses``, ``initial``, ``final`` (median of the last five), ``floor`` (what no prediction can beat on
+    these targets), ``chance`` (the best constant prediction), ``progress`` (1 at the floor, 0 at chance), ``steps``, ``rate``,
+    ``batch_size``, ``weights`` (number of trainable weights), ``targets`` (number of targets in the batch), ``sole`` (the step's loss
+    is this loss and nothing else).
+
+    References:
+        A. Karpathy, "A Recipe for Training Neural Networks" (2019), step 2.
+    """
+    if not sandbox.module.automatic_optimization:
+        record.skip("probe.overfit", "manual optimisation: the module takes its own steps")
+        return
+    low, constant = floor(call), chance(call)
+    if low is None or constant is None or call.target is None:
+        record.skip("probe.overfit", f"the floor of {call.kind} is not known")
+        return
+    batch = sandbox.batches[0]
+    goal = low + 0.1 * max(constant - low, 1e-6)
+    best: dict[str, Any] = {}
+    sole = _sole(sandbox, batch, call)
+    for rate in RATES:
+        sandbox.reset()
+        torch.manual_seed(0)
+        losses = train(sandbox, [batch], STEPS, rate, lambda loss: loss <= goal)
+        if not losses:
+            continue
+        final = float(np.median(losses[-5:])) if losses[-1] > goal else losses[-1]
+        if not best or final < best["final"]:
+            best = {"losses": losses, "initial": losses[0], "final": final, "steps": len(losses), "rate": rate}
+        if best["final"] <= low + 0.3 * (constant - low):
+            break
+    if not best:
+        record.skip("probe.overfit", "the loss has no gradient or is not finite")
+        return
+    progress = (constant - best["final"]) / max(constant - low, 1e-9)
+    weights = sum(p.numel() for p in sandbox.module.parameters() if p.requires_grad and not isinstance(p, UninitializedParameter))
+    best |= {"floor": low, "chance": constant, "progress": progress, "sole": sole, "weights": weights}
+    record.add("probe.overfit", {**best, "batch_size": size(batch) or len(call.target), "targets": call.target.numel()})
+
+
+def _sole(sandbox: Sandbox, batch: Any, call: LossCall) -> bool:
+    with watch_losses() as calls:
+        loss, _ = sandbox.training_step(sandbox.move(batch))
+    first = primary(calls, loss)
+    if first is None or first.value is None or loss is None or first.value.numel() != 1:
+        return False
+    mean = str(call.options.get("reduction", "mean")) == "mean"
+    return mean and bool(torch.isclose(first.value.detach().reshape(()).float(), loss.detach().reshape(()).float(), rtol=1e-3, atol=1e-6))
+
+
+def learn(sandbox: Sandbox, target_paths: Sequence[str], record: Record) -> None:
+    """Train a copy on some batches and look whether its predictions go with the targets of batches it has not seen.
+
+    The measure is a permutation test: the mean score of the true target, in standard deviations of its distribution over shuffled targets.
+
+    Writes ``probe.learning``: ``train`` and ``held_out`` (that number on the batches trained on and on the others), ``samples`` (held
+    out), ``steps``, ``losses``, and, where the held-out number is not clear, ``real`` and ``shuffled`` (final training losses with the
+    labels as they are and with the labels shuffled over the samples).
+    """
+    batches = sandbox.batches
+    if not sandbox.module.automatic_optimization or not target_paths:
+        why = (
+            "manual optimisation: the module takes its own steps" if target_paths else "the targets of the loss were not found in the batch"
+        )
+        record.skip("probe.learning", why)
+        return
+    cut = max(1, int(len(batches) * 0.7))
+    seen, unseen = batches[:cut], batches[cut:]
+    if not unseen:
+        record.skip("probe.learning", f"too little data: {len(batches)} batches")
+        return
+    sandbox.reset()
+    torch.manual_seed(0)
+    losses: list[float] = []
+    fact: dict[str, Any] = {}
+    for steps in LEARN_STEPS:
+        losses += train(sandbox, seen, steps - len(losses), RATES[0])
+        train_z, _ = association(sandbox, seen[:8])
+        held_z, samples = association(sandbox, unseen)
+        fact = {"train": train_z, "held_out": held_z, "samples": samples, "steps": len(losses), "losses": losses}
+        if held_z > 4 or len(losses) < steps or samples < 60:
+            break
+    if fact["held_out"] <= 4:
+        sandbox.reset()
+        torch.manual_seed(0)
+        shuffled = train(sandbox, [_shuffled(b, target_paths, i) for i, b in enumerate(seen)], len(losses), RATES[0])
+        tail = max(1, len(seen))
+        fact |= {
+            "real": float(np.mean(losses[-tail:])) if losses else np.nan,
+            "shuffled": float(np.mean(shuffled[-tail:])) if shuffled else np.nan,
+        }
+    record.add("probe.learning", fact)
+
+
+def _shuffled(batch: Any, target_paths: Sequence[str], seed: int) -> Any:
+    """The batch with the rows of its targets permuted."""
+    fields = dict(leaves(batch))
+    rows = torch.randperm(len(fields[target_paths[0]]), generator=torch.Generator().manual_seed(seed))
+    own = [fields[p] for p in target_paths]
+    return changed(batch, lambda t: take(t, rows) if any(t is f for f in own) else t)
+
+
+def association(sandbox: Sandbox, batches: Sequence[Any]) -> tuple[float, int]:
+    """How well predictions go with targets: standard deviations above shuffled targets, and the number of scored samples."""
+    scored: list[Predictions] = []
+    with evaluating(sandbox.module):
+        for batch in batches:
+            with watch_losses() as calls, torch.no_grad():
+                loss, _ = sandbox.training_step(sandbox.move(batch))
+            call = primary(calls, loss)
+            result = predictions(call) if call is not None else None
+            if result is not None and len(result.target):
+                scored.append(result)
+    if not scored:
+        return 0.0, 0
+    score = torch.cat([_scores(p) for p in scored]).double().numpy()
+    target = torch.cat([_one_column(p) for p in scored]).double().numpy()
+    n = len(score)
+    if n > 4000:
+        keep = np.random.default_rng(0).choice(n, 4000, replace=False)
+        score, target, n = score[keep], target[keep], 4000
+    score, target = score - score.mean(0), target - target.mean(0)
+    spread = float(np.sqrt(((score.T @ score) * (target.T @ target)).sum().clip(0) / max(1, n - 1)))  # over all permutations of the rows
+    return (float((score * target).sum()) / spread if spread > 1e-12 else 0.0), n
+
+
+def _scores(p: Predictions) -> Tensor:
+    values = p.probability if p.probability is not None else p.prediction.float()
+    return values.reshape(len(values), -1).float().cpu()
+
+
+def _one_column(p: Predictions) -> Tensor:
+    if p.probability is not None and p.task != "multilabel":
+        return torch.nn.functional.one_hot(p.target.long(), p.probability.shape[1]).float().cpu()
+    return p.target.float().reshape(len(p.target), -1).cpu()

@@ -1,0 +1,205 @@
+"""What the autograd graph of a step says about the network: what stands before the loss, and what stands between its layers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+SHAPE = frozenset(
+    """
+    View UnsafeView ReshapeAlias Squeeze Unsqueeze Transpose T Mt Permute Select Slice Clone ToCopy Expand AsStrided Alias Narrow
+    Split SplitWithSizes Chunk Index IndexSelect Gather Cat Stack Unbind Repeat Flatten Movedim ConstantPadNd Roll Flip Copy
+    Slices CopySlices
+    """.split()
+)
+SCALAR = frozenset(
+    """
+    Mul Div Add Sub Neg Rsub Sum Mean AvgPool2D AvgPool1D AvgPool3D AdaptiveAvgPool2D AdaptiveAvgPool1D MeanDim NativeDropout
+    """.split()
+)
+AFFINE = frozenset("NativeBatchNorm CudnnBatchNorm".split())
+MATMUL = frozenset("Addmm Mm Linear Convolution MkldnnLinear Baddbmm Addbmm Bmm MkldnnConvolution ThnnConv2D".split())
+ACTIVATIONS = frozenset(
+    """
+    Softmax LogSoftmax Sigmoid LogSigmoid Tanh Relu LeakyRelu Elu Gelu Silu Softplus Hardtanh Hardsigmoid Hardswish Mish Clamp
+    ClampMin ClampMax Log Exp Threshold Prelu Rrelu Celu Selu Softsign Abs
+    """.split()
+)
+
+
+def op(node: Any) -> str:
+    """The operation's name: ``"Addmm"`` for the graph's ``AddmmBackward0``."""
+    return re.sub(r"Backward\w*$", "", node.name())
+
+
+def parents(node: Any) -> list[Any]:
+    """The nodes that a node got its gradients' inputs from."""
+    return [parent for parent, _ in node.next_functions if parent is not None]
+
+
+def variable(node: Any) -> Tensor | None:
+    """The leaf behind an ``AccumulateGrad`` node, also through the transposition and casts that a layer puts on its weight."""
+    while op(node) in ("T", "Transpose", "ToCopy", "View", "Unsqueeze", "Permute") and len(parents(node)) == 1:
+        (node,) = parents(node)
+    return getattr(node, "variable", None) if "AccumulateGrad" in node.name() else None
+
+
+def reached(*outputs: Tensor | None, limit: int = 50_000) -> tuple[list[Any], dict[int, Tensor]]:
+    """All nodes behind some tensors, at most ``limit``, and the leaves among them by ``id``."""
+    stack = [t.grad_fn for t in outputs if t is not None and t.grad_fn is not None]
+    seen: set[Any] = set(stack)
+    leaves: dict[int, Tensor] = {}
+    while stack and len(seen) < limit:
+        node = stack.pop()
+        if "AccumulateGrad" in node.name():
+            leaves[id(node.variable)] = node.variable
+        for parent in parents(node):
+            if parent not in seen:
+                seen.add(parent)
+                stack.append(parent)
+    return list(seen), leaves
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """An activation found on the way from the network's last layer to the loss.
+
+    Attributes:
+        name: Such as ``"Softmax"``.
+        axis: For a softmax the axis that it normalises, else -1.
+        shape: Shape of its result, where the graph keeps it.
+        scaled: Something multiplies or shifts the result before it reaches the loss.
+    """
+
+    name: str
+    axis: int = -1
+    shape: tuple[int, ...] = ()
+    scaled: bool = False
+
+
+def head(output: Tensor) -> list[Activation]:
+    """The activations between the last layer with weights and ``output``, the one next to ``output`` first.
+
+    Only a single path is followed: where two computed tensors meet, the walk ends.
+    """
+    found: list[Activation] = []
+    node, scaled = output.grad_fn, False
+    while node is not None:
+        name = op(node)
+        data = [p for p in parents(node) if variable(p) is None]
+        if name in ACTIVATIONS:
+            found.append(_activation(node, name, scaled))
+            if name not in ("Log", "Clamp", "ClampMin"):
+                scaled = False
+        elif name in SCALAR and not any(variable(p) is not None for p in parents(node)):
+            scaled = scaled or name not in ("NativeDropout", "Add", "Sub")
+        elif name not in SHAPE:
+            break
+        if len(data) != 1:
+            break
+        (node,) = data
+    return found
+
+
+def _activation(node: Any, name: str, scaled: bool) -> Activation:
+    if name not in ("Softmax", "LogSoftmax"):
+        return Activation(name, scaled=scaled)
+    try:
+        result = node._saved_result
+        axis = int(node._saved_dim)
+    except (AttributeError, RuntimeError):  # freed, or another backend's node
+        return Activation(name, scaled=scaled)
+    axis = axis - 2**64 if axis > 2**63 else axis
+    return Activation(name, axis % max(1, result.dim()), tuple(result.shape), scaled)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A multiplication with a trained weight: its parameter's name, and its inputs and outputs per unit."""
+
+    name: str
+    fan_in: int
+    fan_out: int
+    grouped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Linearity:
+    """How the layers with weights follow each other.
+
+    Attributes:
+        layers: Number of layers with weights on the way to the output.
+        nonlinear: Number of operations on the way that are not linear.
+        longest: Names of the layers of the longest run without a nonlinearity between them.
+    """
+
+    layers: int
+    nonlinear: int
+    longest: tuple[str, ...]
+
+
+def linearity(output: Tensor, names: Mapping[int, str]) -> Linearity:
+    """Find layers that follow each other without a nonlinearity, so that they collapse into one.
+
+    A narrow layer between two wide ones (a low-rank factorisation, the code of an autoencoder) and grouped convolutions are not counted
+    as a run: they restrict the map on purpose.
+
+    Args:
+        output: The network's output, in the graph of a step.
+        names: Names of the parameters by ``id``.
+    """
+    nodes, _ = reached(output)
+    layers = {node: layer for node in nodes if (layer := _layer(node, names)) is not None}
+    nonlinear = sum(1 for n in nodes if op(n) not in SHAPE | SCALAR | AFFINE | MATMUL and "AccumulateGrad" not in n.name())
+    nonlinear += sum(1 for n in nodes if op(n) in MATMUL and n not in layers)
+    runs: dict[Any, tuple[Any, ...]] = {}
+
+    def before(node: Any) -> Iterator[Any]:
+        stack, seen = list(parents(node)), set()
+        while stack:
+            parent = stack.pop()
+            if parent in seen:
+                continue
+            seen.add(parent)
+            if parent in layers:
+                yield parent
+            elif op(parent) in SHAPE | SCALAR | AFFINE:
+                data = [p for p in parents(parent) if variable(p) is None]
+                if op(parent) not in ("Mul", "Div") or len(data) == 1:  # a product of two computed tensors is not linear
+                    stack.extend(data)
+
+    for node in sorted(layers, key=lambda n: n._sequence_nr()):  # in the order of the forward pass
+        layer, best = layers[node], ()
+        for earlier in before(node):
+            source = layers[earlier]
+            narrow = source.fan_out < min(source.fan_in, layer.fan_out)
+            if not narrow and not layer.grouped and not source.grouped and len(runs.get(earlier, ())) > len(best):
+                best = runs[earlier]
+        runs[node] = (*best, node)
+    longest = max(runs.values(), key=len, default=())
+    return Linearity(len(layers), nonlinear, tuple(layers[n].name for n in longest))
+
+
+def _layer(node: Any, names: Mapping[int, str]) -> Layer | None:
+    if op(node) not in MATMUL:
+        return None
+    for parent in parents(node):
+        weight = variable(parent)
+        if weight is not None and weight.dim() >= 2:
+            fan_in, grouped = weight[0].numel(), False
+            if op(node) == "Convolution":
+                grouped = int(getattr(node, "_saved_groups", 1)) > 1
+            name = names.get(id(weight), "an unregistered weight").removesuffix(".weight")
+            return Layer(name, fan_in, weight.shape[0], grouped)
+    return None
+
+
+def sums_to_one(values: Tensor, axis: int, tolerance: float = 0.02) -> bool:
+    """Whether ``values`` are non-negative and sum to one along ``axis``."""
+    total = values.sum(axis)
+    return bool((values >= -1e-6).all()) and bool(torch.allclose(total, torch.ones_like(total), atol=tolerance))

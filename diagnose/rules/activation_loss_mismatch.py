@@ -1,0 +1,117 @@
+"""Rule M201."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from diagnose.record import Record
+from diagnose.rules import Rule
+from diagnose.values import Finding, Severity
+
+SQUASHING = ("Softmax", "LogSoftmax", "Sigmoid", "LogSigmoid")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivationLossMismatch(Rule):
+    """What reaches the loss function has had the wrong activation.
+
+    ## What it measures
+    The activations between the last layer with weights and the loss, read from the graph of one training step, and the values that the
+    loss was given (whether they sum to one over the classes, as they are or after `exp`). Each loss of `torch.nn.functional` wants one
+    form: cross-entropy and BCE-with-logits want raw logits, NLL and KL want log-probabilities, BCE wants probabilities.
+
+    ## Why it matters
+    Cross-entropy applies log-softmax itself. A softmax before it squeezes the logits into [0, 1], so that the loss of ten classes
+    cannot fall below 1.46 and the gradient is a fraction of what it should be; the network still learns, slowly and never well, so that
+    nothing looks broken. A softmax over a single unit is always 1 and passes no gradient at all.
+
+    ## When it is wrong
+    LogSoftmax before cross-entropy changes nothing and is passed over, and so is a softmax that is scaled afterwards (a temperature). A
+    loss that is written by hand, without a function of torch, is not seen.
+
+    ## What to try
+    Give the loss the output of the last linear layer, and apply softmax or sigmoid only where probabilities are shown or compared.
+
+    ## References
+    The documentation of `torch.nn.CrossEntropyLoss`, `NLLLoss`, `BCELoss`, `BCEWithLogitsLoss`; pytorch issue 55902, which asks for
+    such a warning.
+    """
+
+    code = "M201"
+    name = "activation-loss-mismatch"
+    severity = Severity.ERROR
+    needs = ("probe.step",)
+    explains = (
+        "initial-loss",
+        "input-independent",
+        "no-gradient",
+        "vanishing-gradient",
+        "saturated-units",
+        "frozen-parameter",
+        "learning-rate-too-low",
+        "poor-initialization",
+        "wrong-output-size",
+        "exploding-gradient",
+        "diverging-loss",
+        "non-finite",
+        "misaligned-labels",
+        "overfitting",
+    )
+
+    def judge(self, record: Record) -> Iterator[Finding]:
+        step = record.facts["probe.step"]
+        kind = step["kind"]
+        chain = [a for a in step["head"] if a["name"] != "Clamp"]
+        where = record.source("training_step") or "training_step"
+        first: dict[str, Any] = chain[0] if chain else {"name": "", "scaled": False, "axis": -1, "shape": []}
+        name = first["name"]
+        values = step.get("input", {})
+        range_of = {"lowest": values.get("min", 0.0), "highest": values.get("max", 0.0)}
+        single = [a for a in chain if a["name"] in ("Softmax", "LogSoftmax") and a["shape"] and a["shape"][a["axis"]] == 1]
+        if single:
+            yield self.finding(
+                f"the {single[0]['name'].lower()} before {kind} runs over an axis of length 1, so its result is the same for every input",
+                where=where,
+                fix="use one unit with binary_cross_entropy_with_logits and no activation, or one unit per class with cross_entropy",
+                **range_of,
+            )
+        elif kind == "cross_entropy" and name in ("Softmax", "Sigmoid", "LogSigmoid") and not first["scaled"]:
+            yield self.finding(
+                f"cross_entropy applies log-softmax itself, but gets the output of a {name.lower()}, in [{values['min']:.3g}, "
+                f"{values['max']:.3g}]",
+                where=where,
+                fix=f"remove the {name.lower()} before the loss: cross_entropy wants raw logits",
+                **range_of,
+            )
+        elif kind == "binary_cross_entropy_with_logits" and name in SQUASHING and not first["scaled"]:
+            yield self.finding(
+                f"binary_cross_entropy_with_logits applies a sigmoid itself, but gets the output of a {name.lower()}, "
+                f"in [{values['min']:.3g}, {values['max']:.3g}]",
+                where=where,
+                fix=f"remove the {name.lower()} before the loss, or use binary_cross_entropy with a sigmoid",
+                **range_of,
+            )
+        elif kind in ("nll_loss", "kl_div") and not values.get("log_probabilities", True) and not _on_another_axis(chain):
+            form = "probabilities" if values.get("probabilities") else "raw scores"
+            yield self.finding(
+                f"{kind} wants log-probabilities, but gets {form}, in [{values['min']:.3g}, {values['max']:.3g}]",
+                where=where,
+                fix="apply log_softmax over the classes before the loss, or use cross_entropy on the raw logits",
+                **range_of,
+            )
+        elif kind == "binary_cross_entropy" and not any(a["name"] in ("Sigmoid", "Softmax", "Exp", "Hardsigmoid") for a in step["head"]):
+            outside = values.get("min", 0.0) < 0 or values.get("max", 1.0) > 1
+            if outside or (step["head"][:1] and step["head"][0]["name"] in ("Clamp", "Relu", "Hardtanh", "ClampMin", "Tanh")):
+                yield self.finding(
+                    f"binary_cross_entropy wants probabilities, but no sigmoid stands before it; it gets values in "
+                    f"[{values['min']:.3g}, {values['max']:.3g}]",
+                    where=where,
+                    fix="use binary_cross_entropy_with_logits on the raw output",
+                    **range_of,
+                )
+
+
+def _on_another_axis(chain: list[dict[str, Any]]) -> bool:
+    return any(a["name"] in ("Softmax", "LogSoftmax") and a["axis"] == 0 for a in chain)

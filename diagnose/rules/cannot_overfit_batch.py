@@ -1,0 +1,68 @@
+"""Rule M212."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from diagnose.record import Record
+from diagnose.rules import NotRun, Rule
+from diagnose.values import Finding, Severity
+
+
+@dataclass(frozen=True, kw_only=True)
+class CannotOverfitBatch(Rule):
+    """The loss on one fixed batch does not come near its floor.
+
+    ## What it measures
+    A copy of the module is trained on one batch with Adam (learning rates 3e-3, 3e-2 and 0.3, up to 150 steps each, dropout off). The
+    progress is 0 at the loss of the best constant prediction and 1 at the floor, which is not zero under label smoothing and for
+    probability targets. Below `progress` the finding is made.
+
+    ## Why it matters
+    A network with more weights than the batch has targets can learn a batch by heart. One that cannot has a fault in the model, the
+    loss or the data; the learning rate is not the reason, since the user's own is not used.
+
+    ## When it is wrong
+    Small models cannot memorise: with fewer than `weights_per_target` weights per target the rule does not run. Identical inputs with
+    different labels, and the first tokens of a language model, set a floor of their own, hence the generous bar.
+
+    ## What to try
+    The other findings usually name the cause. Without any: print what reaches the loss for one sample, before and after the training.
+
+    ## References
+    A. Karpathy, "A Recipe for Training Neural Networks" (2019), "overfit one batch"; TheDeepChecker (2023); torchtest2 (200 steps, 10 %
+    of the initial loss).
+    """
+
+    code = "M212"
+    name = "cannot-overfit-batch"
+    severity = Severity.ERROR
+    needs = ("probe.overfit",)
+    role = "symptom"
+
+    progress: float = 0.4
+    weights_per_target: float = 5.0
+
+    def judge(self, record: Record) -> Iterator[Finding]:
+        run = record.facts["probe.overfit"]
+        if not run["sole"]:
+            raise NotRun("the loss of the step has further terms, so its floor is not known")
+        if run["chance"] - run["floor"] < 1e-3 * max(1.0, abs(run["chance"])):
+            raise NotRun("the targets of the batch are all equal")
+        if run["weights"] < self.weights_per_target * run["targets"]:
+            raise NotRun(f"too few weights to learn a batch by heart: {run['weights']} for {run['targets']} targets")
+        if run["progress"] < self.progress:
+            yield self.finding(
+                f"after {run['steps']} steps on one batch of {run['batch_size']} the loss is {run['final']:.3g}; a constant "
+                "prediction gives "
+                f"{run['chance']:.3g}, the floor is {run['floor']:.3g}",
+                where=record.source("training_step") or "training_step",
+                fix="the model, the loss or the targets are wrong, not the learning rate: follow one sample from the batch to the loss",
+                final=run["final"],
+                floor=run["floor"],
+                chance=run["chance"],
+                progress=run["progress"],
+                limit=self.progress,
+                steps=run["steps"],
+            )

@@ -1,0 +1,66 @@
+"""Rule M218."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from diagnose.record import Record
+from diagnose.rules import Rule
+from diagnose.values import Finding, Severity
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExcessiveDropout(Rule):
+    """Dropout is so strong that it blocks learning, or it stands on the output.
+
+    ## What it measures
+    The probability of each dropout that runs in a training step, and whether the tensor that reaches the loss comes out of one.
+
+    ## Why it matters
+    With p = 0.8 four of five units are silent in every step, and the rest are scaled by five. Dropout on the output sets logits or
+    predictions to zero at
+    random: the loss has a floor that no weight can lower.
+
+    ## When it is wrong
+    Very wide layers stand stronger dropout, hence a warning only from `p` on, and `info` from `high` on. Functional dropout
+    (`F.dropout`) inside a forward is seen only at the output.
+
+    ## What to try
+    p between 0.1 and 0.5 on hidden layers, none on the output.
+
+    ## References
+    Srivastava et al. (2014), section A.4 (0.5 to 0.8 of the units kept); UMLAUT (CHI 2021), p > 0.5.
+    """
+
+    code = "M218"
+    name = "excessive-dropout"
+    severity = Severity.WARNING
+    needs = ("probe.dropout", "probe.step")
+    explains = ("underfitting", "suspicious-validation", "learning-rate-too-low")
+
+    p: float = 0.75
+    high: float = 0.6
+
+    def judge(self, record: Record) -> Iterator[Finding]:
+        on_output = record.facts["probe.step"].get("dropout_on_output", 0.0)
+        if on_output > 0:
+            yield self.finding(
+                f"dropout with p = {on_output:g} stands on the output, so predictions are set to zero at random",
+                where=record.source("forward") or "forward",
+                fix="remove the dropout after the last layer",
+                p=on_output,
+            )
+            return
+        strong = [d for d in record.facts["probe.dropout"] if d["p"] >= self.high]
+        if strong:
+            worst = max(strong, key=lambda d: float(d["p"]))
+            yield self.finding(
+                f"dropout sets {worst['p']:.0%} of the units to zero in every step",
+                where=f"self.{worst['name']}",
+                fix="lower p to between 0.1 and 0.5",
+                override=record.override("dropout", 0.2),
+                severity=self.severity if worst["p"] >= self.p else Severity.INFO,
+                p=worst["p"],
+                limit=self.p,
+            )

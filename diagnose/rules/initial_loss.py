@@ -1,0 +1,71 @@
+"""Rule M205."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import isfinite
+
+from diagnose.record import Record
+from diagnose.rules import NotRun, Rule
+from diagnose.values import Finding, Severity
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitialLoss(Rule):
+    """The loss before the first step is far above what a chance predictor gives.
+
+    ## What it measures
+    The mean loss over up to six batches before any step, over the loss of a predictor that knows only the shares of the classes (their
+    entropy, at most ln C). For regression, the standard deviation of the predictions over the root mean square of the targets.
+
+    ## Why it matters
+    A network that knows nothing should say that it knows nothing. A much higher loss means that its first outputs are confidently
+    wrong: weights that are too large, inputs that are not scaled, or a wrong activation. The first steps then only undo this.
+
+    ## When it is wrong
+    For class weights and losses of several terms chance is not exact, hence the factor of `ratio`, where others use 2. A loss *below*
+    chance is what a pretrained network shows and is not reported. Regression on targets far from zero starts high in any network: only
+    the spread of the predictions is judged there, and that as `info`.
+
+    ## What to try
+    Scale the inputs, initialise the last layer with small weights, remove an activation before the loss.
+
+    ## References
+    A. Karpathy, "A Recipe for Training Neural Networks" (2019), "verify loss @ init"; TheDeepChecker (2023); torchtest2 (1/2 to 2 times
+    ln C).
+    """
+
+    code = "M205"
+    name = "initial-loss"
+    severity = Severity.WARNING
+    needs = ("probe.initial_loss",)
+    explains = ("exploding-gradient", "overfitting")
+
+    ratio: float = 3.0
+    spread: float = 10.0
+
+    def judge(self, record: Record) -> Iterator[Finding]:
+        first = record.facts["probe.initial_loss"]
+        if not isfinite(first["loss"]):
+            raise NotRun("the initial loss is not finite")
+        if first["uniform"] is None:
+            spread = first["prediction_std"] / max(first["target_rms"], 1e-12)
+            if spread > self.spread:
+                yield self.finding(
+                    f"the first predictions spread over {first['prediction_std']:.3g}, {spread:.0f} times the size of the "
+                    f"targets ({first['target_rms']:.3g})",
+                    fix="scale the inputs, or initialise the last layer with smaller weights",
+                    severity=Severity.INFO,
+                    spread=spread,
+                    limit=self.spread,
+                )
+        elif first["loss"] > self.ratio * first["chance"]:
+            yield self.finding(
+                f"the loss before the first step is {first['loss']:.4g}, {first['ratio']:.3g} times that of chance ({first['chance']:.3g})",
+                fix="look at the scale of the inputs and of the initial weights: the first outputs are confidently wrong",
+                loss=first["loss"],
+                chance=first["chance"],
+                ratio=first["ratio"],
+                limit=self.ratio,
+            )

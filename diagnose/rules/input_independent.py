@@ -1,0 +1,55 @@
+"""Rule M211."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from diagnose.record import Record
+from diagnose.rules import Rule
+from diagnose.values import Finding, Severity
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputIndependent(Rule):
+    """The output does not depend on the input.
+
+    ## What it measures
+    Samples of a batch are replaced by others, and the change in their own outputs is taken, in units of the outputs' standard
+    deviation. Where it is zero, the question is asked again after a short training, since a last layer that starts at zero is common
+    and harmless.
+
+    ## Why it matters
+    Whatever such a network learns, it is a constant: the share of the classes or the mean of the targets.
+
+    ## When it is wrong
+    When the samples of the batch are all equal; then the probe does not run.
+
+    ## What to try
+    Look for units that are dead from the start, a mask that covers everything, an input that is overwritten, and an index that picks
+    the same element always.
+
+    ## References
+    A. Karpathy, "A Recipe for Training Neural Networks" (2019), "input-independent baseline"; TheDeepChecker (2023).
+    """
+
+    code = "M211"
+    name = "input-independent"
+    severity = Severity.ERROR
+    needs = ("probe.dependence",)
+    explains = ("misaligned-labels", "below-baseline")
+
+    tolerance: float = 1e-6
+
+    def judge(self, record: Record) -> Iterator[Finding]:
+        seen = record.facts["probe.dependence"]
+        if seen["swapped"] <= self.tolerance:
+            yield self.finding(
+                "the outputs stay the same when the samples are replaced by others",
+                where=record.source("forward") or "forward",
+                fix=(
+                    "follow one sample through forward and find where its values become constant (dead units, a mask, an overwritten input)"
+                ),
+                change=seen["swapped"],
+                limit=self.tolerance,
+            )

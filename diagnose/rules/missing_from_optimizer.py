@@ -1,0 +1,71 @@
+"""Rule M208."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from diagnose.record import Record
+from diagnose.rules import NotRun, Rule
+from diagnose.values import Finding, Severity
+
+
+@dataclass(frozen=True, kw_only=True)
+class MissingFromOptimizer(Rule):
+    """A parameter that gets a gradient is in no optimizer, so that it never changes.
+
+    ## What it measures
+    The parameters that received a gradient in a training step, against those of all optimizers that `configure_optimizers` returned.
+    Parameters that the module does not know, since they live in a plain list or dict, are found by the functions that used them.
+
+    ## Why it matters
+    Such weights keep their random initial values. Those in a plain Python list also stay out of checkpoints and do not move to the GPU.
+
+    ## When it is wrong
+    Part of a network may be kept fixed by leaving it out of the optimizer. Set `requires_grad_(False)` on it: that says so, saves its
+    gradients, and is silent here.
+
+    ## What to try
+    Keep submodules in `nn.ModuleList` or `nn.ModuleDict`, and give the optimizer `self.parameters()`.
+
+    ## References
+    pytorch issues 715 and 59925.
+    """
+
+    code = "M208"
+    name = "missing-from-optimizer"
+    severity = Severity.ERROR
+    needs = ("probe.parameters",)
+    explains = ("frozen-parameter", "misaligned-labels", "input-independent")
+
+    def judge(self, record: Record) -> Iterator[Finding]:
+        seen = record.facts["probe.parameters"]
+        if not seen["optimizers"]:
+            raise NotRun("configure_optimizers returned no optimizer")
+        stray = seen["unregistered"]
+        if stray:
+            owners = sorted({e["name"].rpartition(".")[0] or e["name"] for e in stray})
+            yield self.finding(
+                f"{len(stray)} parameters ({sum(e['size'] for e in stray)} weights) of {', '.join(owners[:4])} are used but "
+                "not registered with the module, so they are in no optimizer",
+                where=f"self.{owners[0]}",
+                fix="keep the layers in nn.ModuleList or nn.ModuleDict instead of a plain list or dict",
+                parameters=len(stray),
+            )
+        left = [e for e in seen["registered"] if e["reached"] and not e["optimized"]]
+        if left:
+            modules = sorted({e["name"].rpartition(".")[0] or e["name"] for e in left})
+            share = sum(e["size"] for e in left) / max(1, sum(e["size"] for e in seen["registered"]))
+            yield self.finding(
+                f"{len(left)} parameters ({share:.0%} of the trainable weights) of {', '.join(modules[:4])} get gradients but "
+                "are in no optimizer",
+                where=f"self.{modules[0]}",
+                fix=f"add them in configure_optimizers{_place(record)}, or freeze them with requires_grad_(False)",
+                parameters=len(left),
+                share=share,
+            )
+
+
+def _place(record: Record) -> str:
+    place = record.source("configure_optimizers")
+    return f" ({place})" if place else ""

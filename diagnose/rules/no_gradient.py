@@ -1,0 +1,67 @@
+"""Rule M207."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from diagnose.record import Record
+from diagnose.rules import Rule
+from diagnose.values import Finding, Severity
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoGradient(Rule):
+    """A parameter that takes part in the forward pass and has an optimizer gets no gradient: the graph is cut on the way.
+
+    ## What it measures
+    Over three training steps: which trainable parameters any function was given, and which received a gradient. Those that were used,
+    stand in an optimizer and never got one are reported. Parameters that nothing used are reported as `info`.
+
+    ## Why it matters
+    `detach()`, `.data`, `torch.no_grad()`, `argmax` and a trip through numpy cut the graph silently. Everything before the cut keeps
+    its random initial values, while the rest learns around it, so that the loss goes down and the fault stays hidden.
+
+    ## When it is wrong
+    Frozen parameters (`requires_grad=False`) and those in no optimizer (a teacher, a target network) are passed over. A branch that is
+    switched on only later looks cut until then.
+
+    ## What to try
+    Look between the named module and the loss for detach, .data, no_grad, .item(), numpy or argmax. Where it is meant, freeze the
+    parameters with `requires_grad_(False)` and leave them out of the optimizer.
+
+    ## References
+    rll-research/cic issue 5 and lucidrains/CoCa-pytorch issue 6 (encoders that never learned); torchtest2.
+    """
+
+    code = "M207"
+    name = "no-gradient"
+    severity = Severity.ERROR
+    needs = ("probe.parameters",)
+    explains = ("frozen-parameter", "vanishing-gradient", "input-independent", "poor-initialization", "misaligned-labels")
+
+    def judge(self, record: Record) -> Iterator[Finding]:
+        entries = record.facts["probe.parameters"]["registered"]
+        cut = [e for e in entries if e["used"] and e["optimized"] and not e["reached"]]
+        unused = [e for e in entries if not e["used"] and not e["reached"] and e["optimized"]]
+        for group, severity in ((cut, self.severity), (unused, Severity.INFO)):
+            if not group:
+                continue
+            modules = sorted({e["name"].rpartition(".")[0] or e["name"] for e in group})
+            share = sum(e["size"] for e in group) / max(1, sum(e["size"] for e in entries))
+            names = ", ".join(modules[:4]) + (f" and {len(modules) - 4} more" if len(modules) > 4 else "")
+            text = (
+                "run in the forward pass but get no gradient"
+                if severity is self.severity
+                else "did not run in training_step and get no gradient"
+            )
+            yield self.finding(
+                f"{len(group)} parameters ({share:.0%} of the trainable weights) of {names} {text}",
+                where=f"self.{modules[0]}",
+                fix="look for detach, .data, no_grad, numpy or argmax between this module and the loss"
+                if severity is self.severity
+                else "remove the module, or check that it should run",
+                severity=severity,
+                parameters=len(group),
+                share=share,
+            )

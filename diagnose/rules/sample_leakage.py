@@ -1,0 +1,66 @@
+"""Rule M209."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from diagnose.record import Record
+from diagnose.rules import Rule
+from diagnose.values import Finding, Severity
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleLeakage(Rule):
+    """The output for one sample depends on the other samples of the batch.
+
+    ## What it measures
+    Every second sample of a batch is replaced by another, in eval mode and with the same random numbers. The largest change in the
+    outputs of the samples that stayed, in units of the outputs' standard deviation, must be within `tolerance` (and ten times the
+    change between two equal runs).
+
+    ## Why it matters
+    A reshape in the wrong order, a recurrent layer without `batch_first=True`, or a softmax over the batch axis mixes samples. The
+    network then predicts from its neighbours: it fails or, worse, works as long as the batch is the same, and fails for a single
+    sample.
+
+    ## When it is wrong
+    Batch norm is in eval mode here and does not mix. Losses that compare samples with each other on purpose (contrastive ones) have no
+    target per sample and are not judged. A layer that is meant to look at the whole batch is reported.
+
+    ## What to try
+    Look for view/reshape across the batch axis, `dim=0` in softmax, mean or norm, and recurrent or attention layers without
+    `batch_first=True`.
+
+    ## References
+    A. Karpathy, "A Recipe for Training Neural Networks" (2019), "use backprop to chart dependencies".
+    """
+
+    code = "M209"
+    name = "sample-leakage"
+    severity = Severity.ERROR
+    needs = ("probe.dependence",)
+    explains = (
+        "misaligned-labels",
+        "initial-loss",
+        "input-independent",
+        "future-leakage",
+        "sum-reduction",
+        "overfitting",
+        "vanishing-gradient",
+        "learning-rate-too-low",
+    )
+
+    tolerance: float = 1e-3
+
+    def judge(self, record: Record) -> Iterator[Finding]:
+        seen = record.facts["probe.dependence"]
+        limit = max(self.tolerance, 10 * seen["noise"])
+        if seen["kept"] > limit:
+            yield self.finding(
+                f"outputs change by {seen['kept']:.2g} standard deviations when only other samples of the batch change (limit {limit:.0e})",
+                where=record.source("forward") or "forward",
+                fix="look for batch_first=True that is missing, dim=0 in softmax or mean, and a reshape across the batch axis",
+                change=seen["kept"],
+                limit=limit,
+            )

@@ -1,0 +1,70 @@
+"""Rule M204."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from diagnose.record import Record
+from diagnose.rules import Rule
+from diagnose.values import Finding, Severity
+
+SCALE_FREE = ("adam", "rmsprop", "adagrad", "adadelta", "lion", "adafactor", "rprop", "lamb")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SumReduction(Rule):
+    """The loss grows with the batch: it is a sum over the samples where a mean is meant.
+
+    ## What it measures
+    The loss of one batch, and of the same batch given twice over, in eval mode. A mean stays equal; a sum doubles. A ratio within
+    `tolerance` of two is a sum.
+
+    ## Why it matters
+    The gradient is as many times longer as the batch has samples, so a learning rate that is right for a mean is far too high, and it
+    has to be found again whenever the batch size changes. With plain SGD the run diverges.
+
+    ## When it is wrong
+    Optimizers of the Adam family divide by the gradient's own scale, so that a sum trains as well as a mean (many published VAEs do
+    so); the finding is then `info`. A small learning rate can make up for the sum as well.
+
+    ## What to try
+    Use reduction="mean", or divide the sum by the number of samples.
+
+    ## References
+    Ben Braiek and Khomh, TheDeepChecker (TOSEM 2023): the loss of a replicated batch.
+    """
+
+    code = "M204"
+    name = "sum-reduction"
+    severity = Severity.WARNING
+    needs = ("probe.reduction",)
+    explains = (
+        "learning-rate-too-high",
+        "exploding-gradient",
+        "diverging-loss",
+        "non-finite",
+        "initial-loss",
+        "clipping-dominates",
+        "dead-units",
+        "saturated-units",
+    )
+
+    tolerance: float = 0.1
+
+    def judge(self, record: Record) -> Iterator[Finding]:
+        seen = record.facts["probe.reduction"]
+        if abs(seen["ratio"] - 2.0) > self.tolerance or seen["samples"] < 2:
+            return
+        optimizers = [o.lower() for o in record.facts.get("optimizers", [])]
+        harmless = bool(optimizers) and all(any(k in o for k in SCALE_FREE) for o in optimizers)
+        yield self.finding(
+            f"the loss is a sum over the batch: {seen['single']:.4g} for {seen['samples']} samples, {seen['double']:.4g} when "
+            "each is given twice",
+            where=record.source("training_step") or "training_step",
+            fix='use reduction="mean" in the loss, or divide the loss by the number of samples',
+            severity=Severity.INFO if harmless else self.severity,
+            ratio=seen["ratio"],
+            samples=seen["samples"],
+            tolerance=self.tolerance,
+        )

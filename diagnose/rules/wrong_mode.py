@@ -1,0 +1,65 @@
+"""Rule M213."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from diagnose.record import Record
+from diagnose.rules import Rule
+from diagnose.values import Finding, Severity
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrongMode(Rule):
+    """Modules stand in eval mode while training, or in train mode while validating.
+
+    ## What it measures
+    The mode of each batch norm and dropout that runs in a training step, and of all of them in a validation step, as Lightning would
+    call them.
+
+    ## Why it matters
+    In eval mode batch norm uses its stored statistics and never updates them, and dropout does nothing. Lightning has kept the modes as
+    they are since 2.2, so a backbone that its loader function returned in eval mode is trained that way, without a word.
+
+    ## When it is wrong
+    Silent are modules whose weights are all frozen, and those that the module's own `train()` keeps in eval mode: both are deliberate.
+
+    ## What to try
+    Call `.train()` on the module after loading it; do not call `.eval()` or `.train()` inside a step.
+
+    ## References
+    Lightning issues 20105 and 20216.
+    """
+
+    code = "M213"
+    name = "wrong-mode"
+    severity = Severity.ERROR
+    needs = ("probe.modes",)
+    explains = (
+        "overfitting",
+        "suspicious-validation",
+        "misaligned-labels",
+        "learning-rate-too-low",
+        "exploding-gradient",
+        "split-shift",
+        "vanishing-gradient",
+        "initial-loss",
+        "sample-leakage",
+    )
+
+    def judge(self, record: Record) -> Iterator[Finding]:
+        modes = record.facts["probe.modes"]
+        for stage, wrong, fix in (
+            ("training", "eval", "call .train() on the module after loading it, before the fit"),
+            ("validation", "train", "remove .train() from the validation code; Lightning calls eval() before it"),
+        ):
+            names = modes[stage]
+            if names:
+                listed = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+                yield self.finding(
+                    f"{len(names)} batch norm or dropout modules stand in {wrong} mode in {stage}: {listed}",
+                    where=f"self.{names[0]}",
+                    fix=fix,
+                    modules=len(names),
+                )

@@ -1,0 +1,83 @@
+"""Rule M216."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from diagnose.record import Record
+from diagnose.rules import NotRun, Rule
+from diagnose.values import Finding, Severity
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrongOutputSize(Rule):
+    """The output has another number of units than the targets need.
+
+    ## What it measures
+    The number of classes that cross-entropy or NLL gets, against the classes that occur among the training labels: one unit, too few
+    units, or far too many (`excess` times and more).
+
+    ## Why it matters
+    Cross-entropy over one unit is zero whatever the output. With too few units the first sample of a missing class ends the run, or, on
+    some devices, corrupts it. Units for classes that do not exist cost capacity and let the network predict nonsense.
+
+    ## When it is wrong
+    Classes that are too rare to be among the labels that were read make the output look too large, hence the factor; outputs over a
+    vocabulary are not judged.
+
+    ## What to try
+    Give the last layer one unit per class, or one unit and binary_cross_entropy_with_logits for two classes.
+
+    ## References
+    The documentation of `torch.nn.CrossEntropyLoss`; StackOverflow 31880720 (one unit with softmax).
+    """
+
+    code = "M216"
+    name = "wrong-output-size"
+    severity = Severity.ERROR
+    needs = ("probe.step",)
+    explains = (
+        "initial-loss",
+        "input-independent",
+        "no-gradient",
+        "frozen-parameter",
+        "vanishing-gradient",
+        "invalid-target",
+        "misaligned-labels",
+    )
+
+    excess: float = 10.0
+
+    def judge(self, record: Record) -> Iterator[Finding]:
+        step = record.facts["probe.step"]
+        if step["kind"] not in ("cross_entropy", "nll_loss") or not step["target_dtype"].startswith("int"):
+            raise NotRun(f"only class indices tell the number of classes; the loss is {step['kind'] or 'not known'}")
+        units, labels = step["classes"], step["labels"]
+        where = record.source("training_step") or "training_step"
+        if labels["count"] == 0:
+            raise NotRun("no class label was read")
+        if units == 1:
+            yield self.finding(
+                f"{step['kind']} gets one unit, so the loss is zero whatever the output",
+                where=where,
+                fix="give the last layer one unit per class, or use binary_cross_entropy_with_logits",
+                units=1,
+            )
+        elif labels["max"] >= units and (labels["min"] == 0 or labels["max"] > units):
+            yield self.finding(
+                f"the labels go up to {labels['max']}, so {labels['max'] + 1} classes need as many units; the output has {units}",
+                where=where,
+                fix=f"give the last layer {labels['max'] + 1} units",
+                units=units,
+                needed=labels["max"] + 1,
+            )
+        elif units >= self.excess * labels["distinct"] and labels["max"] + 1 <= units / self.excess and len(step["target_shape"]) == 1:
+            yield self.finding(
+                f"the output has {units} units, but the labels know {labels['distinct']} classes",
+                where=where,
+                fix=f"give the last layer {labels['max'] + 1} units",
+                severity=Severity.WARNING if labels["count"] >= 20 * labels["distinct"] else Severity.INFO,
+                units=units,
+                classes=labels["distinct"],
+            )
