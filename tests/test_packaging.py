@@ -92,8 +92,12 @@ class Place:
     project: Path
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-        return subprocess.run([str(self.python), *command], cwd=self.project, env=environment, capture_output=True, text=True, timeout=120)
+        return subprocess.run([str(self.python), *command], cwd=self.project, env=outside(), capture_output=True, text=True, timeout=120)
+
+
+def outside() -> dict[str, str]:
+    """The environment variables without those that lead back to this checkout."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
 
 
 @pytest.fixture(scope="session")
@@ -126,16 +130,16 @@ def place(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
     work = tmp_path_factory.mktemp("user")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(work / "env")], check=True)
     python = work / "env" / "bin" / "python"
-    where = subprocess.run(
-        [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], capture_output=True, text=True, check=True
-    )
-    borrowed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-    Path(where.stdout.strip(), "borrowed.pth").write_text("\n".join(sorted(borrowed)) + "\n")
     subprocess.run(
         [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index", str(wheel)],
         check=True,
+        cwd=work,
+        env=outside(),
         capture_output=True,
     )
+    (packages,) = (work / "env" / "lib").glob("python*/site-packages")
+    borrowed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    (packages / "borrowed.pth").write_text("\n".join(sorted(borrowed)) + "\n")
     project = work / "project"
     for name in ("callbacks", "conf"):
         (project / name).mkdir(parents=True)
