@@ -1,0 +1,162 @@
+"""Which rows are the same: between splits, and within one with different targets."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diagnose.experiments.data_fields import Target
+from diagnose.experiments.data_reading import Sample
+
+DISTINCT = 1024  # distinct rows that the entropy is estimated from
+COLUMNS = 256  # columns that it is summed over
+
+
+def keys(sample: Sample, paths: Sequence[str]) -> list[int] | None:
+    """One hash per row over the given fields; equal rows have equal hashes, also across loaders and across padding to other lengths.
+
+    ``None`` where a field does not have one entry per row.
+    """
+    result: list[list[int]] = []
+    for path in paths:
+        parts = sample.fields.get(path, [])
+        if [len(p) if p.dim() else -1 for p in parts] != sample.sizes:
+            return None
+        own: list[int] = []
+        for part in parts:
+            table = part.reshape(len(part), -1).numpy()
+            table = table.astype(np.float32) + np.float32(0.0) if table.dtype.kind == "f" else table.astype(np.int64)
+            ends = table.shape[1] - (table[:, ::-1] != 0).argmax(1) if table.size else [0] * len(table)  # trailing zeros may be padding
+            own += [hash(row[:end].tobytes()) for row, end in zip(table, ends, strict=True)]
+        result.append(own)
+    return [hash(row) for row in zip(*result, strict=True)] if result else None
+
+
+def is_number(sample: Sample, path: str) -> bool:
+    """Whether a field just numbers the rows: one integer each, all of them different."""
+    whole = sample.of(path)
+    if whole is None or whole.is_floating_point() or whole[0].numel() != 1 or len(whole) < 20:
+        return False
+    known = [r for rows in sample.rows for r in rows]
+    return len(np.unique(whole.numpy())) == (len(set(known)) if len(known) == len(whole) else len(whole))
+
+
+@dataclass(frozen=True, slots=True)
+class Variety:
+    """How unlike each other the rows of a loader are.
+
+    Attributes:
+        distinct: Different rows among those read.
+        twins: Share of the rows (of different places in the data set) that have an equal one among them.
+        bits: Collision entropy of a distinct row, summed over its columns as if they were independent: an upper estimate.
+        continuous: Some column holds real numbers of so fine a grain that two draws are hardly ever equal.
+    """
+
+    distinct: int
+    twins: float
+    bits: float
+    continuous: bool
+
+
+def variety(sample: Sample, paths: Sequence[str], rows: Sequence[int]) -> Variety:
+    """How unlike each other the rows are; ``rows`` are their `keys`."""
+    first: dict[int, int] = {}
+    for position, key in enumerate(rows):
+        first.setdefault(key, position)
+    places = [r for batch in sample.rows for r in batch]
+    own = list(dict(zip(places, rows, strict=True)).values()) if len(places) == len(rows) else list(rows)  # a place drawn twice is one row
+    counts = Counter(own)
+    twins = sum(n for n in counts.values() if n > 1) / len(own)
+    chosen = np.array(list(first.values()))[:: max(1, len(first) // DISTINCT)]
+    bits, continuous = 0.0, False
+    for path in paths:
+        whole = sample.of(path)
+        if whole is None:  # padded to different lengths: what all have in common is too short to tell, so the batch-wise lengths are cut
+            width = min(p.shape[1] if p.dim() > 1 else 1 for p in sample.fields[path])
+            table = np.concatenate([p.reshape(len(p), -1)[:, :width].numpy() for p in sample.fields[path]])[chosen]
+        else:
+            table = whole.numpy().reshape(len(whole), -1)[chosen]
+        for column in table.T[:: max(1, table.shape[1] // COLUMNS)]:
+            own_bits, fine = _column(column)
+            bits, continuous = bits + own_bits, continuous or fine
+    return Variety(len(first), twins, bits, continuous)
+
+
+def _column(values: NDArray[Any]) -> tuple[float, bool]:
+    unique, counts = np.unique(values, return_counts=True)
+    n = len(values)
+    bits = -float(np.log2(np.square(counts / n).sum()))
+    if n < 20 or len(unique) < 0.95 * n or unique.dtype.kind != "f" or not np.isfinite(unique).all():
+        return bits, False
+    return bits, bool(np.diff(unique.astype(np.float64)).min() < (float(unique[-1]) - float(unique[0])) / (20 * n))
+
+
+def overlap(train: Sequence[int], val: Sequence[int], kind: Variety, targets: tuple[Target | None, Target | None]) -> dict[str, Any]:
+    """Rows of a validation loader that stand in the training loader as well.
+
+    Args:
+        train: `keys` of the training rows.
+        val: `keys` of the validation rows.
+        kind: `variety` of the training rows.
+        targets: Targets of both, where known.
+
+    Returns:
+        ``train_rows``, ``val_rows``; ``shared`` (validation rows found in training), ``distinct`` (different ones of them), ``share``;
+        ``same_target``: the share of them whose target is the same, too (``None`` where unknown); ``twins``, ``bits``, ``continuous`` of
+        the training rows (see `Variety`).
+    """
+    known = set(train)
+    hits = [position for position, key in enumerate(val) if key in known]
+    same: float | None = None
+    if hits and targets[0] is not None and targets[1] is not None and targets[0].values.shape[1:] == targets[1].values.shape[1:]:
+        pairs = {(key, targets[0].values[position].tobytes()) for position, key in enumerate(train)}
+        same = sum((val[position], targets[1].values[position].tobytes()) in pairs for position in hits) / len(hits)
+    facts: dict[str, Any] = {"train_rows": len(train), "val_rows": len(val), "shared": len(hits), "distinct": len({val[h] for h in hits})}
+    facts |= {"share": len(hits) / len(val), "same_target": same, "twins": kind.twins, "bits": kind.bits, "continuous": kind.continuous}
+    return facts
+
+
+def conflicts(rows: Sequence[int], found: Target, kind: Variety) -> dict[str, Any]:
+    """Equal inputs with different targets.
+
+    Args:
+        rows: `keys` of the training rows.
+        found: Their targets, of kind ``class`` or ``value``.
+        kind: Their `variety`.
+
+    Returns:
+        ``rows``; ``distinct`` (different inputs); ``groups`` (inputs that occur with more than one target), ``involved`` (rows in them) and
+        their ``share``; ``kind``; ``floor``: the entropy of the targets given the input in nats for classes (its estimate from the groups),
+        the unexplained share of the variance for values; ``prior``: the same without the input (nats, or 1); ``example``, two rows as they
+        were read; ``bits`` and ``continuous``.
+    """
+    groups: dict[int, list[int]] = {}
+    for position, key in enumerate(rows):
+        groups.setdefault(key, []).append(position)
+    mixed = [g for g in groups.values() if len(g) > 1 and len(np.unique(found.values[g])) > 1]
+    involved = sum(map(len, mixed))
+    total = found.values
+    if found.kind == "class":
+        floor, prior = sum(len(g) * _entropy(total[g]) for g in mixed) / len(rows), _entropy(total)
+    else:
+        floor, prior = sum(len(g) * float(np.var(total[g])) for g in mixed) / len(rows) / max(float(np.var(total)), 1e-300), 1.0
+    facts: dict[str, Any] = {
+        "rows": len(rows),
+        "distinct": len(groups),
+        "groups": len(mixed),
+        "involved": involved,
+        "share": involved / len(rows),
+    }
+    facts |= {"kind": found.kind, "floor": floor, "prior": prior, "bits": kind.bits, "continuous": kind.continuous}
+    facts["example"] = mixed[0][:2] if mixed else []
+    return facts
+
+
+def _entropy(labels: NDArray[Any]) -> float:
+    counts = np.unique(labels, return_counts=True)[1] / len(labels)
+    return float(-(counts * np.log(counts)).sum())

@@ -1,0 +1,358 @@
+"""Reading a loader without leaving a trace: in this process, bounded, through copies of what iteration could change."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import random
+import sys
+import time
+import types
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch.utilities import CombinedLoader
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
+
+from diagnose.experiments.batches import leaves
+from diagnose.experiments.sandbox import random_state_kept
+
+BUFFER = 1 << 25  # bytes above which a tensor is shared with the copy of a data set instead of copied
+LONG = 2000  # elements above which the same holds for a list or dict
+BYTES = 1 << 27  # bytes kept of one loader
+LISTED = 50_000  # batches of an epoch that are enumerated to choose from
+FEW = 1024  # rows that are read of a data set even if its batches are so small that this takes more of them
+BLOCK = 16  # rows that are read in a row, so that the order within an epoch shows also at batch size 1
+
+Batch = tuple[int, list[int], Any]  # number of the batch in the epoch, rows of the data set (if known), batch
+Generator = (np.random.Generator, np.random.RandomState, random.Random, torch.Generator)
+ATOMS = (str, bytes, int, float, complex, bool, type(None), type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType)
+
+
+class Unreadable(Exception):
+    """A loader cannot be read, or not without taking something from training; the text says why."""
+
+
+@dataclass(slots=True, eq=False)
+class Sample:
+    """What was read of one loader.
+
+    Attributes:
+        fields: Path → the tensors of that field, one per batch that has it; floats are float32 or wider.
+        batches: Path → the numbers (in ``sizes``) of the batches that these tensors come from.
+        sizes: Rows of each batch that was read.
+        places: Which batch of the epoch each one was.
+        rows: Rows of the data set in each batch, ``[]`` where they are not known.
+        order: ``sequential``, ``random``, ``weighted``, ``custom`` (somebody's own sampler) or ``stream``.
+        total: Rows in an epoch, ``None`` where that is not known.
+        block: Consecutive batches that were read together.
+    """
+
+    fields: dict[str, list[Tensor]] = field(default_factory=dict)
+    batches: dict[str, list[int]] = field(default_factory=dict)
+    sizes: list[int] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    rows: list[list[int]] = field(default_factory=list)
+    order: str = "custom"
+    total: int | None = None
+    block: int = 1
+
+    @property
+    def count(self) -> int:
+        """Rows read."""
+        return sum(self.sizes)
+
+    @property
+    def coverage(self) -> float | None:
+        """Share of the epoch's rows that was read, ``None`` where the length is not known."""
+        return min(1.0, self.count / self.total) if self.total else None
+
+    def of(self, path: str) -> Tensor | None:
+        """One field of all rows, shape ``(count, ...)``; ``None`` where batches lack it, differ in shape or have another length."""
+        parts = self.fields.get(path, [])
+        if not parts or len({p.shape[1:] for p in parts}) > 1 or [len(p) if p.dim() else -1 for p in parts] != self.sizes:
+            return None
+        return torch.cat(parts)
+
+
+def read(loaders: Any, *, batches: int, samples: int, seconds: float) -> Sample:
+    """Read up to ``batches`` batches, ``samples`` rows and ``seconds`` of whatever Lightning accepts as a training loader.
+
+    Small batches of a data set are read until there are 1024 rows. A map-style loader without shuffling is read at places spread over its
+    epoch, since its first batches may be unlike the rest. Data sets, samplers and collate functions are used as copies; generators at
+    module level are put back.
+
+    Raises:
+        Unreadable: No loader, no batch, no tensor, a plain iterator, a stream that cannot be copied, or an error of the loader's own.
+    """
+    sample = Sample()
+    deadline = time.monotonic() + seconds
+    kept = 0
+    try:
+        with random_state_kept(), _generators_kept(loaders):
+            for place, rows, batch in _batches(loaders, sample, (batches, samples)):
+                found = [(path, _plain(tensor)) for path, tensor in leaves(_tensors(batch))]
+                if not found:
+                    raise Unreadable(f"a batch of type {type(batch).__name__} holds no tensor")
+                lengths = [len(t) for _, t in found if t.dim() > 0]
+                size = max(lengths, key=lengths.count, default=1)
+                for path, tensor in found:
+                    sample.fields.setdefault(path, []).append(tensor)
+                    sample.batches.setdefault(path, []).append(len(sample.sizes))
+                    kept += tensor.numel() * tensor.element_size()
+                sample.sizes.append(size)
+                sample.places.append(place)
+                sample.rows.append(rows)
+                if sample.count >= samples or kept >= BYTES or time.monotonic() > deadline:
+                    break
+    except Unreadable:
+        raise
+    except Exception as error:
+        raise Unreadable(f"the loader raised {type(error).__name__}: {error}") from error
+    if not sample.sizes:
+        raise Unreadable("the loader gave no batch")
+    if not sample.count:
+        raise Unreadable("the loader's batches are empty")
+    return sample
+
+
+def _tensors(batch: Any) -> Any:
+    """Arrays as tensors, so that they are fields as well."""
+    if isinstance(batch, np.ndarray):
+        return torch.from_numpy(batch.copy()) if batch.dtype.kind in "biuf" else None
+    if type(batch) is dict:
+        return {k: _tensors(v) for k, v in batch.items()}
+    return [_tensors(v) for v in batch] if type(batch) in (list, tuple) else batch
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """A dense tensor of its own on the CPU; half-precision floats are widened."""
+    tensor = tensor.detach().as_subclass(Tensor)
+    if tensor.layout is not torch.strided:
+        tensor = tensor.to_dense()
+    tensor = tensor.cpu()
+    return tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor.clone()
+
+
+def _batches(loaders: Any, sample: Sample, limits: tuple[int, int]) -> Iterator[Batch]:
+    """The batches of one loader, or of several side by side as Lightning combines them."""
+    mode = "min_size"
+    if isinstance(loaders, CombinedLoader):
+        mode, loaders = loaders._mode, loaders.iterables
+    if loaders is None:
+        raise Unreadable("there is no loader")
+    if not isinstance(loaders, (list, tuple, dict)):
+        yield from _read_one(loaders, sample, limits)
+        return
+    flat, structure = tree_flatten(loaders, is_leaf=lambda x: not isinstance(x, (list, tuple, dict)))
+    if not flat:
+        raise Unreadable("there is no loader")
+    if mode == "sequential":
+        for one in flat:
+            yield from _read_one(one, sample, limits)
+        return
+    parts = [Sample() for _ in flat]
+    streams = [_read_one(one, part, limits) for one, part in zip(flat, parts, strict=True)]
+    for group in zip(*streams, strict=False):
+        sample.order, sample.total, sample.block = parts[0].order, parts[0].total, parts[0].block
+        yield group[0][0], group[0][1], tree_unflatten([batch for _, _, batch in group], structure)
+
+
+def _read_one(loader: Any, sample: Sample, limits: tuple[int, int]) -> Iterator[Batch]:
+    if isinstance(loader, DataLoader) and type(loader).__iter__ is DataLoader.__iter__:
+        if isinstance(loader.dataset, IterableDataset):
+            yield from islice(_stream(loader, sample), limits[0])
+        else:
+            yield from _mapped(loader, sample, limits)
+    elif hasattr(loader, "__next__"):
+        raise Unreadable("the loader is a plain iterator: reading it would take its batches from training")
+    elif not hasattr(loader, "__iter__") or isinstance(loader, Tensor):
+        raise Unreadable(f"a {type(loader).__name__} is not a loader that can be iterated over")
+    else:
+        sample.order = "custom"
+        own = _copied(loader, "the loader")
+        if isinstance(own, DataLoader):
+            own.num_workers = 0
+        for place, batch in enumerate(islice(own, limits[0])):
+            yield place, [], batch
+
+
+def _stream(loader: DataLoader[Any], sample: Sample) -> Iterator[Batch]:
+    sample.order = "stream"
+    dataset, collate = _copied((loader.dataset, loader.collate_fn), "the stream")
+    rows = iter(dataset)
+    if loader.batch_size is None:
+        for place, row in enumerate(rows):
+            yield place, [], collate(row)
+        return
+    for place in range(sys.maxsize):
+        chunk = list(islice(rows, loader.batch_size))
+        if not chunk or (loader.drop_last and len(chunk) < loader.batch_size):
+            return
+        yield place, [], collate(chunk)
+
+
+def _mapped(loader: DataLoader[Any], sample: Sample, limits: tuple[int, int]) -> Iterator[Batch]:
+    sample.order = _order(loader)
+    parts = (loader.dataset, loader.batch_sampler, loader.sampler, loader.collate_fn)
+    dataset, batch_sampler, sampler, collate = parts if _stateless(loader) else _copied(parts, "the data set", share=loader.dataset)
+    chosen = batch_sampler if batch_sampler is not None else sampler
+    sample.total = _rows(loader)
+    size = getattr(batch_sampler, "batch_size", None) or 1
+    count = max(min(limits[0], -(-limits[1] // size)), -(-FEW // size))
+    for place, index in _spread(chosen, sample, count, size):
+        if batch_sampler is None:
+            yield place, [index] if isinstance(index, int) else [], collate(dataset[index])
+            continue
+        rows = list(index)
+        fetch: Callable[[list[Any]], Any] | None = getattr(dataset, "__getitems__", None)
+        yield place, rows if all(isinstance(r, int) for r in rows) else [], collate(fetch(rows) if fetch else [dataset[r] for r in rows])
+
+
+def _spread(chosen: Any, sample: Sample, count: int, size: int) -> Iterator[tuple[int, Any]]:
+    """Batches spread evenly over the epoch in blocks of consecutive ones; of a shuffled order, which is the same everywhere, the first."""
+    length = None
+    if sample.order != "random" and hasattr(chosen, "__len__"):
+        length = min(len(chosen), LISTED)
+    if length is None or length <= count:
+        yield from enumerate(islice(chosen, count))
+        return
+    sample.block = min(max(1, BLOCK // size), count)
+    starts = np.linspace(0, length - sample.block, max(1, count // sample.block)).astype(int)
+    wanted = {int(s) + k for s in starts for k in range(sample.block)}
+    for place, index in enumerate(islice(chosen, length)):
+        if place in wanted:
+            yield place, index
+
+
+def _order(loader: DataLoader[Any]) -> str:
+    if loader.batch_sampler is not None and type(loader.batch_sampler) is not BatchSampler:
+        return "custom"
+    kinds = {SequentialSampler: "sequential", RandomSampler: "random", SubsetRandomSampler: "random", WeightedRandomSampler: "weighted"}
+    return kinds.get(type(loader.sampler), "custom")
+
+
+def _rows(loader: DataLoader[Any]) -> int | None:
+    """Rows of the data set that an epoch draws from; not known where the data set's items are batches."""
+    if loader.batch_sampler is None:
+        return None
+    try:
+        sampler = loader.sampler if type(loader.batch_sampler) is BatchSampler else loader.dataset
+        return min(len(sampler), len(loader.dataset)) or None  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def _stateless(loader: DataLoader[Any]) -> bool:
+    """Nothing of the loader keeps a state of its own that reading could change (its generators are put back in any case)."""
+    dataset: Any = loader.dataset
+    while type(dataset) is Subset:
+        dataset = dataset.dataset
+    known = (SequentialSampler, RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
+    plain = type(dataset) in (list, tuple, Tensor, np.ndarray, TensorDataset) and isinstance(loader.collate_fn, types.FunctionType)
+    return plain and type(loader.sampler) in known and type(loader.batch_sampler) in (BatchSampler, type(None))
+
+
+def _copied(value: Any, name: str, *, share: Any = None) -> Any:
+    """A deep copy that shares long containers and large tensors; where there is none, ``share`` stays and only the rest is copied.
+
+    Raises:
+        Unreadable: It cannot be copied.
+    """
+    memo = {id(part): part for part in _reachable(value) if _large(part)}
+    try:
+        return copy.deepcopy(value, memo)
+    except Exception as error:
+        if share is None:
+            reason = f"{name} cannot be copied ({type(error).__name__}: {error}), and reading it would change what training sees"
+            raise Unreadable(reason) from error
+    try:
+        return copy.deepcopy(value, {id(share): share})
+    except Exception as error:
+        raise Unreadable(f"{name}'s sampler or collate function cannot be copied ({type(error).__name__}: {error})") from error
+
+
+def _large(part: Any) -> bool:
+    if isinstance(part, Tensor):
+        return part.numel() * part.element_size() > BUFFER
+    if isinstance(part, np.ndarray):
+        return bool(part.nbytes > BUFFER)
+    return isinstance(part, (list, tuple, dict, set)) and len(part) > LONG
+
+
+def _reachable(value: Any, limit: int = 20_000) -> Iterator[Any]:
+    """Objects that ``value`` holds, through attributes and containers of moderate length; each once."""
+    seen: set[int] = set()
+    pending = [value]
+    while pending and len(seen) < limit:
+        part = pending.pop()
+        if id(part) in seen or isinstance(part, ATOMS):
+            continue
+        seen.add(id(part))
+        yield part
+        if isinstance(part, (Tensor, np.ndarray)) or _large(part):
+            continue
+        if isinstance(part, Mapping):
+            pending.extend(part.values())
+        elif isinstance(part, (list, tuple, set)):
+            pending.extend(part)
+        elif isinstance(part, types.MethodType):
+            pending.append(part.__self__)
+        elif dataclasses.is_dataclass(part) or hasattr(part, "__dict__"):
+            pending.extend(vars(part).values() if hasattr(part, "__dict__") else ())
+
+
+@contextmanager
+def _generators_kept(loaders: Any) -> Iterator[None]:
+    """Put back every random generator that the loaders hold, or that stands at the top of the modules which define their parts."""
+    parts = list(_reachable(loaders))
+    modules = {m for p in parts for m in (getattr(type(p), "__module__", ""), getattr(getattr(p, "collate_fn", None), "__module__", ""))}
+    for name in modules - {"builtins"}:
+        if isinstance(name, str) and not name.startswith(("torch.", "numpy", "lightning.")) and name in sys.modules:
+            parts += [v for v in vars(sys.modules[name]).values() if isinstance(v, Generator)]
+    restore: list[Callable[[], Any]] = []
+    for part in {id(p): p for p in parts if isinstance(p, Generator)}.values():
+        restore.append(_restorer(part))
+    try:
+        yield
+    finally:
+        for put_back in restore:
+            put_back()
+
+
+def _restorer(generator: Any) -> Callable[[], Any]:
+    if isinstance(generator, np.random.Generator):
+        bits, kept = generator.bit_generator, copy.deepcopy(generator.bit_generator.state)
+        return lambda: setattr(bits, "state", kept)
+    if isinstance(generator, random.Random):
+        python = generator.getstate()
+        return lambda: generator.setstate(python)
+    state = generator.get_state()
+    return lambda: generator.set_state(state)
+
+
+def chosen_rows(loader: Any) -> tuple[int, frozenset[int]] | None:
+    """The identity of a data set and the rows that a loader takes from it through `Subset` s or a `SubsetRandomSampler`, else ``None``."""
+    dataset, sampler = getattr(loader, "dataset", None), getattr(loader, "sampler", None)
+    rows: list[int] | None = list(sampler.indices) if type(sampler) is SubsetRandomSampler else None
+    while type(dataset) is Subset:
+        rows = list(dataset.indices) if rows is None else [dataset.indices[r] for r in rows]
+        dataset = dataset.dataset
+    return None if rows is None else (id(dataset), frozenset(map(int, rows)))

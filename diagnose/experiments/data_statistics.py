@@ -1,0 +1,206 @@
+"""What the loaders hold, before training: statistics, order, overlap, shift and conflicts, as facts of the record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lightning.pytorch.utilities import CombinedLoader
+
+from diagnose.experiments import data_identity, data_shift
+from diagnose.experiments.data_fields import BINARY, CLASSIFICATION, Target, describe, describe_target, target
+from diagnose.experiments.data_order import order
+from diagnose.experiments.data_reading import Sample, Unreadable, chosen_rows, read
+from diagnose.record import Record
+
+SECONDS = 3.0  # reading time per loader
+FACTS = ("data.order", "data.overlap", "data.shift", "data.conflicts")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Roles:
+    """Which fields are inputs and which one is the target; ``guessed`` says which of the two nobody has told."""
+
+    inputs: tuple[str, ...]
+    target: str | None
+    guessed: tuple[str, ...] = ()
+
+
+def measure_data(
+    record: Record,
+    train: Any,
+    val: Any | None,
+    *,
+    roles: Mapping[str, str],
+    loss: Mapping[str, Any] | None,
+    batches: int = 64,
+    samples: int = 4096,
+) -> None:
+    """Read the loaders and write what they hold into ``record``; nothing of them, and no random state, is changed.
+
+    Args:
+        record: Gets the facts below; what could not be measured is skipped there with its reason.
+        train: Whatever Lightning accepts as training loaders.
+        val: The same for validation; each loader of a list is read by itself.
+        roles: Path of a field (as from `diagnose.experiments.batches.leaves`) → ``"input"`` or ``"target"``. Where it names none, the first
+            float field is taken for the input and the last integer field for the target.
+        loss: The primary loss call: ``kind`` (its name in `torch.nn.functional`), ``input_shape``, ``target_shape``, ``target_dtype``,
+            ``classes``, ``ignore_index``; ``input_normalised`` where the network scales its inputs itself; ``nonfinite_handled`` where the
+            loss of a batch with NaN in it was finite. ``None`` where no loss call was seen.
+        batches: Most batches read of a loader (more where they are so small that they hold fewer than 1024 rows).
+        samples: Most rows read of a loader.
+
+    Facts:
+        - ``data``: loader (``"train"``, ``"val/0"``, ``"val/1"`` …) → ``order``, ``batches``, ``batch_size`` (of the first), ``samples``
+          (rows read), ``total`` (rows in an epoch or ``None``), ``coverage`` (share read or ``None``), ``inputs`` (paths), ``target`` (path
+          or ``None``), ``guessed`` (of ``"input"``, ``"target"``), ``loss`` (as given) and ``fields``: path → see `describe`; the target's
+          entry has ``target``, see `describe_target`.
+        - ``data.order``: see `order`, and ``guessed``: whether the target is a guess.
+        - ``data.overlap``: loader → see `data_identity.overlap`, and ``estimate``: ``share`` over the share of training that was read;
+          ``index_share``: the share of its rows that both take from one and the same data set, ``None`` where that is not known.
+        - ``data.shift``: loader → ``inputs`` (path → see `data_shift.inputs`), ``labels`` (see `data_shift.labels`, or ``None``),
+          ``values`` (see `data_shift.values`, or ``None``), ``loss`` (its kind).
+        - ``data.conflicts``: see `data_identity.conflicts`.
+    """
+    try:
+        first = read(train, batches=batches, samples=samples, seconds=SECONDS)
+    except Unreadable as reason:
+        for name in ("data", *FACTS):
+            record.skip(name, f"training data: {reason}")
+        return
+    parts = assign(first, roles, loss)
+    facts = {"train": _facts(first, parts, loss)}
+    others: dict[str, Sample] = {}
+    reasons = []
+    loaders = _separate(val)
+    for number, loader in enumerate(loaders):
+        try:
+            others[f"val/{number}"] = read(loader, batches=batches, samples=samples, seconds=SECONDS / len(loaders))
+            facts[f"val/{number}"] = _facts(others[f"val/{number}"], parts, loss)
+        except Unreadable as reason:
+            reasons.append(f"val/{number}: {reason}")
+    record.add("data", facts)
+    found = target(first, parts.target, loss) if parts.target else None
+    _order(record, first, found, parts)
+    _identity(record, first, others, found, parts, loss, (train, loaders), "; ".join(reasons) or "there is no validation loader")
+    _shift(record, first, others, found, parts, loss, "; ".join(reasons) or "there is no validation loader")
+
+
+def assign(sample: Sample, roles: Mapping[str, str], loss: Mapping[str, Any] | None) -> Roles:
+    """The roles as told, completed by guesses."""
+    paths = [p for p in sample.fields if p in roles]
+    told = [p for p in paths if roles[p] == "target"]
+    if told:
+        return Roles(tuple(p for p in sample.fields if p not in told and _is_feature(sample, p)), told[0])
+    labels = [p for p in sample.fields if not sample.fields[p][0].is_floating_point() and _narrow(sample, p)]
+    labels = [p for p in labels if not data_identity.is_number(sample, p)]
+    label = labels[-1] if labels and len(sample.fields) > 1 else None
+    if paths and (loss is None or loss["kind"] not in (*CLASSIFICATION, *BINARY)):
+        label = None
+    inputs = tuple(p for p in sample.fields if p != label and _is_feature(sample, p))
+    guessed = (*(() if paths else ("input",)), *(("target",) if label else ()))
+    return Roles(inputs, label, guessed)
+
+
+def _narrow(sample: Sample, path: str) -> bool:
+    whole = sample.of(path)
+    return whole is not None and whole[0].numel() == 1
+
+
+def _is_feature(sample: Sample, path: str) -> bool:
+    return sample.fields[path][0].dim() > 0 and not data_identity.is_number(sample, path)
+
+
+def _separate(val: Any) -> list[Any]:
+    if isinstance(val, CombinedLoader):
+        val = val.iterables
+    if val is None:
+        return []
+    return list(val.values()) if isinstance(val, dict) else list(val) if isinstance(val, (list, tuple)) else [val]
+
+
+def _facts(sample: Sample, parts: Roles, loss: Mapping[str, Any] | None) -> dict[str, Any]:
+    facts: dict[str, Any] = {"order": sample.order, "batches": len(sample.sizes), "batch_size": sample.sizes[0], "samples": sample.count}
+    facts |= {"total": sample.total, "coverage": sample.coverage, "inputs": list(parts.inputs), "target": parts.target}
+    facts |= {"guessed": list(parts.guessed), "loss": None if loss is None else dict(loss)}
+    facts["fields"] = {path: describe(sample, path) for path in sample.fields}
+    if parts.target is not None and parts.target in facts["fields"]:
+        own = facts["fields"][parts.target]
+        own["target"] = describe_target(target(sample, parts.target, loss), own)
+    return facts
+
+
+def _order(record: Record, sample: Sample, found: Target | None, parts: Roles) -> None:
+    if found is None or found.kind not in ("class", "value"):
+        record.skip("data.order", "the training batches have no field with one target per row")
+        return
+    facts = order(sample, found)
+    if facts is None:
+        record.skip("data.order", "the order cannot be judged from one batch or one target")
+    else:
+        record.add("data.order", {**facts, "guessed": "target" in parts.guessed})
+
+
+def _identity(
+    record: Record,
+    sample: Sample,
+    others: Mapping[str, Sample],
+    found: Target | None,
+    parts: Roles,
+    loss: Mapping[str, Any] | None,
+    loaders: tuple[Any, list[Any]],
+    reason: str,
+) -> None:
+    rows = data_identity.keys(sample, parts.inputs)
+    if rows is None:
+        record.skip("data.overlap", "the training batches have no input field with one entry per row")
+        record.skip("data.conflicts", "the training batches have no input field with one entry per row")
+        return
+    kind = data_identity.variety(sample, parts.inputs, rows)
+    if found is None or found.kind not in ("class", "value"):
+        record.skip("data.conflicts", "the training batches have no field with one target per row")
+    else:
+        record.add("data.conflicts", data_identity.conflicts(rows, found, kind))
+    result = {}
+    for name, other in others.items():
+        held_out = data_identity.keys(other, parts.inputs)
+        if held_out is None:
+            continue
+        theirs = target(other, parts.target, loss) if parts.target else None
+        facts = data_identity.overlap(rows, held_out, kind, (found, theirs))
+        mine, own = chosen_rows(loaders[0]), chosen_rows(loaders[1][int(name.removeprefix("val/"))])
+        shared = len(mine[1] & own[1]) / len(own[1]) if mine and own and mine[0] == own[0] and own[1] else None
+        result[name] = {**facts, "estimate": min(1.0, facts["share"] / (sample.coverage or 1.0)), "index_share": shared}
+    if result:
+        record.add("data.overlap", result)
+    else:
+        record.skip("data.overlap", reason if not others else "the validation batches do not have the training batches' input fields")
+
+
+def _shift(
+    record: Record,
+    sample: Sample,
+    others: Mapping[str, Sample],
+    found: Target | None,
+    parts: Roles,
+    loss: Mapping[str, Any] | None,
+    reason: str,
+) -> None:
+    if not others:
+        record.skip("data.shift", reason)
+        return
+    result = {}
+    for name, other in others.items():
+        facts: dict[str, Any] = {"inputs": {}, "labels": None, "values": None, "loss": None if loss is None else loss["kind"]}
+        for path in parts.inputs:
+            if sample.fields[path][0].is_floating_point() and (one := data_shift.inputs(sample, other, path)) is not None:
+                facts["inputs"][path] = one
+        theirs = target(other, parts.target, loss) if parts.target else None
+        if found is not None and theirs is not None:
+            if found.kind == theirs.kind == "class":
+                facts["labels"] = data_shift.labels(found, theirs)
+            elif found.kind == theirs.kind == "value":
+                facts["values"] = data_shift.values(found, theirs)
+        result[name] = facts
+    record.add("data.shift", result)
