@@ -16,13 +16,16 @@ from torch.utils.hooks import RemovableHandle
 
 from diagnose.experiments.batches import leaves
 from diagnose.experiments.sandbox import Sandbox
-from diagnose.measure.graph import head, linearity, sums_to_one
+from diagnose.measure.graph import head, linearity, reshaped, sums_to_one
 from diagnose.measure.losses import LossCall, WatchLosses, class_last, primary
 from diagnose.record import Record
 
 STEPS = 3
 MODAL = (_BatchNorm, nn.modules.dropout._DropoutNd)
 BIAS_CANCELLING = (_BatchNorm, nn.modules.instancenorm._InstanceNorm)
+
+
+DROPOUTS = (nn.functional.dropout, nn.functional.dropout1d, nn.functional.dropout2d, nn.functional.dropout3d, nn.functional.alpha_dropout)
 
 
 class WatchStep(WatchLosses):
@@ -32,6 +35,7 @@ class WatchStep(WatchLosses):
         super().__init__()
         self.used: dict[int, Tensor] = {}
         self.targets = {t.data_ptr(): t for t in targets if t.numel()}
+        self.dropped: dict[Any, float] = {}  # node of the graph -> p
         self.broadcasts: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
 
     def __torch_function__(
@@ -43,6 +47,10 @@ class WatchStep(WatchLosses):
                 for tensor in arg if isinstance(arg, (list, tuple)) else (arg,):
                     if isinstance(tensor, nn.Parameter) and not isinstance(tensor, UninitializedParameter):
                         self.used[id(tensor)] = tensor
+            if func in DROPOUTS and isinstance(result, Tensor) and result.grad_fn is not None:
+                p = args[1] if len(args) > 1 else (kwargs or {}).get("p", 0.5)
+                training = args[2] if len(args) > 2 else (kwargs or {}).get("training", True)
+                self.dropped[result.grad_fn] = float(p) if training else 0.0
             if getattr(func, "__name__", "") in ("sub", "__sub__", "__rsub__", "rsub") and isinstance(result, Tensor):
                 self._watch_difference(args, result)
         return result
@@ -145,7 +153,7 @@ def _step(sandbox: Sandbox, anatomy: Anatomy, batch: Any, index: int, names: Map
             entry["batch_norm"] = isinstance(module, _BatchNorm)
             normed.append(entry)
         if isinstance(module, nn.modules.dropout._DropoutNd) and module.training:
-            dropped.append({"name": name, "p": float(module.p), "id": id(output)})
+            dropped.append({"name": name, "p": float(module.p)})
         if isinstance(output, Tensor):
             outputs.append(output)
             if getattr(module, "bias", None) is not None and isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
@@ -198,7 +206,7 @@ def _describe(
 ) -> None:
     anatomy.call = call
     record.add("probe.norms", normed)
-    record.add("probe.dropout", [{"name": d["name"], "p": d["p"]} for d in dropped])
+    record.add("probe.dropout", dropped)
     record.add("probe.modes", {"training": wrong_mode(sandbox.module, anatomy.ran), "validation": []})
     facts: dict[str, Any] = {"raised": raised, "broadcast": [list(s) for s in watch.broadcasts[0]] if watch.broadcasts else None}
     facts["calls"] = len(watch.calls)
@@ -211,7 +219,7 @@ def _describe(
         facts["broadcast"] = facts["broadcast"] or [list(s) for s in shapes]
     chain = head(call.input)
     facts["head"] = [{"name": a.name, "axis": a.axis, "shape": list(a.shape), "scaled": a.scaled} for a in chain]
-    facts["dropout_on_output"] = next((d["p"] for d in dropped if d["id"] == id(call.input)), 0.0)
+    facts["dropout_on_output"] = next((watch.dropped[n] for n in reshaped(call.input) if n in watch.dropped), 0.0)
     facts |= {"kind": call.kind, "input_shape": list(shapes[0]), "target_shape": list(shapes[1])}
     facts["target_dtype"] = str(call.target.dtype).removeprefix("torch.")
     facts["classes"] = classes(call)

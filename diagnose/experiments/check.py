@@ -142,7 +142,10 @@ def gather(
 
 PROBES = tuple(
     f"probe.{name}"
-    for name in "step parameters modes linearity norms dropout initial_loss initialization dependence future reduction overfit learning".split()
+    for name in (
+        *("step", "parameters", "modes", "linearity", "norms", "dropout"),
+        *("initial_loss", "initialization", "dependence", "future", "reduction", "overfit", "learning"),
+    )
 )
 
 
@@ -246,9 +249,8 @@ def validate(sandbox: Sandbox, record: Record) -> None:
     """
     if sandbox.held_out:
         with evaluating(sandbox.module), torch.no_grad(), watch_losses():
-            probe_hook = getattr(sandbox.module, "on_validation_epoch_start", None)
-            if probe_hook is not None:
-                probe_hook()
+            for hook in ("on_validation_start", "on_validation_epoch_start"):
+                getattr(sandbox.module, hook)()
             sandbox.validation_step(sandbox.move(sandbox.held_out[0]))
             modal = [n for n, m in sandbox.module.named_modules() if m.training and _modal(m)]
         if "probe.modes" in record:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,6 +40,15 @@ def output(sandbox: Sandbox, batch: Any, *, seed: int = SEED) -> tuple[LossCall 
     return primary(calls, loss), loss
 
 
+def validation_output(sandbox: Sandbox, batch: Any, *, seed: int = SEED) -> tuple[LossCall | None, Tensor | None]:
+    """The same for a validation step, whose loss is that of the primary call."""
+    torch.manual_seed(seed)
+    with evaluating(sandbox.module), watch_losses() as calls, torch.no_grad():
+        sandbox.validation_step(sandbox.move(batch))
+    call = primary(calls)
+    return call, call.value if call is not None else None
+
+
 def per_sample(call: LossCall, batch: Any) -> Tensor | None:
     """The call's input with one row per sample, shape ``(n, k)``.
 
@@ -62,13 +71,16 @@ def _one_hot(target: Tensor) -> bool:
 
 
 def swap_samples(sandbox: Sandbox, record: Record) -> None:
-    """Replace every second sample of a batch by others and see which outputs change.
+    """Replace every second sample of a batch by a copy of another and see which outputs change.
+
+    Copies rather than a permutation: a mean over the batch, or an attention over it, does not see an order. Where the module has validation
+    batches and its ``validation_step`` shows its targets, that step is asked, since ``training_step`` may mix samples on purpose (mixup).
 
     Writes ``probe.dependence``: ``kept`` (largest change of an output whose own sample stayed, in units of the outputs' standard
     deviation), ``swapped`` (the same for outputs whose sample was replaced), ``noise`` (largest change between two equal runs),
     ``samples``.
     """
-    batch = sandbox.batches[0]
+    batch, run = _step_for_swapping(sandbox)
     n = size(batch)
     if n is None or n < 4:
         record.skip("probe.dependence", "the tensors of the batch share no batch axis")
@@ -78,8 +90,8 @@ def swap_samples(sandbox: Sandbox, record: Record) -> None:
         return
     odd = torch.arange(1, n, 2)
     rows = torch.arange(n)
-    rows[odd] = odd.roll(1)
-    before, again, after = (output(sandbox, b)[0] for b in (batch, batch, take(batch, rows)))
+    rows[odd] = torch.arange(0, n, 2).roll(1)[: len(odd)]
+    before, again, after = (run(sandbox, b)[0] for b in (batch, batch, take(batch, rows)))
     first = per_sample(before, batch) if before is not None else None
     if first is None or after is None or again is None or after.input.shape != before.input.shape:  # type: ignore[union-attr]
         record.skip("probe.dependence", "the targets of the loss were not found in the batch, so outputs cannot be matched with samples")
@@ -100,6 +112,17 @@ def swap_samples(sandbox: Sandbox, record: Record) -> None:
             "samples": n,
         },
     )
+
+
+def _step_for_swapping(sandbox: Sandbox) -> tuple[Any, Callable[[Sandbox, Any], tuple[LossCall | None, Tensor | None]]]:
+    for batch in sandbox.held_out[:1]:
+        try:
+            call, _ = validation_output(sandbox, batch)
+        except Exception:  # a validation step may need what only a fit sets up; the training step is asked then
+            break
+        if call is not None and per_sample(call, batch) is not None:
+            return batch, validation_output
+    return sandbox.batches[0], output
 
 
 def change_future(sandbox: Sandbox, record: Record) -> None:

@@ -121,7 +121,7 @@ def _weights(module: nn.Module) -> dict[str, Any]:
     return {
         "fan_in": fan_in,
         "fan_out": len(weight),
-        "gain": float(weight.std(correction=0)) * math.sqrt(fan_in),
+        "gain": float(weight.square().mean().sqrt()) * math.sqrt(fan_in),
         "zero": not bool(weight.any()),
     }
 

@@ -106,6 +106,15 @@ def head(output: Tensor) -> list[Activation]:
     return found
 
 
+def reshaped(output: Tensor) -> Iterator[Any]:
+    """The node that made ``output`` and those before it that only reshaped, while there is a single path."""
+    node = output.grad_fn
+    while node is not None:
+        yield node
+        before = parents(node)
+        node = before[0] if op(node) in SHAPE and len(before) == 1 else None
+
+
 def _activation(node: Any, name: str, scaled: bool) -> Activation:
     if name not in ("Softmax", "LogSoftmax"):
         return Activation(name, scaled=scaled)

@@ -25,8 +25,8 @@ class InitialLoss(Rule):
 
     ## When it is wrong
     For class weights and losses of several terms chance is not exact, hence the factor of `ratio`, where others use 2. A loss *below*
-    chance is what a pretrained network shows and is not reported. Regression on targets far from zero starts high in any network: only
-    the spread of the predictions is judged there, and that as `info`.
+    chance is what a pretrained network shows and is not reported. Regression on targets far from zero starts high in any network,
+    and a good learning rate makes up for it: only a factor of `offset`, targets ten standard deviations from zero, is reported there.
 
     ## What to try
     Scale the inputs, initialise the last layer with small weights, remove an activation before the loss.
@@ -44,6 +44,7 @@ class InitialLoss(Rule):
 
     ratio: float = 3.0
     spread: float = 10.0
+    offset: float = 100.0
 
     def judge(self, record: Record) -> Iterator[Finding]:
         first = record.facts["probe.initial_loss"]
@@ -59,6 +60,16 @@ class InitialLoss(Rule):
                     severity=Severity.INFO,
                     spread=spread,
                     limit=self.spread,
+                )
+            elif first["chance"] > 0 and first["ratio"] > self.offset:
+                yield self.finding(
+                    f"the loss before the first step is {first['loss']:.4g}, {first['ratio']:.3g} times the {first['chance']:.3g} that a constant "
+                    f"prediction reaches: the targets (size {first['target_rms']:.3g}) lie far from where the network starts",
+                    fix="standardise the targets, or start the bias of the last layer at their mean",
+                    loss=first["loss"],
+                    chance=first["chance"],
+                    ratio=first["ratio"],
+                    limit=self.offset,
                 )
         elif first["loss"] > self.ratio * first["chance"]:
             yield self.finding(

@@ -86,7 +86,7 @@ class PoorInitialization(Rule):
                 limit=self.gain,
                 growth=total,
             )
-        small = [e for e in free if e["gain"] < self.low_gain and not e["zero"] and not e["last"]]
+        small = [e for e in free if not same and e["gain"] < self.low_gain and not e["zero"] and not e["last"]]
         if len(small) >= 2:
             yield self.finding(
                 f"signals shrink from {small[0]['input_std']:.3g} to {small[-1]['output_std']:.3g} through {len(small)} "
