@@ -4,9 +4,10 @@ A case is a module with ``RULES`` (names of rules, any of which names the fault 
 program), ``TRAINER`` (keyword arguments of ``lightning.Trainer``) and ``build()``, which returns the module, the training loader and the
 validation loader or ``None``. Each case runs in a process of its own, so that a crash or a hang costs only that case.
 
-    python scripts/corpus.py [FOLDER ...] [--only GLOB] [--jobs 2] [--json FILE] [--verbose]
+    python scripts/corpus.py [FOLDER ...] [--repaired] [--only GLOB] [--jobs 2] [--json FILE] [--verbose]
 
-Only warnings and errors count. Exit status 1 when a case crashed or a healthy program raised an alarm.
+Without folders it runs tests/corpus and tests/healthy. Where a folder holds ``repairs.json`` (case → pairs of a text and what mends it),
+``--repaired`` runs the mended programs, which are to be healthy. Only warnings and errors count. Exit status 1 when a case crashed or a healthy program raised an alarm.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -199,10 +201,34 @@ def cases_in(folders: Sequence[Path], only: str) -> list[Path]:
     return found
 
 
+def repair(paths: Sequence[Path], target: Path) -> list[Path]:
+    """Write the mended programs into a folder; cases without a repair are left out.
+
+    Raises:
+        SystemExit: A text that is to be replaced is not in its case.
+    """
+    mended = []
+    for path in paths:
+        repairs = path.parents[1] / "repairs.json"
+        pairs = json.loads(repairs.read_text(encoding="utf-8")).get(path.stem) if repairs.is_file() else None
+        if pairs:
+            text = path.read_text(encoding="utf-8")
+            for old, new in pairs:
+                if old not in text:
+                    raise SystemExit(f"{repairs}: {old!r} is not in {path.name}")
+                text = text.replace(old, new)
+            mended.append(target / path.name)
+            mended[-1].write_text(text + "\nRULES = []\n", encoding="utf-8")
+    return mended
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", nargs="*", type=Path, default=[ROOT / "tests" / "corpus"], metavar="FOLDER")
+    parser.add_argument(
+        "folders", nargs="*", type=Path, default=[ROOT / "tests" / name for name in ("corpus", "healthy")], metavar="FOLDER"
+    )
+    parser.add_argument("--repaired", action="store_true", help="run the mended programs of repairs.json")
     parser.add_argument("--only", default="*", metavar="GLOB", help="cases whose name matches")
     parser.add_argument("--jobs", type=int, default=1, help="cases at a time (more than one spoils the seconds)")
     parser.add_argument("--timeout", type=float, default=180, help="seconds for one case")
@@ -214,7 +240,10 @@ def main() -> int:
         print("\n" + MARK + json.dumps(asdict(run_case(args.one))))
         return 0
 
+    scratch = TemporaryDirectory()
     paths = cases_in(args.folders, args.only)
+    if args.repaired:
+        paths = repair(paths, Path(scratch.name))
     results = []
     with ThreadPoolExecutor(args.jobs) as pool:
         for result in pool.map(lambda path: run_apart(path, args.timeout), paths):

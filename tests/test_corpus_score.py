@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scripts.corpus import Result, by_rule, cases_in, run_apart, score
+from scripts.corpus import Result, by_rule, cases_in, repair, run_apart, score
 
 
 def alarm(rule: str, severity: str = "error") -> dict[str, Any]:
@@ -86,3 +86,28 @@ def test_an_empty_folder_is_named(tmp_path: Path) -> None:
 def test_cases_are_found_in_the_folder_or_in_its_cases(root: Path) -> None:
     corpus = root / "tests" / "corpus"
     assert cases_in([corpus], "*") == cases_in([corpus / "cases"], "*")
+
+
+def test_a_case_is_mended_by_its_repairs(tmp_path: Path) -> None:
+    (tmp_path / "cases").mkdir()
+    for name in ("one", "two"):
+        (tmp_path / "cases" / f"{name}.py").write_text("RULES = ['a']\nlr = 9.0\n")
+    (tmp_path / "repairs.json").write_text('{"one": [["9.0", "0.1"]]}')
+    (mended,) = repair(cases_in([tmp_path], "*"), tmp_path)
+    assert mended.name == "one.py"
+    values: dict[str, Any] = {}
+    exec(mended.read_text(), values)
+    assert (values["RULES"], values["lr"]) == ([], 0.1)
+
+
+def test_a_repair_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    (tmp_path / "cases").mkdir()
+    (tmp_path / "cases" / "one.py").write_text("lr = 9.0\n")
+    (tmp_path / "repairs.json").write_text('{"one": [["8.0", "0.1"]]}')
+    with pytest.raises(SystemExit, match=r"repairs\.json: '8\.0' is not in one\.py"):
+        repair(cases_in([tmp_path], "*"), tmp_path)
+
+
+def test_every_repair_of_the_corpus_fits(root: Path, tmp_path: Path) -> None:
+    cases = cases_in([root / "tests" / "corpus"], "*")
+    assert len(repair(cases, tmp_path)) == len(cases)
