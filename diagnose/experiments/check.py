@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from torch.nn.parameter import UninitializedParameter
 
 from diagnose.experiments.anatomy import MODAL, Anatomy, examine, label_statistics, target_statistics
 from diagnose.experiments.batches import leaves, roles
@@ -25,6 +26,7 @@ from diagnose.rules import diagnose as judge
 from diagnose.values import Diagnosis
 
 BATCHES = 24
+LARGEST = 100_000_000
 _evidence: weakref.WeakKeyDictionary[LightningModule, tuple[int, dict[str, Any], dict[str, str]]] = weakref.WeakKeyDictionary()
 
 
@@ -74,7 +76,7 @@ def check(
 
 
 def fast_probes(record: Record, trainer: Trainer, module: LightningModule) -> None:
-    """The probes at the start of a fit: those that cost a few steps each.
+    """The probes at the start of a fit: those that cost a few steps each, together about as much as ten training batches.
 
     Where `check` has seen this very module and its weights have not changed since, its evidence is taken over and nothing runs.
     """
@@ -87,12 +89,18 @@ def fast_probes(record: Record, trainer: Trainer, module: LightningModule) -> No
             if name not in record:
                 record.skip(name, reason)
         return
+    size = sum(p.numel() for p in module.parameters() if not isinstance(p, UninitializedParameter))
+    if trainer.world_size > 1 or size > LARGEST:
+        why = "several processes" if trainer.world_size > 1 else f"the module has {size:.2g} weights and would be copied"
+        for name in (*PROBES, "data"):
+            record.skip(name, f"left to diagnose.check: {why}")
+        return
     gather(record, module, trainer.train_dataloader, trainer.val_dataloaders, trainer=trainer, short=True)
 
 
 def _version(module: LightningModule) -> int:
     """Changes when any weight is written to."""
-    return sum(p._version for p in module.parameters()) + sum(map(id, module.parameters())) % 1_000_003
+    return sum(p._version + id(p) for p in module.parameters() if not isinstance(p, UninitializedParameter))
 
 
 def _maybe(owner: Any, hook: str) -> Any:
@@ -187,7 +195,7 @@ def _examine(sandbox: Sandbox, probing: Probing, train: Any, val: Any, short: bo
         shapes = {"input_shape": step["input_shape"], "target_shape": step["target_shape"], "target_dtype": step["target_dtype"]}
         loss = {"kind": call.kind, "classes": step["classes"], **shapes, "input_normalised": _normalises(module, anatomy)}
         loss |= {k: call.options[k] for k in ("ignore_index", "label_smoothing") if k in call.options}
-    probing.part("data", lambda: measure_data(record, train, val, roles=found, loss=loss))
+    probing.part("data", lambda: measure_data(record, train, val, roles=found, loss=loss, batches=8 if short else 64))
     record.add("task", _task(record))
     record.add("optimizers", [type(o).__name__ for o in sandbox.optimizers])
     probing.part("probe.validation", lambda: validate(sandbox, record))
@@ -237,7 +245,7 @@ def _targets(sandbox: Sandbox, call: LossCall, found: dict[str, str], record: Re
 
 def materialise(sandbox: Sandbox) -> None:
     """Give lazy layers their shapes by one forward pass, and put their weights into the optimizers that ignored them."""
-    if any(isinstance(p, torch.nn.parameter.UninitializedParameter) for p in sandbox.module.parameters()):
+    if any(isinstance(p, UninitializedParameter) for p in sandbox.module.parameters()):
         sandbox.training_step(sandbox.move(sandbox.batches[0]))
 
 
@@ -297,7 +305,9 @@ def _settings(train: Any, trainer: Trainer | None, count: int) -> dict[str, Any]
         length = 1000
     settings: dict[str, Any] = {"length": max(1, length)}
     if trainer is not None:
+        device = trainer.strategy.root_device
         settings |= {"precision": trainer.precision, "max_epochs": trainer.max_epochs or 100}
+        settings |= {"accelerator": device.type, "devices": [device.index or 0] if device.type == "cuda" else 1}
         if trainer.max_steps > 0:
             settings["max_steps"] = trainer.max_steps
     return settings

@@ -271,10 +271,10 @@ def run_in_sandbox(
         except Exception as error:
             failure.append(error)
 
-    options: dict[str, Any] = {"max_epochs": 100, "accelerator": "cpu", **(settings or {})}
+    options: dict[str, Any] = {"max_epochs": 100, "accelerator": "auto", "devices": 1, **(settings or {})}
     length = int(options.pop("length", len(batches)))
     options |= {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
-    options |= {"num_sanity_val_steps": 0, "callbacks": [_Probe(probe)], "devices": 1, "limit_val_batches": 0}
+    options |= {"num_sanity_val_steps": 0, "callbacks": [_Probe(probe)], "limit_val_batches": 0}
     with random_state_kept(), quiet(), stopped_trainer_settings():
         twin = copied(module)
         try:

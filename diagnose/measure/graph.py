@@ -51,7 +51,7 @@ def variable(node: Any) -> Tensor | None:
 
 def reached(*outputs: Tensor | None, limit: int = 50_000) -> tuple[list[Any], dict[int, Tensor]]:
     """All nodes behind some tensors, at most ``limit``, and the leaves among them by ``id``."""
-    stack = [t.grad_fn for t in outputs if t is not None and t.grad_fn is not None]
+    stack: list[Any] = [t.grad_fn for t in outputs if t is not None and t.grad_fn is not None]
     seen: set[Any] = set(stack)
     leaves: dict[int, Tensor] = {}
     while stack and len(seen) < limit:

@@ -197,7 +197,7 @@ def _bernoulli(call: LossCall, target: Tensor) -> Predictions:
 def _values(call: LossCall, target: Tensor) -> Predictions:
     value = call.input.detach().float()
     if value.numel() != target.numel():
-        value, target = (t.expand(torch.broadcast_shapes(value.shape, target.shape)).contiguous() for t in (value, target))
+        value, target = value + torch.zeros_like(target), target + torch.zeros_like(value)
     target = target.float().reshape(value.shape)
     if value.dim() > 1 and value.shape[1:].numel() > 1:
         value, target = value.flatten(1), target.flatten(1)
