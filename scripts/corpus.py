@@ -7,7 +7,8 @@ validation loader or ``None``. Each case runs in a process of its own, so that a
     python scripts/corpus.py [FOLDER ...] [--repaired] [--only GLOB] [--jobs 2] [--json FILE] [--verbose]
 
 Without folders it runs tests/corpus and tests/healthy. Where a folder holds ``repairs.json`` (case → pairs of a text and what mends it),
-``--repaired`` runs the mended programs, which are to be healthy. Only warnings and errors count. Exit status 1 when a case crashed or a healthy program raised an alarm.
+``--repaired`` runs the mended programs, which are to be healthy. Only warnings and errors count. Exit status 1 when a case crashed or a
+healthy program raised an alarm.
 """
 
 from __future__ import annotations
@@ -189,15 +190,14 @@ def cases_in(folders: Sequence[Path], only: str) -> list[Path]:
     """The case files of these folders, or of their subfolder ``cases``.
 
     Raises:
-        SystemExit: A folder holds no case.
+        SystemExit: There is none.
     """
-    found: list[Path] = []
-    for folder in folders:
-        inside = folder / "cases" if (folder / "cases").is_dir() else folder
-        here = sorted(p for p in inside.glob("*.py") if fnmatch(p.stem, only) and not p.stem.startswith(("_", "test_", "conftest")))
-        if not here:
-            raise SystemExit(f"no case in {inside} matches {only!r}: expected Python files with RULES, TRAINER and build()")
-        found += here
+    insides = [folder / "cases" if (folder / "cases").is_dir() else folder for folder in folders]
+    paths = [p for inside in insides for p in sorted(inside.glob("*.py"))]
+    found = [p for p in paths if fnmatch(p.stem, only) and not p.stem.startswith(("_", "test_", "conftest"))]
+    if not found:
+        where = ", ".join(map(str, insides))
+        raise SystemExit(f"no case in {where} matches {only!r}: expected Python files with RULES, TRAINER and build()")
     return found
 
 
