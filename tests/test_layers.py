@@ -64,9 +64,12 @@ def upward(layer: str, files: list[Path]) -> Iterator[str]:
     allowed = set(ORDER[: ORDER.index(layer) + 1]) - NEVER.get(layer, set())
     for file in files:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom):
+            if isinstance(node, ast.Import):
+                names = [a.name for a in node.names]
+            elif isinstance(node, ast.ImportFrom):
                 names = [f"{node.module}.{a.name}" for a in node.names] if node.module == "diagnose" else [node.module or ""]
+            else:
+                continue
             for name in names:
                 part = name.removeprefix("diagnose.").partition(".")[0]
                 if name.startswith("diagnose.") and part in ORDER and part not in allowed:
