@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from lightning.pytorch.utilities import CombinedLoader
 
 from diagnose.experiments import data_identity, data_shift
-from diagnose.experiments.data_fields import BINARY, CLASSIFICATION, Target, describe, describe_target, target
+from diagnose.experiments.data_fields import Target, describe, describe_target, target
 from diagnose.experiments.data_order import order
 from diagnose.experiments.data_reading import Sample, Unreadable, chosen_rows, read
 from diagnose.record import Record
@@ -43,8 +44,9 @@ def measure_data(
         record: Gets the facts below; what could not be measured is skipped there with its reason.
         train: Whatever Lightning accepts as training loaders.
         val: The same for validation; each loader of a list is read by itself.
-        roles: Path of a field (as from `diagnose.experiments.batches.leaves`) → ``"input"`` or ``"target"``. Where it names none, the first
-            float field is taken for the input and the last integer field for the target.
+        roles: Path of a field (as from `diagnose.experiments.batches.leaves`) → ``"input"`` or ``"target"``. Where it names no target, the
+        last
+            field of the size of the loss's target is taken for it; where it is empty, the last integer field with one value per row.
         loss: The primary loss call: ``kind`` (its name in `torch.nn.functional`), ``input_shape``, ``target_shape``, ``target_dtype``,
             ``classes``, ``ignore_index``; ``input_normalised`` where the network scales its inputs itself; ``nonfinite_handled`` where the
             loss of a batch with NaN in it was finite. ``None`` where no loss call was seen.
@@ -93,19 +95,26 @@ def assign(sample: Sample, roles: Mapping[str, str], loss: Mapping[str, Any] | N
     told = [p for p in paths if roles[p] == "target"]
     if told:
         return Roles(tuple(p for p in sample.fields if p not in told and _is_feature(sample, p)), told[0])
-    labels = [p for p in sample.fields if not sample.fields[p][0].is_floating_point() and _narrow(sample, p)]
-    labels = [p for p in labels if not data_identity.is_number(sample, p)]
-    label = labels[-1] if labels and len(sample.fields) > 1 else None
-    if paths and (loss is None or loss["kind"] not in (*CLASSIFICATION, *BINARY)):
-        label = None
+    if paths:  # the step changes the target before the loss sees it, or makes it: a later field of the same size stands for it
+        candidates = [p for p in list(sample.fields)[1:] if _row_size(sample, p) == _target_size(sample, loss)]
+    else:
+        candidates = [p for p in sample.fields if len(sample.fields) > 1 and not sample.fields[p][0].is_floating_point()]
+        candidates = [p for p in candidates if _row_size(sample, p) == 1]
+    label = next((p for p in reversed(candidates) if not data_identity.is_number(sample, p)), None)
     inputs = tuple(p for p in sample.fields if p != label and _is_feature(sample, p))
     guessed = (*(() if paths else ("input",)), *(("target",) if label else ()))
     return Roles(inputs, label, guessed)
 
 
-def _narrow(sample: Sample, path: str) -> bool:
+def _row_size(sample: Sample, path: str) -> int | None:
+    """Values per row of a field, ``None`` where batches differ."""
     whole = sample.of(path)
-    return whole is not None and whole[0].numel() == 1
+    return None if whole is None else whole[0].numel()
+
+
+def _target_size(sample: Sample, loss: Mapping[str, Any] | None) -> float:
+    """Values per row of the target that the loss was given, NaN without a loss."""
+    return math.nan if loss is None else math.prod(loss["target_shape"]) / sample.sizes[0]
 
 
 def _is_feature(sample: Sample, path: str) -> bool:

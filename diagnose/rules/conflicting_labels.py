@@ -1,0 +1,83 @@
+"""Rule D108."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from diagnose.record import Record
+from diagnose.rules import Rule
+from diagnose.values import Finding, Severity
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConflictingLabels(Rule):
+    """Identical inputs carry different labels, which no network can tell apart.
+
+    ## What it measures
+    Training rows with equal inputs (all fields but the target, bit by bit) and different targets. At least `rows` of them and a share of
+    `share` are worth an `info`; they are a warning where equal inputs cannot be chance (some column holds fine real numbers, or the
+    entropy of the columns, cut to a third, makes fewer than `chance` equal rows likely), or where all inputs are one and the same, and the
+    floor that they set is at least `floor` of the labels' entropy (for regression half of the variance).
+
+    ## Why it matters
+    The loss cannot fall below the entropy of the labels given the input, whatever the network and the training. The cause is mostly a
+    fault: a crop or a transform that removes what tells the classes apart, a join on the wrong key, labels merged from two sources.
+
+    ## When it is wrong
+    A few categorical columns leave people with the same answers and other outcomes: that is noise of the problem, hence `info`. So are
+    repeated measurements on a grid, and several annotators' labels of one sample, though their floor is real.
+
+    ## What to try
+    Look at some of the pairs; view the inputs after the last transform; check the keys of the join. Where several labels are right, use
+    their shares as soft targets.
+
+    ## References
+    deepchecks: conflicting labels. Northcutt et al., Confident Learning (JAIR 2021).
+    """
+
+    code = "D108"
+    name = "conflicting-labels"
+    severity = Severity.WARNING
+    needs = ("data.conflicts",)
+    explains = (
+        "input-independent",
+        "misaligned-labels",
+        "cannot-overfit-batch",
+        "underfitting",
+        "split-overlap",
+        "prediction-collapse",
+        "overfitting",
+        "no-gradient",
+    )
+
+    rows: int = 10
+    share: float = 0.05
+    chance: float = 1e-3
+    floor: float = 0.05
+
+    def judge(self, record: Record) -> Iterator[Finding]:
+        seen = record.facts["data.conflicts"]
+        classes = seen["kind"] == "class"
+        least = self.floor * seen["prior"] if classes else 0.5
+        if seen["involved"] < self.rows or seen["share"] < self.share or seen["floor"] < self.floor * seen["prior"]:
+            return
+        alike = seen["continuous"] or seen["rows"] * 2.0 ** (-seen["bits"] / 3) < self.chance or seen["distinct"] == 1
+        unit = f"{seen['floor']:.3g} nats, chance being {seen['prior']:.3g}" if classes else f"{seen['floor']:.0%} of the variance"
+        if seen["distinct"] == 1:
+            what = "all training inputs read are identical, with different targets"
+        else:
+            what = (
+                f"{seen['share']:.0%} of the training rows ({seen['involved']} of {seen['rows']}) have inputs that occur with other targets"
+            )
+        yield self.finding(
+            f"{what}, so the loss cannot fall below {unit}",
+            where="train",
+            fix="compare some of these rows: view the inputs after the last transform, and check the key that joined inputs and labels",
+            severity=self.severity if alike and seen["floor"] >= least else Severity.INFO,
+            share=seen["share"],
+            rows=seen["involved"],
+            floor=seen["floor"],
+            prior=seen["prior"],
+            threshold=self.share,
+        )

@@ -1,0 +1,83 @@
+"""Rule D105."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from diagnose.record import Record
+from diagnose.rules import Rule
+from diagnose.values import Finding, Severity
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitOverlap(Rule):
+    """The same samples stand in the training and in the validation data.
+
+    ## What it measures
+    Validation rows whose inputs are equal, bit by bit, to those of a training row: how many, and their share of the validation rows (over
+    the share of the training rows that was read). At least `rows` different ones and a share of `share` are a finding, if chance does not
+    explain them: either some column holds real numbers so fine that two draws are hardly ever equal, or the entropy of the columns, cut
+    to a third since columns depend on each other, makes fewer than `chance` equal pairs per row likely and validation rows have clearly
+    more twins in training than training rows have among themselves. Rows that two `Subset` s take from one data set are counted as well.
+
+    ## Why it matters
+    Validation then measures memory. Early stopping, tuning and the reported number all rest on samples that the network was trained on.
+
+    ## When it is wrong
+    Short discrete rows (a few categories, short sentences) repeat by nature, and equal inputs with different targets (a fixed grid,
+    measured anew) are not the same sample: less than half of equal targets is no finding. A validation loader that is the training data on
+    purpose, beside one that is clean, is `info`; further loaders are `info`. Near copies (crops, paraphrases, the same patient) are not
+    seen.
+
+    ## What to try
+    Split first, and oversample or augment only the training part afterwards; split by group (patient, document, scene) where rows belong
+    together; remove duplicates before the split.
+
+    ## References
+    Kapoor and Narayanan, Leakage and the reproducibility crisis (Patterns 2023): duplicates across splits. deepchecks: train-test samples
+    mix.
+    """
+
+    code = "D105"
+    name = "split-overlap"
+    severity = Severity.ERROR
+    needs = ("data.overlap",)
+    explains = ("suspicious-validation", "overfitting", "generalization-gap")
+
+    rows: int = 3
+    share: float = 0.02
+    chance: float = 1e-3
+
+    def judge(self, record: Record) -> Iterator[Finding]:
+        loaders = record.facts["data.overlap"]
+        leaking = {name: facts for name, facts in loaders.items() if self._leaks(facts)}
+        for number, (name, facts) in enumerate(loaders.items()):
+            if name not in leaking:
+                continue
+            on_purpose = facts["estimate"] >= 0.9 and len(leaking) < len(loaders)
+            share = max(facts["estimate"], facts["index_share"] or 0.0)
+            yield self.finding(
+                f"{share:.0%} of the rows of validation loader {name.removeprefix('val/')} stand in the training data as well "
+                f"({facts['shared']} of {facts['val_rows']} rows read have an equal one among {facts['train_rows']} training rows)",
+                where=name,
+                fix="split before rows are copied, oversampled or augmented, and take the validation rows out of the training data",
+                severity=Severity.INFO if number or on_purpose else self.severity,
+                share=share,
+                shared=facts["shared"],
+                val_rows=facts["val_rows"],
+                train_rows=facts["train_rows"],
+                threshold=self.share,
+            )
+
+    def _leaks(self, facts: Mapping[str, Any]) -> bool:
+        if (facts["index_share"] or 0.0) >= self.share and facts["index_share"] * facts["val_rows"] >= self.rows:
+            return True
+        if facts["distinct"] < self.rows or facts["estimate"] < self.share:
+            return False
+        if facts["same_target"] is not None and facts["same_target"] < 0.5:
+            return False
+        expected = facts["train_rows"] * 2.0 ** (-facts["bits"] / 3)
+        more = facts["share"] > 2 * facts["twins"] + self.share or expected < 1e-9
+        return bool(facts["continuous"] or (expected < self.chance and more))

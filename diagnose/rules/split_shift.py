@@ -1,0 +1,141 @@
+"""Rule D106."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from diagnose.record import Record
+from diagnose.rules import Rule
+from diagnose.values import Finding, Severity
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitShift(Rule):
+    """The validation inputs or labels are distributed unlike those of training.
+
+    ## What it measures
+    For each float input the distance between the quantiles of training and validation values, in standard deviations of the training
+    values, by feature. It is a finding when one feature (or the regression target) is further than `feature` apart; when at least half of
+    several features are further apart than 1 or spread differently by a factor of 3; or when the values of an image are, taken together,
+    further apart than `image`. Four times the distance that the number of validation rows alone may cause is added to each limit.
+    For labels: classes that make up at least `missing` of training, each expected at least 10 times, and that do not occur in validation;
+    classes that make up `unseen` of validation and do not occur in training; and the distance of the class shares (total variation), a
+    finding above `labels`, and worth an `info` above half of it.
+
+    ## Why it matters
+    A transform that only one of the splits gets, another unit, or a split by position makes the validation loss speak of something else
+    than what the network learned: it rises while training goes well, and early stopping picks the wrong weights.
+
+    ## When it is wrong
+    A split by time lets trends drift: up to three standard deviations in some features stay silent. Where training or validation is
+    balanced over the classes on purpose, other class shares are only `info`, and so is every further validation loader.
+
+    ## What to try
+    Apply the same normalisation, with the statistics of the training rows, to all splits; shuffle before splitting by position, or split
+    stratified by class; compare a few raw rows of both.
+
+    ## References
+    deepchecks: feature drift 0.2 and label drift 0.15. Villani, Optimal Transport (2009): the Wasserstein distance.
+    """
+
+    code = "D106"
+    name = "split-shift"
+    severity = Severity.WARNING
+    needs = ("data.shift",)
+    explains = ("overfitting", "suspicious-validation", "generalization-gap")
+
+    feature: float = 3.0
+    image: float = 0.5
+    missing: float = 0.1
+    unseen: float = 0.05
+    labels: float = 0.3
+
+    def judge(self, record: Record) -> Iterator[Finding]:
+        weighted = record.facts.get("data", {}).get("train", {}).get("order") == "weighted"
+        for number, (name, facts) in enumerate(record.facts["data.shift"].items()):
+            findings = [f for path, field in facts["inputs"].items() for f in self._input(name, path, field)]
+            findings += [*self._values(name, facts["values"]), *self._labels(name, facts["labels"], weighted)]
+            for finding in sorted(findings, key=lambda f: -f.severity.rank)[:1]:
+                yield finding if not number else replace(finding, severity=Severity.INFO)
+
+    def _input(self, name: str, path: str, field: Mapping[str, Any]) -> Iterator[Finding]:
+        if min(field["rows"]) < 8:
+            return
+        allowance, worst, image = 4 * field["noise"], field["worst"], field["image"]
+        place = f"{field['axis']} {worst['column']} of {path}"
+        if field["features"] == 1 or image is not None:
+            place = path
+        half = field["features"] >= 2 and field["shifted"] >= max(2, field["features"] / 2) and worst["distance"] > 1 + allowance
+        if worst["distance"] > self.feature + allowance:
+            shown, limit, text = worst, self.feature, place
+        elif image is not None and image["distance"] > self.image + allowance:
+            shown, limit, text = image, self.image, path
+        elif half:
+            shown, limit = worst, 1.0
+            text = (
+                f"{field['shifted']} of {field['features']} features of {path} differ, most of all {field['axis']} {worst['column']}, which"
+            )
+        else:
+            return
+        yield self._finding(name, text, shown, limit, "apply the same transform and units, with the training statistics, to both splits")
+
+    def _values(self, name: str, values: Mapping[str, Any] | None) -> Iterator[Finding]:
+        if values is not None and values["distance"] > self.feature + 1:
+            yield self._finding(name, "the target", values, self.feature, "scale the targets of both splits alike, or split at random")
+
+    def _finding(self, name: str, what: str, seen: Mapping[str, Any], limit: float, fix: str) -> Finding:
+        return self.finding(
+            f"{what} has mean {seen['train_mean']:.3g} and standard deviation {seen['train_std']:.3g} in training, "
+            f"{seen['val_mean']:.3g} and {seen['val_std']:.3g} in validation: {seen['distance']:.3g} training standard deviations apart",
+            where=name,
+            fix=fix,
+            distance=seen["distance"],
+            threshold=limit,
+            train_mean=seen["train_mean"],
+            train_std=seen["train_std"],
+            val_mean=seen["val_mean"],
+            val_std=seen["val_std"],
+        )
+
+    def _labels(self, name: str, seen: Mapping[str, Any] | None, weighted: bool) -> Iterator[Finding]:
+        if seen is None:
+            return
+        rows = sum(seen["train"].values()), sum(seen["val"].values())
+        missing = [m for m in seen["missing"] if m["expected"] >= 10]
+        share = sum(m["expected"] for m in missing) / rows[1]
+        unseen = [u for u in seen["unseen"] if u["found"] >= 3]
+        strange = sum(u["found"] for u in unseen) / rows[1]
+        fix = "shuffle before splitting by position, or split stratified by class"
+        if unseen and strange >= self.unseen and rows[0] >= 100:
+            yield self.finding(
+                f"class {_classes(unseen)} makes up {strange:.0%} of validation and does not occur among {rows[0]} training rows",
+                where=name,
+                fix=fix,
+                share=strange,
+                threshold=self.unseen,
+            )
+        elif missing and share >= self.missing:
+            yield self.finding(
+                f"class {_classes(missing)} makes up {share:.0%} of training and does not occur among {rows[1]} validation rows",
+                where=name,
+                fix=fix,
+                share=share,
+                threshold=self.missing,
+            )
+        elif (distance := seen["distance"] - 3 * seen["noise"]) > self.labels / 2:
+            on_purpose = weighted or max(seen["train_evenness"], seen["val_evenness"]) > 0.98
+            yield self.finding(
+                f"the class shares of training and validation differ by {seen['distance']:.0%} (total variation)",
+                where=name,
+                fix=fix,
+                severity=self.severity if distance > self.labels and not on_purpose else Severity.INFO,
+                distance=seen["distance"],
+                noise=seen["noise"],
+                threshold=self.labels,
+            )
+
+
+def _classes(rows: list[dict[str, Any]]) -> str:
+    return ", ".join(str(row["class"]) for row in rows[:5]) + (" …" if len(rows) > 5 else "")

@@ -1,0 +1,122 @@
+"""Rule D102."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from diagnose.record import Record
+from diagnose.rules import NotRun, Rule
+from diagnose.values import Finding, Severity
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnnormalizedInput(Rule):
+    """Float inputs reach the network far from zero mean and unit scale, or with features of very different scale.
+
+    ## What it measures
+    Each float input of the training loader, by feature (columns of a table, channels of an image or a series). The scale of a feature is
+    the 90 % quantile of its absolute values, so that a few outliers do not count. It is a finding when
+
+    - the whole field spreads by more than `spread` and most of its features (or, as in images, all of them alike) are that large;
+    - or one feature has a scale above `scale`, as time stamps, years, identifiers and prices have;
+    - or the standard deviations of two features differ by more than a factor of `ratio` while the larger exceeds `wide`.
+
+    ## Why it matters
+    Default initialisation assumes inputs of order one. Larger ones saturate sigmoid and tanh units or kill ReLU units at the first step,
+    make the loss start far above chance, and let one feature set the learning rate of all.
+
+    ## When it is wrong
+    Integer fields (tokens), fields of zeros and ones, and sparse small counts are not judged; nor are inputs of a network that normalises
+    or embeds them first. The limits are lax on purpose: pixels from 0 to 16, or features of spread 5, train well.
+
+    ## What to try
+    Divide pixels by 255; standardise columns with the mean and standard deviation of the training rows, kept with the model; take the
+    logarithm of amounts that span orders of magnitude; or begin the network with a BatchNorm layer.
+
+    ## References
+    Schoop et al., UMLAUT (CHI 2021): inputs beyond [-1, 1]. Zhang et al., AUTOTRAINER (ICSE 2021): mean of absolute values above 10.
+    LeCun et al., Efficient BackProp (1998), section 4.3.
+    """
+
+    code = "D102"
+    name = "unnormalized-input"
+    severity = Severity.WARNING
+    needs = ("data",)
+    explains = (
+        "initial-loss",
+        "poor-initialization",
+        "cannot-overfit-batch",
+        "saturated-units",
+        "dead-units",
+        "exploding-gradient",
+        "vanishing-gradient",
+        "learning-rate-too-high",
+        "diverging-loss",
+        "non-finite",
+        "prediction-collapse",
+        "input-independent",
+        "no-gradient",
+        "frozen-parameter",
+        "clipping-dominates",
+        "underfitting",
+    )
+
+    spread: float = 20.0
+    scale: float = 100.0
+    ratio: float = 30.0
+    wide: float = 10.0
+
+    def judge(self, record: Record) -> Iterator[Finding]:
+        facts = record.facts["data"]["train"]
+        if (facts["loss"] or {}).get("input_normalised"):
+            raise NotRun("the network normalises or embeds its inputs itself")
+        for path in facts["inputs"]:
+            field = facts["fields"][path]
+            if field["dtype"].startswith("float") and "spread" in field and not _exempt(field):
+                yield from self._judge(path, field)
+
+    def _judge(self, path: str, field: Mapping[str, Any]) -> Iterator[Finding]:
+        columns = field["columns"]
+        largest = columns["largest"] if columns else None
+        mostly = columns is None or columns["large"] >= 0.5 or (columns["count"] >= 16 and largest and largest["std"] < 5 * field["spread"])
+        if field["spread"] > self.spread and mostly:
+            pixels = field["min"] >= 0 and field["max"] <= 255
+            yield self.finding(
+                f"{path} lies between {field['min']:.4g} and {field['max']:.4g} (mean {field['mean']:.3g}, std {field['std']:.3g})"
+                f"{', as pixels of 0 to 255 do' if pixels else ''}; a network expects inputs of order one",
+                where=path,
+                fix="divide the pixels by 255" if pixels else "standardise the inputs with the training mean and standard deviation",
+                mean=field["mean"],
+                std=field["std"],
+                spread=field["spread"],
+                threshold=self.spread,
+            )
+        elif largest is not None and largest["scale"] > self.scale:
+            yield self.finding(
+                f"{columns['axis']} {largest['column']} of {path} is of the order of {largest['scale']:.3g} (std {largest['std']:.3g}); "
+                "a network expects inputs of order one",
+                where=f"{path}, {columns['axis']} {largest['column']}",
+                fix="standardise each feature with its training mean and standard deviation",
+                scale=largest["scale"],
+                std=largest["std"],
+                threshold=self.scale,
+            )
+        elif largest is not None:
+            wide, narrow = columns["widest"], columns["narrowest"]
+            if wide["std"] > self.wide and wide["std"] > self.ratio * narrow["std"]:
+                yield self.finding(
+                    f"{columns['axis']} {wide['column']} of {path} has standard deviation {wide['std']:.3g}, {columns['axis']} "
+                    f"{narrow['column']} has {narrow['std']:.3g}: a factor of {wide['std'] / narrow['std']:.3g}",
+                    where=f"{path}, {columns['axis']} {wide['column']}",
+                    fix="standardise each feature with its training mean and standard deviation",
+                    widest=wide["std"],
+                    narrowest=narrow["std"],
+                    threshold=self.ratio,
+                )
+
+
+def _exempt(field: Mapping[str, Any]) -> bool:
+    """Zeros and ones, or sparse small counts."""
+    return bool(field["binary"] or (field["integers"] and field["zeros"] >= 0.5 and field["min"] >= 0 and field["max"] <= 50))
