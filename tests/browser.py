@@ -77,7 +77,9 @@ class Pipe:
 
     def __init__(self, write: int, read: int) -> None:
         self.write, self.read, self.number, self.session = write, read, 0, ""
-        self.rest, self.page, self.seen = b"", None, []
+        self.rest = b""
+        self.page: Page | None = None
+        self.seen: list[str] = []
 
     def __call__(self, method: str, **parameters: Any) -> dict[str, Any]:
         self.number += 1
@@ -90,7 +92,8 @@ class Pipe:
             if answer.get("id") == self.number:
                 if "error" in answer:
                     raise AssertionError(f"{method}: {answer['error']}")
-                return answer["result"]
+                result: dict[str, Any] = answer["result"]
+                return result
 
     def until(self, event: str, seconds: float = 60.0) -> None:
         end = time.monotonic() + seconds

@@ -10,7 +10,7 @@ from diagnose.report.checks import checks_section
 from diagnose.report.evaluation import evaluation_sections, headlines
 from diagnose.report.layers import layers_section
 from diagnose.report.provenance import provenance_section
-from diagnose.report.text import clean, number, plain, plural
+from diagnose.report.text import clean, number, plain, plural, sentence
 from diagnose.report.training import training_section
 from diagnose.report.values import Check, Headline, Picture, Report, Section, Table
 from diagnose.values import Diagnosis, Severity, Status
@@ -103,7 +103,7 @@ def verdict(record: Record, diagnosis: Diagnosis, numbers: tuple[Headline, ...])
     if serious:
         said.append(sentence(serious[0].message))
     elif clean_rules or diagnosis.findings:
-        said.append(f"No fault found by {plural(clean_rules + diagnosis.count(Status.FOUND), 'rule')}.")
+        said.append(f"{plural(clean_rules, 'rule')} found nothing wrong.")
     elif diagnosis.outcomes:
         said.append("No rule had enough to judge by.")
     else:
@@ -111,10 +111,6 @@ def verdict(record: Record, diagnosis: Diagnosis, numbers: tuple[Headline, ...])
     if numbers and not serious:
         said.append(in_words(numbers[0]))
     return " ".join(said)
-
-
-def sentence(text: str) -> str:
-    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def in_words(headline: Headline) -> str:

@@ -9,86 +9,104 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.report.panels import TRAIN, line, lines
-from diagnose.report.text import number, plural
+from diagnose.report.text import number, plural, sentence
 from diagnose.report.values import Check, Picture, Section, Table
 from diagnose.values import Diagnosis, Outcome, Status
 
 QUESTIONS = {
     "probe.initial_loss": ("Starts where chance stands", "initial-loss"),
     "probe.overfit": ("Learns one batch by heart", "cannot-overfit-batch"),
-    "probe.short_training": ("Loss decreases", "loss-not-decreasing"),
+    "probe.learning": ("Learns what holds on other batches", "misaligned-labels"),
+    "train/loss": ("Loss decreases in training", "loss-not-decreasing"),
+}
+CURVES = {
+    "probe.overfit": "Loss on one fixed batch",
+    "probe.learning": "Loss of a short training",
+    "probe.short_training": "Loss of a short training",
 }
 
 
 def checks_section(record: Record, diagnosis: Diagnosis) -> Section | None:
-    """What was tried before training; ``None`` where nothing was."""
-    probes = {name: record.facts[name] for name in record.facts if name.startswith("probe.")}
-    tried = [name for name in QUESTIONS if name in probes or name in record.missing]
+    """What was tried on a few batches, and whether training then got anywhere; ``None`` where nothing was tried."""
+    probes = {name: fact for name, fact in record.facts.items() if name.startswith("probe.") and isinstance(fact, Mapping)}
+    tried = [name for name in QUESTIONS if name in record or name in record.missing]
     if not probes and not tried:
         return None
     outcomes = {outcome.rule: outcome for outcome in diagnosis.outcomes}
-    checks = tuple(check(name, probes.get(name), record.missing.get(name, ""), outcomes.get(QUESTIONS[name][1])) for name in tried)
-    curves = []
-    for name, title in (("probe.overfit", "Loss on one fixed batch"), ("probe.short_training", "Loss of a short training")):
-        losses = (probes.get(name) or {}).get("losses") or []
-        if losses:
-            curves.append(curve(title, losses, probes[name]))
-    pictures: tuple[Picture, ...] = ()
-    if curves:
-        fact = probes.get("probe.overfit") or probes["probe.short_training"]
-        losses = fact["losses"]
-        alt = f"Loss of the probes; it went from {number(losses[0])} to {number(losses[-1])} in {plural(len(losses) - 1, 'step')}"
-        pictures = (Picture(name="checks", title="", alt=alt, panels=tuple(curves)),)
+    checks = tuple(check(name, describe(name, record), record.missing.get(name, ""), outcomes.get(QUESTIONS[name][1])) for name in tried)
+    drawn = [(title, probes[name]) for name, title in CURVES.items() if probes.get(name, {}).get("losses")]
+    alt = "; ".join(f"{title}: from {number(fact['losses'][0])} to {number(fact['losses'][-1])}" for title, fact in drawn)
+    panels = tuple(curve(title, fact["losses"], fact) for title, fact in drawn)
+    pictures = (Picture(name="checks", title="", alt=alt, panels=panels),) if panels else ()
     rows = tuple(
         (name.removeprefix("probe."), key.replace("_", " "), value)
         for name, fact in probes.items()
-        if name not in QUESTIONS and isinstance(fact, Mapping)
         for key, value in fact.items()
         if value is None or isinstance(value, (str, int, float))
     )
     other = Table(
         name="probes",
-        title="Other probes",
+        title="All probes",
         columns=("probe", "measured", "value"),
         formats=("text", "text", "number"),
         rows=rows,
         folded=True,
     )
-    return Section(name="checks", title="Before training", checks=checks, pictures=pictures, tables=(other,) if rows else ())
+    return Section(name="checks", title="Sanity checks", checks=checks, pictures=pictures, tables=(other,) if rows else ())
 
 
 def curve(title: str, losses: list[float], fact: Mapping[str, Any]) -> dict[str, Any]:
-    guides = [{"y": fact[k], "label": f"{k} {number(fact[k])}"} for k in ("floor", "initial") if isinstance(fact.get(k), (int, float))]
+    guides = [{"y": fact[k], "label": f"{k} {number(fact[k])}"} for k in ("floor", "chance") if isinstance(fact.get(k), (int, float))]
     return lines(title, [line(np.arange(len(losses)), losses, "loss", TRAIN)], ylabel="loss", xlabel="step", guides=guides)
 
 
-def check(name: str, fact: Mapping[str, Any] | None, missing: str, outcome: Outcome | None) -> Check:
+def check(name: str, measured: str, missing: str, outcome: Outcome | None) -> Check:
     """The answer to one question; it has passed only where its rule looked and found nothing."""
     title, rule = QUESTIONS[name]
-    measured = describe(name, fact) if fact else ""
     state: Literal["passed", "failed", "unjudged"] = "unjudged"
     if outcome is None:
-        reason = "" if fact else f"not measured: {missing}"
-        return Check(title=title, state=state, text=". ".join(filter(None, (measured, reason or "No rule looked at it"))) + ".", rule=rule)
-    if outcome.status is Status.FOUND:
-        return Check(title=title, state="failed", text=f"{outcome.findings[0].message} {measured}.".strip(), rule=rule)
-    if outcome.status is Status.CLEAN:
-        return Check(title=title, state="passed", text=f"{measured or 'Nothing found'}.", rule=rule)
-    verb = "crashed" if outcome.status is Status.CRASHED else "did not run"
-    return Check(
-        title=title, state=state, text=f"{measured + '. ' if measured else ''}Rule {outcome.code} {verb}: {outcome.reason}.", rule=rule
-    )
+        said = [measured, f"not measured: {missing}" if missing else "no rule looked at it"]
+    elif outcome.status is Status.FOUND:
+        state, said = "failed", [outcome.findings[0].message, measured]
+    elif outcome.status is Status.CLEAN:
+        state, said = "passed", [measured or "nothing found"]
+    else:
+        verb = "crashed" if outcome.status is Status.CRASHED else "did not run"
+        said = [measured, f"rule {outcome.code} {verb}: {outcome.reason}"]
+    return Check(title=title, state=state, text=" ".join(sentence(text) for text in said if text), rule=rule)
 
 
-def describe(name: str, fact: Mapping[str, Any]) -> str:
-    """The measured numbers in one clause."""
+def describe(name: str, record: Record) -> str:
+    """The measured numbers in one clause, ``""`` where there are none."""
+    if name == "train/loss":
+        return describe_training(record)
+    fact = record.facts.get(name)
+    if not isinstance(fact, Mapping):
+        return ""
     if name == "probe.initial_loss":
-        kind = f" for {plural(int(fact['classes']), 'class')}".replace("classs", "classes") if fact.get("classes") else ""
-        return f"Loss {number(fact.get('loss'))} at the start, chance gives {number(fact.get('chance'))}{kind}"
+        kind = f" for {plural(int(fact['classes']), 'class')}" if fact.get("classes") else ""
+        return f"loss {number(fact.get('loss'))} at the start, chance gives {number(fact.get('chance'))}{kind}"
     losses = fact.get("losses") or [None]
     first, last = fact.get("initial", losses[0]), fact.get("final", losses[-1])
-    steps = fact.get("steps", len(losses) - 1)
-    text = f"Loss went from {number(first)} to {number(last)} in {plural(int(steps), 'step')}"
+    text = f"loss went from {number(first)} to {number(last)} in {plural(int(fact.get('steps') or len(losses)), 'step')}"
     if fact.get("batch_size"):
         text += f" on {plural(int(fact['batch_size']), 'sample')}"
-    return text + (f"; the lowest that is possible is {number(fact['floor'])}" if fact.get("floor") is not None else "")
+    if fact.get("floor") is not None:
+        text += f"; the lowest that is possible is {number(fact['floor'])}"
+    if fact.get("held_out") is not None:
+        text += f"; on {plural(int(fact.get('samples') or 0), 'other sample')} predictions match the targets "
+        text += f"{fact['held_out']:.1f} standard deviations better than shuffled ones"
+    return text
+
+
+def describe_training(record: Record) -> str:
+    """Mean loss of the first and of the last tenth of training."""
+    if "train/loss" not in set(record.names()):
+        return ""
+    losses = record.series("train/loss").value
+    losses = losses[np.isfinite(losses)]
+    if not len(losses):
+        return "no loss is finite"
+    tenth = max(1, len(losses) // 10)
+    first, last = (number(float(part.mean())) for part in (losses[:tenth], losses[-tenth:]))
+    return f"mean loss {first} in the first tenth of training, {last} in the last ({plural(len(losses), 'batch')})"

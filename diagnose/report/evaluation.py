@@ -116,11 +116,9 @@ def section(record: Record, name: str, entry: Mapping[str, Any], *, only: bool) 
     if confusion:
         pictures.append(confusion_picture(slug, confusion, names))
         tables.append(confused(confusion, names))
-    if 2 <= len(entry.get("per_class") or ()) <= WIDEST:
-        pictures.append(class_bars(slug, entry, names))
-    calibration = entry.get("reliability") or (reliability(record) if only else None)
-    if calibration:
-        pictures.append(reliability_picture(slug, calibration))
+    quality = quality_picture(slug, entry, names, entry.get("reliability") or (reliability(record) if only else None))
+    if quality is not None:
+        pictures.append(quality)
     if only:
         tables += worst_samples(record, names)
     return Section(
@@ -137,7 +135,7 @@ def class_names(record: Record, entry: Mapping[str, Any]) -> list[str]:
 
 def numbers(entry: Mapping[str, Any]) -> Table:
     rows = []
-    for metric in ("accuracy", *(k for k in entry if k not in ("accuracy", "n"))):
+    for metric in ("accuracy", "macro_f1", *(k for k in entry if k not in ("accuracy", "macro_f1", "n"))):
         value = value_of(entry, metric)
         if value is not None:
             (low, high), (baseline, baseline_name) = interval(entry, metric), baseline_of(entry, metric)
@@ -204,15 +202,27 @@ def confused(confusion: list[list[int]], names: list[str]) -> Table:
     )
 
 
-def class_bars(slug: str, entry: Mapping[str, Any], names: list[str]) -> Picture:
-    rows = entry["per_class"]
-    bars = [{"label": m, "colour": PETROFF[c], "values": [r.get(m) for r in rows]} for m, c in (("precision", 0), ("recall", 6))]
-    panel = {"kind": "bars", "title": "Precision and recall", "names": names[: len(rows)], "bars": bars}
-    weakest = min(rows, key=lambda r: r.get("f1") or 0.0)
-    alt = f"Precision and recall of each class; the lowest F1 is that of {weakest.get('name')}, {number(weakest.get('f1'))}"
-    return Picture(
-        name=f"classes-{slug}", title="Per class", alt=alt, panels=(panel,), legend=(("precision", PETROFF[0]), ("recall", PETROFF[6]))
-    )
+def quality_picture(slug: str, entry: Mapping[str, Any], names: list[str], bins: Mapping[str, Any] | None) -> Picture | None:
+    """Precision and recall of each class, and how far confidence can be believed."""
+    rows, panels, said, note = entry.get("per_class") or [], [], [], ""
+    legend: tuple[tuple[str, str], ...] = ()
+    if 2 <= len(rows) <= WIDEST:
+        legend = (("precision", PETROFF[0]), ("recall", PETROFF[6]))
+        bars = [{"label": m, "colour": c, "values": [r.get(m) for r in rows]} for m, c in legend]
+        panels.append({"kind": "bars", "title": "Precision and recall", "names": names[: len(rows)], "bars": bars})
+        weakest = min(range(len(rows)), key=lambda i: rows[i].get("f1") or 0.0)
+        said.append(f"Precision and recall of each class; the lowest F1 is that of {names[weakest]}, {number(rows[weakest].get('f1'))}")
+    if bins:
+        panel = {"kind": "reliability", "title": "Confidence against accuracy"}
+        panels.append(panel | {k: list(bins[k]) for k in ("confidence", "accuracy", "count")})
+        count = np.asarray(bins["count"], dtype=np.float64)
+        gap = float(np.sum(count * np.abs(np.asarray(bins["confidence"]) - np.asarray(bins["accuracy"]))) / max(1.0, count.sum()))
+        note = f"Confidence and accuracy are {percent(gap)} apart on average (expected calibration error, {len(count)} bins)."
+        said.append(note)
+    if not panels:
+        return None
+    title = "Classes and confidence" if len(panels) == 2 else "Per class" if legend else "Confidence"
+    return Picture(name=f"quality-{slug}", title=title, alt=". ".join(said), note=note, panels=tuple(panels), legend=legend)
 
 
 def reliability(record: Record) -> dict[str, Any] | None:
@@ -231,21 +241,6 @@ def reliability(record: Record) -> dict[str, Any] | None:
     sums = (np.bincount(place, weights=w, minlength=BINS) / np.maximum(count, 1) for w in (confidence, right))
     mean, share = ([round(float(v), 4) for v in s] for s in sums)
     return {"confidence": mean, "accuracy": share, "count": [int(c) for c in count]}
-
-
-def reliability_picture(slug: str, bins: Mapping[str, Any]) -> Picture:
-    count = np.asarray(bins["count"], dtype=np.float64)
-    gap = float(np.sum(count * np.abs(np.asarray(bins["confidence"]) - np.asarray(bins["accuracy"]))) / max(1.0, count.sum()))
-    panel = {
-        "kind": "reliability",
-        "title": "Confidence against accuracy",
-        **{k: list(bins[k]) for k in ("confidence", "accuracy", "count")},
-    }
-    note = (
-        f"On average confidence and accuracy are {percent(gap)} apart (expected calibration error, {len(count)} bins). "
-        "Bars above: samples per bin."
-    )
-    return Picture(name=f"reliability-{slug}", title="Reliability", alt=f"Reliability diagram; {note}", note=note, panels=(panel,))
 
 
 def worst_samples(record: Record, names: list[str]) -> Iterator[Table]:

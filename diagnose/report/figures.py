@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike
 
-WIDTH, HEIGHT = 4.4, 2.8  # of a panel, in inches
+WIDTH, HEIGHT = 4.4, 2.8  # of a panel of curves, in inches
+WIDE, TALL = 5.6, 4.7  # of a panel that stands two in a row
 RIGHT, WRONG = (0.16, 0.42, 0.78), (0.85, 0.33, 0.10)  # cells on and off the diagonal
 
 STYLE: dict[Any, Any] = {
@@ -37,6 +38,7 @@ STYLE: dict[Any, Any] = {
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.facecolor": "none",
+    "axes.axisbelow": True,
     "xtick.color": INK,
     "ytick.color": INK,
     "xtick.major.width": 0.6,
@@ -165,11 +167,9 @@ def panel_size(panel: Mapping[str, Any]) -> tuple[float, float]:
         side = 3.6 if count <= 6 or count > WIDEST else min(9.0, 1.4 + 0.36 * count)
         margin = name_margin(panel["names"]) if count <= WIDEST else 0.5
         return side + margin + 0.25, side + margin + 0.4
-    if panel["kind"] == "points":
-        return WIDTH, 4.4
     if panel["kind"] == "bars":
-        return WIDTH, 0.9 + 0.34 * len(panel["names"])
-    return (WIDTH, 4.2) if panel["kind"] == "reliability" else (WIDTH, HEIGHT)
+        return WIDE, max(TALL, 0.9 + 0.3 * len(panel["names"]))
+    return (WIDE, TALL) if panel["kind"] in ("points", "reliability") else (WIDTH, HEIGHT)
 
 
 def name_margin(names: Sequence[str]) -> float:
@@ -203,7 +203,7 @@ def draw_lines(
     guides: Sequence[Mapping[str, Any]] = (),
     limits: Sequence[float] | None = None,
 ) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     ax = place.axes(WIDTH, HEIGHT, left=0.62, right=0.18, top=0.36, bottom=0.5)
     for curve in lines:
@@ -223,25 +223,37 @@ def draw_lines(
         )
     if log:
         ax.set_yscale("log")
-        ax.yaxis.set_major_locator(LogLocator(numticks=6))
-        ax.yaxis.set_major_formatter(
-            FuncFormatter(lambda v, _: f"{v:.0e}".replace("e-0", "e-").replace("e+0", "e") if v < 0.01 or v >= 1e4 else f"{v:g}")
-        )
+        ax.yaxis.set_major_locator(LogLocator(numticks=6, subs=(1.0,) if decades(ax) > 1.5 else (1.0, 2.0, 5.0)))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+        ax.yaxis.set_major_formatter(FuncFormatter(tick))
     else:
         ax.yaxis.set_major_locator(MaxNLocator(5))
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.4g}".replace("-", "−")))
+        ax.yaxis.set_major_formatter(FuncFormatter(tick))
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
     if limits:
         ax.set_ylim(*limits)
     for guide in guides:
         ax.axhline(guide["y"], color=GUIDE, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.55)
-        ax.annotate(clean(guide["label"]), (1, guide["y"]), xycoords=("axes fraction", "data"), xytext=(-2, 2), textcoords="offset points",
-                    ha="right", va="bottom", size=7.5, alpha=0.75)  # fmt: skip
+    if guides:
+        ax.text(1, 1.045, f"┄ {clean(', '.join(g['label'] for g in guides))}", transform=ax.transAxes, ha="right", size=8, alpha=0.75)
     ax.grid(axis="y", color=INK, alpha=0.1, linewidth=0.6)
     ax.set_title(title)
     ax.set_xlabel(clean(xlabel), alpha=0.75)
     ax.set_ylabel(clean(ylabel), alpha=0.75)
+
+
+def tick(value: float, _: object = None) -> str:
+    """A number on an axis, short enough to stand there."""
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        return f"{value:.4g}".replace("-", "−")
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}".replace("-", "−")
+
+
+def decades(ax: Axes) -> float:
+    low, high = ax.get_ylim()
+    return math.log10(high / low) if low > 0 else 9.0
 
 
 def draw_matrix(
@@ -297,22 +309,22 @@ def compact(count: float) -> str:
 def draw_points(
     place: Place, title: str, *, x: Sequence[int], y: Sequence[int], colours: Sequence[str], group: Sequence[int], wrong: Sequence[int] = ()
 ) -> None:
-    ax = place.axes(WIDTH, 4.4, left=0.12, right=0.12, top=0.34, bottom=0.1)
+    ax = place.axes(WIDE, TALL, left=0.12, right=0.12, top=0.34, bottom=0.1)
     across, down, member = np.asarray(x, dtype=float), np.asarray(y, dtype=float), np.asarray(group, dtype=int)
-    size = float(np.clip(90 / math.sqrt(max(1, len(across))), 1.6, 5.0))
+    size = float(np.clip(80 / math.sqrt(max(1, len(across))), 1.7, 4.2))
     for k in np.unique(member).tolist():
         dots(ax, across[member == k], down[member == k], colours[k], size)
     if len(wrong):
         missed = np.asarray(wrong, dtype=int)
-        dots(ax, across[missed], down[missed], INK, size * 2.1)
+        dots(ax, across[missed], down[missed], INK, size * 1.9)
         for k in np.unique(member[missed]).tolist():
             here = missed[member[missed] == k]
-            dots(ax, across[here], down[here], colours[k], size * 1.35)
+            dots(ax, across[here], down[here], colours[k], size * 1.25)
     reach_x, reach_y = (float(np.ptp(v)) if len(v) else 1.0 for v in (across, down))
-    scale = 1.06 * max(reach_x / (WIDTH - 0.24), reach_y / (4.4 - 0.44), 1e-9) / 2  # one unit is as long across as down
+    scale = 1.06 * max(reach_x / (WIDE - 0.24), reach_y / (TALL - 0.44), 1e-9) / 2  # one unit is as long across as down
     middle_x, middle_y = (float(v.min() + v.max()) / 2 if len(v) else 0.0 for v in (across, down))
-    ax.set_xlim(middle_x - scale * (WIDTH - 0.24), middle_x + scale * (WIDTH - 0.24))
-    ax.set_ylim(middle_y - scale * (4.4 - 0.44), middle_y + scale * (4.4 - 0.44))
+    ax.set_xlim(middle_x - scale * (WIDE - 0.24), middle_x + scale * (WIDE - 0.24))
+    ax.set_ylim(middle_y - scale * (TALL - 0.44), middle_y + scale * (TALL - 0.44))
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_visible(True)
@@ -334,8 +346,8 @@ def dots(ax: Axes, x: Any, y: Any, colour: str, size: float) -> None:
 
 
 def draw_reliability(place: Place, title: str, *, confidence: Sequence[float], accuracy: Sequence[float], count: Sequence[int]) -> None:
-    ax = place.axes(WIDTH, 4.2, left=0.62, right=0.3, top=1.15, bottom=0.5)
-    top = place.axes(WIDTH, 4.2, left=0.62, right=0.3, top=0.42, bottom=3.2)
+    ax = place.axes(WIDE, TALL, left=0.62, right=0.3, top=1.15, bottom=0.5)
+    top = place.axes(WIDE, TALL, left=0.62, right=0.3, top=0.42, bottom=TALL - 1.05)
     edges = np.linspace(0, 1, len(count) + 1)
     top.bar(edges[:-1], count, width=np.diff(edges), align="edge", color=PETROFF[0], alpha=0.45, linewidth=0)
     top.set_xlim(0, 1)
@@ -349,7 +361,7 @@ def draw_reliability(place: Place, title: str, *, confidence: Sequence[float], a
     ax.grid(color=INK, alpha=0.1, linewidth=0.6)
     ax.set_xlabel("confidence", alpha=0.75)
     ax.set_ylabel("accuracy", alpha=0.75)
-    ax.annotate("as sure as right", (0.97, 0.9), ha="right", size=7.5, alpha=0.75)
+    ax.text(1, 1.02, "┄ as sure as right", transform=ax.transAxes, ha="right", size=8, alpha=0.75)
 
 
 def draw_bars(place: Place, title: str, *, names: Sequence[str], bars: Sequence[Mapping[str, Any]]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from diagnose.report.text import number
+from diagnose.report.text import number, sentence
 from diagnose.report.values import Cell, Headline, Picture, Report
 from diagnose.values import Finding, Outcome, Severity, Status
 
@@ -52,7 +52,7 @@ def to_html(report: Report) -> str:
         files("diagnose.report").joinpath(n).read_text(encoding="utf-8") for n in ("page.css", "page.js", "page.html.jinja")
     )
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["cell"] = cell
+    environment.filters |= {"cell": cell, "sentence": sentence}
     environment.tests["gauged"] = gauged
     return environment.from_string(template).render(
         report=report,
@@ -99,7 +99,12 @@ def drawn(picture: Picture) -> Drawn:
 
     width = max((panel_size({**picture.shared, **panel})[0] for panel in picture.panels), default=0.0)
     kinds = {({**picture.shared, **panel})["kind"] for panel in picture.panels}
-    size = "large" if width > 6 else "medium" if kinds & {"matrix", "points", "reliability", "bars"} else "small"
+    if width > 8:
+        size = "large"
+    elif kinds & {"matrix", "points", "reliability", "bars"}:
+        size = "medium wide" if width > 6.5 else "medium"
+    else:
+        size = "four" if len(picture.panels) == 4 else "small"
     svgs = (
         inline_svg(panel_figure(picture, i), name=f"{picture.name}-{i}", alt=picture.alt if i == 0 else f"{picture.title}, panel {i + 1}")
         for i in range(len(picture.panels))

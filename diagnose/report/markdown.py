@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from diagnose.report.html import STATES, TONES, cell
-from diagnose.report.text import duration, number
+from diagnose.report.text import duration, number, sentence
 from diagnose.report.values import Report, Section, Table
 
 ROWS = 40
@@ -66,9 +66,9 @@ def lines(report: Report, *, figures: bool) -> Iterator[str]:
 def findings(report: Report) -> Iterator[str]:
     for f in report.diagnosis.findings:
         where = f" ({code(f.where)})" if f.where else ""
-        yield f"- **{f.severity.value} {escape(f.code)} {escape(f.rule)}**{where}: {escape(f.message)}"
+        yield f"- **{f.severity.value} {escape(f.code)} {escape(f.rule)}**{where}: {escape(sentence(f.message))}"
         if f.fix:
-            yield f"  Fix: {escape(f.fix)}{f' {code(f.override)}' if f.override else ''}"
+            yield f"  Fix: {escape(sentence(f.fix))}{f' {code(f.override)}' if f.override else ''}"
     if report.diagnosis.findings:
         yield ""
 

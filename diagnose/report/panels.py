@@ -15,6 +15,7 @@ INK = "#1c1e24"  # stands for the page's own text colour
 TRAIN, VAL, GUIDE = "#3f90da", "#e76300", INK
 # M. Petroff, Accessible Color Sequences for Data Visualization, arXiv:2107.02270: ten colours for normal and colour-blind eyes
 PETROFF = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
+DEPTH = ("#7d3fb8", "#3f6fd9", "#1797a8", "#6fae4a", "#e0a11c")  # first layer to last
 LEGEND = 20  # more classes than this have no legend
 WIDEST = 30  # matrices of more classes have no text in their cells
 DRAWN = 200  # matrices of more classes are summed into this many blocks a side
@@ -31,8 +32,11 @@ def colours(count: int) -> tuple[str, ...]:
 
 
 def ramp(count: int) -> tuple[str, ...]:
-    """Colours from the first layer (violet) to the last (gold)."""
-    return tuple(hexadecimal(0.74 - 0.62 * i / max(1, count - 1), 0.47 + 0.03 * i / max(1, count - 1), 0.75) for i in range(count))
+    """Colours from the first layer (violet) to the last (gold), apart in lightness for colour-blind eyes."""
+    stops = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in DEPTH], dtype=np.float64)
+    places = np.linspace(0, len(stops) - 1, count) if count > 1 else np.zeros(1)
+    channels = [np.interp(places, np.arange(len(stops)), stops[:, c]) for c in range(3)]
+    return tuple("#" + "".join(f"{round(v):02x}" for v in colour) for colour in zip(*channels, strict=True))
 
 
 def hexadecimal(hue: float, light: float, saturation: float) -> str:

@@ -16,7 +16,8 @@ def provenance_section(record: Record) -> Section | None:
     """What one needs to make the run again; ``None`` for an empty record."""
     run = dict(record.facts.get("run") or {})
     versions = run.pop("versions", None) or {}
-    ordered = {k: run.pop(k) for k in FIRST if run.get(k) not in (None, "")} | run
+    known = {k: run.pop(k) for k in FIRST if k in run} | run
+    ordered = {k: v for k, v in known.items() if v not in (None, "")}
     tables = [
         pairs("run", "Run", ("what", "value"), flatten({**ordered, **(record.facts.get("source") or {})})),
         pairs("versions", "Versions", ("package", "version"), flatten(versions)),

@@ -18,7 +18,7 @@ NAMESPACE = "http://www.w3.org/2000/svg"
 HREF = "{http://www.w3.org/1999/xlink}href"
 KEPT = ("fill", "fill-opacity", "stroke", "stroke-width", "stroke-opacity", "stroke-dasharray", "stroke-linecap", "opacity",
         "font-size", "font-weight", "text-anchor", "image-rendering")  # fmt: skip
-DOT = re.compile(r"M (\S+) (\S+) L (\S+) \2(?= M|\s*$)")
+DOT = re.compile(r"M (\S+) (\S+) L (\S+) \2(?= M|\s*$)")  # a stroke from left to right; a dot where it is short
 
 
 def inline_svg(figure: Figure, *, name: str, alt: str) -> str:
@@ -103,7 +103,12 @@ def short(value: str) -> str:
     return text.removesuffix(".0") if text != "-0.0" else "0"
 
 
+def dot(stroke: re.Match[str]) -> str:
+    short_enough = abs(float(stroke[1]) - float(stroke[3])) < 0.05
+    return f"M{short(stroke[1])} {short(stroke[2])}h0" if short_enough else stroke[0]
+
+
 def short_path(path: str) -> str:
-    text = DOT.sub(lambda m: f"M{short(m[1])} {short(m[2])}h0", " ".join(path.split()))
+    text = DOT.sub(dot, " ".join(path.split()))
     text = re.sub(r"-?\d+\.\d+(?:e-?\d+)?", lambda m: short(m[0]), text)
     return re.sub(r" ?([A-Za-z]) ?", r"\1", text)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diagnose.report.html import TONES
-from diagnose.report.text import clean, duration, number
+from diagnose.report.text import clean, duration, number, sentence
 from diagnose.report.values import Report
 from diagnose.values import COLOURS
 
@@ -35,9 +35,9 @@ def print_summary(report: Report, console: Console, path: Path | None = None) ->
         head = Text.assemble((f"{f.severity.value:8}", COLOURS[f.severity]), (clean(f"{f.code} {f.rule}"), "bold"))
         head.append(f"  {clean(f.where)}" if f.where else "", "dim")
         console.print(head)
-        console.print(Padding(Text(clean(f.message)), (0, 0, 0, 8)))
+        console.print(Padding(Text(clean(sentence(f.message))), (0, 0, 0, 8)))
         if f.fix:
-            console.print(Padding(Text.assemble(("fix  ", "green"), clean(f.fix)), (0, 0, 0, 8)))
+            console.print(Padding(Text.assemble(("fix  ", "green"), clean(sentence(f.fix))), (0, 0, 0, 8)))
         if f.override:
             console.print(Padding(Text(clean(f.override), "cyan"), (0, 0, 0, 13)))
     if report.headlines:

@@ -87,7 +87,18 @@ def duration(seconds: float) -> str:
 def plural(count: int, noun: str) -> str:
     """A count with its noun.
 
-    >>> plural(1, "fault"), plural(2, "fault")
-    ('1 fault', '2 faults')
+    >>> plural(1, "fault"), plural(2, "batch")
+    ('1 fault', '2 batches')
     """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    many = f"{noun}es" if noun.endswith(("s", "tch")) else f"{noun}s"
+    return f"{count:,} {noun if count == 1 else many}"
+
+
+def sentence(text: str) -> str:
+    """Text with a capital letter and a full stop.
+
+    >>> sentence("the loss is NaN")
+    'The loss is NaN.'
+    """
+    whole = text[:1].upper() + text[1:]
+    return whole if whole.endswith((".", "!", "?")) else f"{whole}."

@@ -33,10 +33,16 @@ def notes(record: Record) -> list[str]:
     said = []
     if run.get("interrupted"):
         said.append(f"Interrupted: {run['interrupted']}.")
-    done = [plural(int(run[k]), noun) for k, noun in (("epochs_done", "epoch"), ("steps_done", "optimizer step")) if run.get(k) is not None]
+    done = []
+    if run.get("epochs_done") is not None:
+        most = run.get("max_epochs")
+        done.append(
+            f"{run['epochs_done']} of at most {plural(most, 'epoch')}" if most and most > 0 else plural(run["epochs_done"], "epoch")
+        )
+    if run.get("steps_done") is not None:
+        done.append(plural(run["steps_done"], "optimizer step"))
     if done:
-        most = f" of at most {run['max_epochs']} epochs" if isinstance(run.get("max_epochs"), int) and run["max_epochs"] > 0 else ""
-        said.append(f"Trained for {' and '.join(done)}{most}.")
+        said.append(f"Trained for {', '.join(done)}.")
     if run.get("stopped"):
         said.append(f"Stopped: {str(run['stopped']).rstrip('.')}.")
     clip = clipped_share(record)
@@ -82,7 +88,8 @@ def curves(record: Record) -> Picture | None:
 
 
 def gradient(record: Record) -> Picture | None:
-    total, clipped, ratio = (series(record, name) for name in ("grad_norm/total", "grad_norm/clipped", "clip/ratio"))
+    """Gradient norm before and after clipping, and the learning rate."""
+    total, clipped, ratio, lr = (series(record, name) for name in ("grad_norm/total", "grad_norm/clipped", "clip/ratio", "lr"))
     panels, legend = [], []
     drawn = [(s, label, c) for s, label, c in ((total, "as computed", TRAIN), (clipped, "after clipping", VAL)) if s is not None]
     if drawn:
@@ -91,15 +98,22 @@ def gradient(record: Record) -> Picture | None:
         panels.append(lines("Gradient norm", [line(s.step, s.value, n, c) for s, n, c in drawn], ylabel="norm", log=True, guides=guides))
         legend = [(label, c) for _, label, c in drawn]
     if ratio is not None and np.isfinite(ratio.value).any():
-        panels.append(
-            lines("Left by clipping", [line(ratio.step, ratio.value, "after clipping", VAL)], ylabel="share of the norm", limits=(0, 1.05))
-        )
+        left = line(ratio.step, ratio.value, "after clipping", VAL)
+        panels.append(lines("Left by clipping", [left], ylabel="share of the norm", limits=(0, 1.05)))
+    if lr is not None:
+        columns = lr.value if lr.value.ndim == 2 else lr.value[:, None]
+        names = lr.labels or tuple(f"group {i}" for i in range(columns.shape[1]))
+        shades = (TRAIN,) if len(names) == 1 else ramp(len(names))
+        rates = [line(lr.step, columns[:, i], n, c, band=False) for i, (n, c) in enumerate(zip(names, shades, strict=True))]
+        positive = columns[np.isfinite(columns) & (columns > 0)]
+        wide = bool(len(positive)) and bool(positive.max() > 1e3 * positive.min()) and bool(np.median(positive) < 0.1 * positive.max())
+        panels.append(lines("Learning rate", rates, ylabel="learning rate", log=wide))
+        legend += list(zip(names, shades, strict=True)) if len(names) > 1 else []
     if not panels:
         return None
     middle = number(float(np.nanmedian(total.value))) if total is not None and np.isfinite(total.value).any() else "–"
-    return Picture(
-        name="gradient", title="Gradient", alt=f"Gradient norm over training, median {middle}", panels=tuple(panels), legend=tuple(legend)
-    )
+    alt = f"Gradient norm over training, median {middle}, and learning rate"
+    return Picture(name="gradient", title="Gradient and learning rate", alt=alt, panels=tuple(panels), legend=tuple(legend))
 
 
 def layers(record: Record) -> Picture | None:
@@ -139,38 +153,19 @@ def stacked(name: str, title: str, wanted: list[tuple[Series, str, str, dict[str
 
 
 def pace(record: Record) -> Picture | None:
+    """Time per step, the share of it spent waiting for data, memory."""
+    step, data, memory = (series(record, name) for name in ("time/step", "time/data", "memory/rss"))
     panels = []
-    lr = series(record, "lr")
-    legend: tuple[tuple[str, str], ...] = ()
-    if lr is not None:
-        columns = lr.value if lr.value.ndim == 2 else lr.value[:, None]
-        names = lr.labels or tuple(f"group {i}" for i in range(columns.shape[1]))
-        shades = (TRAIN,) if len(names) == 1 else ramp(len(names))
-        drawn = [line(lr.step, columns[:, i], n, c, band=False) for i, (n, c) in enumerate(zip(names, shades, strict=True))]
-        positive = columns[np.isfinite(columns) & (columns > 0)]
-        wide = bool(len(positive)) and bool(positive.max() > 30 * positive.min())
-        panels.append(lines("Learning rate", drawn, ylabel="learning rate", log=wide))
-        legend = tuple(zip(names, shades, strict=True)) if len(names) > 1 else ()
-    step, data = series(record, "time/step"), series(record, "time/data")
     if step is not None:
-        timed = [line(step.step, step.value * 1e3, "step", TRAIN)]
-        if data is not None:
-            timed.append(line(data.step, data.value * 1e3, "data", VAL))
-        panels.append(
-            lines("Time per step (orange: waiting for data)" if data is not None else "Time per step", timed, ylabel="ms", limits=None)
-        )
-    memory = series(record, "memory/rss")
+        panels.append(lines("Time per step", [line(step.step, step.value * 1e3, "step", TRAIN)], ylabel="ms"))
+    if step is not None and data is not None and len(step) == len(data):
+        share = np.divide(data.value, step.value, out=np.full(len(step), np.nan), where=step.value > 0)
+        panels.append(lines("Waiting for data", [line(step.step, share, "data", TRAIN)], ylabel="share of the step", limits=(0.0, 1.02)))
     if memory is not None:
         panels.append(lines("Memory of the process", [line(memory.step, memory.value / 2**20, "memory", TRAIN)], ylabel="MiB"))
     if not panels:
         return None
-    return Picture(
-        name="pace",
-        title="Learning rate and pace",
-        alt="learning rate, time per step and memory over training",
-        panels=tuple(panels),
-        legend=legend,
-    )
+    return Picture(name="pace", title="Pace", alt="time per step, waiting for data and memory over training", panels=tuple(panels))
 
 
 def metrics(record: Record) -> Table:

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from diagnose.record import Record
+from diagnose.report import Report, build_report, write_report
+from diagnose.report.evaluation import interval, reliability
+from diagnose.report.html import to_html
+from diagnose.report.markdown import to_markdown
+from diagnose.values import Diagnosis, Outcome, Status
+from tests.report.synthetic import facts, faulty, full_record, healthy
+
+
+def section(report: Report, name: str) -> Any:
+    return next(s for s in report.sections if s.name == name)
+
+
+def test_verdict_names_the_root_cause() -> None:
+    report = build_report(full_record(), faulty())
+    assert report.tone == "error"
+    assert report.verdict == "Softmax is applied before cross-entropy, which applies it again."
+    assert [f.code for f in report.diagnosis.findings] == ["M201", "T311", "E409"]
+    assert report.title == "MLP"
+
+
+def test_verdict_of_a_healthy_run_gives_the_number_beside_its_baseline() -> None:
+    report = build_report(full_record(), healthy())
+    assert report.tone == "clean"
+    assert report.verdict == (
+        "4 rules found nothing wrong. Accuracy on test: 0.961 (95 % interval 0.936 to 0.977), against 0.100 for the majority class."
+    )
+
+
+def test_an_empty_record_is_not_called_healthy() -> None:
+    report = build_report(Record(), Diagnosis())
+    assert (report.tone, report.verdict, report.sections) == ("unknown", "Nothing was judged.", ())
+    skipped = Diagnosis(outcomes=(Outcome(code="T301", rule="non-finite", status=Status.NOT_RUN, reason="train/loss was not recorded"),))
+    assert build_report(Record(), skipped).verdict == "No rule had enough to judge by."
+    assert build_report(Record(), skipped).tone == "unknown"
+
+
+def test_an_interrupted_run_says_so_first() -> None:
+    record = full_record(batches=40)
+    record.add("run", {**record.facts["run"], "interrupted": "at epoch 3, batch 17 by Ctrl-C", "stopped": ""})
+    report = build_report(record, healthy())
+    assert report.verdict.startswith("Interrupted at epoch 3, batch 17 by Ctrl-C; what was recorded until then is below.")
+    assert "Interrupted: at epoch 3, batch 17 by Ctrl-C." in section(report, "training").notes
+
+
+def test_a_check_has_passed_only_where_its_rule_looked() -> None:
+    checks = {c.title: c for c in section(build_report(full_record(), faulty()), "checks").checks}
+    assert checks["Starts where chance stands"].state == "passed"
+    assert checks["Starts where chance stands"].text == "Loss 2.34 at the start, chance gives 2.30 for 10 classes."
+    assert checks["Loss decreases in training"].state == "failed"
+    assert checks["Learns what holds on other batches"].state == "unjudged"
+    assert checks["Learns what holds on other batches"].text.endswith("No rule looked at it.")
+    record = Record()
+    record.skip("probe.overfit", "manual optimisation: the module takes its own steps")
+    (only,) = section(build_report(record, Diagnosis()), "checks").checks
+    assert (only.state, only.text) == ("unjudged", "Not measured: manual optimisation: the module takes its own steps.")
+
+
+def test_training_notes_tell_why_it_stopped_and_how_often_it_clipped() -> None:
+    record = full_record()
+    notes = section(build_report(record, healthy()), "training").notes
+    share = np.mean(record.series("clip/ratio").value < 0.999)
+    assert notes == (
+        "Trained for 10 of at most 30 epochs, 900 optimizer steps.",
+        "Stopped: val/loss did not improve for 3 validations.",
+        f"The gradient was clipped on {100 * share:.1f} % of the recorded steps (limit 1, by norm).",
+    )
+
+
+def test_the_interval_solves_wilsons_equation() -> None:
+    share, count = 0.93, 150
+    for end in interval({"accuracy": share, "n": count}, "accuracy"):
+        assert end is not None
+        assert abs(share - end) == pytest.approx(1.959964 * math.sqrt(end * (1 - end) / count), rel=1e-6)
+    assert interval({"accuracy": share, "n": count, "intervals": {"accuracy": [0.9, 0.95]}}, "accuracy") == (0.9, 0.95)
+    assert interval({"r2": 0.5, "n": 10}, "r2") == (None, None)
+
+
+def test_reliability_bins_by_hand() -> None:
+    record = Record()
+    record.save_array("test/probability", np.array([[0.99, 0.01], [0.97, 0.03], [0.45, 0.55], [0.42, 0.58]], dtype=np.float32))
+    record.save_array("test/target", np.array([0, 1, 1, 0]))
+    record.save_array("test/prediction", np.array([0, 0, 1, 1]))
+    bins = reliability(record)
+    assert bins is not None
+    assert {i: n for i, n in enumerate(bins["count"]) if n} == {8: 2, 14: 2}
+    assert (bins["confidence"][8], bins["accuracy"][8], bins["accuracy"][14]) == (pytest.approx(0.565), 0.5, 0.5)
+
+
+def test_most_confused_pairs_are_ranked() -> None:
+    record = Record()
+    record.add("evaluation", {"test": {"task": "multiclass", "n": 30, "accuracy": 0.8, "confusion": [[8, 2, 0], [0, 9, 1], [3, 0, 7]]}})
+    tables = {t.name: t for t in section(build_report(record, Diagnosis()), "evaluation-test").tables}
+    assert tables["confused"].rows == (("2", "0", 3, 0.3), ("0", "1", 2, 0.2), ("1", "2", 1, 0.1))
+
+
+def test_several_loaders_and_a_regression_are_kept_apart() -> None:
+    record = Record()
+    baseline = {"mae": 2.0, "rmse": 2.5, "r2": 0.0}
+    entry = {"task": "regression", "n": 50, "mae": 0.5, "rmse": 0.7, "r2": 0.92, "baseline": baseline, "intervals": {"mae": [0.4, 0.6]}}
+    record.add("evaluation", {"near": entry, "far": {**entry, "mae": 1.5}})
+    report = build_report(record, Diagnosis())
+    first = report.headlines[0]
+    assert (first.name, first.value, first.low, first.high, first.baseline, first.baseline_name) == (
+        "MAE",
+        0.5,
+        0.4,
+        0.6,
+        2.0,
+        "mean predictor",
+    )
+    assert (first.better, first.scope) == ("lower", "near, 50 samples")
+    assert [s.name for s in report.sections] == ["evaluation-near", "evaluation-far"]
+
+
+def check_only() -> Record:
+    record = Record()
+    facts(record, ("a", "b"))
+    del record.facts["run"]
+    return record
+
+
+def odd() -> Record:
+    """One row, no finite value, layers that appear later, predictions without an evaluation."""
+    record = Record()
+    record.append({"train/loss": None, "val/loss": 0.5, "lr": [0.1], "grad_norm/layers": [1.0]}, step=0)
+    record.append({"grad_norm/layers": [1.0, 2.0], "grad_norm/total": 0.0}, step=1)
+    record.append({"activation/dead": [None, None]}, step=1)
+    record.save_array("test/target", np.array([0.5, 1.5]))
+    record.save_array("test/prediction", np.array([0.4, 1.0]))
+    record.save_array("test/loss", np.array([np.nan, 0.25]))
+    record.add("embedding", {"net": {"note": "too few samples"}, "other": {}})
+    record.save_array("embedding/net", np.zeros((0, 2)))
+    record.add("evaluation", {"test": {"task": "regression", "n": 2, "mae": None, "per_class": []}, "broken": None})
+    record.add("stages", [{"name": "fit", "seconds": 0.0}, {"name": "?"}])
+    return record
+
+
+def many_classes(count: int) -> Record:
+    return full_record(tuple(f"class {i}" for i in range(count)), batches=20)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [Record(), check_only(), odd(), many_classes(2), many_classes(30), many_classes(240)],
+    ids=["empty", "check", "odd", "2", "30", "240"],
+)
+def test_every_record_becomes_a_page(record: Record) -> None:
+    report = build_report(record, faulty())
+    assert Report.from_json(report.to_json()) == report
+    assert "</html>" in to_html(report)
+    assert len(to_html(report)) < 500_000
+    assert to_markdown(report).startswith("# ")
+
+
+def test_a_long_deep_run_stays_small(tmp_path: Any) -> None:
+    record = full_record(batches=20_000)
+    labels = [f"blocks.{i}.linear" for i in range(120)]
+    for kind in ("grad_norm", "update_ratio", "weight_norm"):
+        record.labels[f"{kind}/layers"] = tuple(labels)
+        record._rows.pop(f"{kind}/layers")
+    rng = np.random.default_rng(0)
+    for i in range(1000):
+        row = rng.lognormal(size=120).tolist()
+        record.append({"grad_norm/layers": row, "update_ratio/layers": row, "weight_norm/layers": row}, step=i)
+    written = write_report(build_report(record, faulty()), tmp_path, formats=("html", "json"), figures=False)
+    assert written["html"].stat().st_size < 500_000
+    assert written["json"].stat().st_size < 500_000
+
+
+def test_hostile_nesting_of_facts_is_flattened() -> None:
+    record = Record()
+    record.add("config", {"a": {"b": [1, 2, {"c": None}]}, "</script>": True, "long": list(range(100))})
+    rows = dict(next(t for t in section(build_report(record, Diagnosis()), "provenance").tables if t.name == "config").rows)
+    assert rows["a.b.2.c"] == "null"
+    assert rows["</script>"] == "true"
+    assert rows["long"].endswith("(100 in all)")
+
+
+def test_pages_of_rules_come_with_their_findings() -> None:
+    from diagnose.rules import catalogue
+
+    rule = next(iter(catalogue()))
+    outcome = Outcome(code=rule.code, rule=rule.name, status=Status.FOUND, findings=faulty().findings[:1])
+    unknown = Outcome(code="Z999", rule="of-a-plugin", status=Status.FOUND, findings=faulty().findings[:1])
+    report = build_report(Record(), Diagnosis(outcomes=(outcome, unknown)))
+    assert list(report.pages) == [rule.code]
+    assert "## What it measures" in report.pages[rule.code]
