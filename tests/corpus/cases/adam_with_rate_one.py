@@ -8,7 +8,7 @@ import lightning as L
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 RULES = ["learning-rate-too-high", "dead-units", "loss-not-decreasing", "diverging-loss", "prediction-collapse", "exploding-gradient"]
 TRAINER = dict(max_epochs=6)

@@ -8,7 +8,7 @@ import lightning as L
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 RULES = ["wrong-output-size", "invalid-target"]
 TRAINER = dict(max_epochs=5)

@@ -8,7 +8,7 @@ Source: Karpathy's recipe (dependency on other samples by gradient); bolts' Batc
 import lightning as L
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 RULES = ["sample-leakage"]
 TRAINER = dict(max_epochs=8)

@@ -7,7 +7,7 @@ Source: huggingface/transformers questions on num_training_steps without the epo
 import lightning as L
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 RULES = ["scheduler-mismatch", "underfitting", "frozen-parameter", "learning-rate-too-low"]
 TRAINER = dict(max_epochs=10)

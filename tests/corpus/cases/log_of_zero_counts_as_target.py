@@ -8,7 +8,7 @@ import lightning as L
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 RULES = ["non-finite-input", "non-finite"]
 TRAINER = dict(max_epochs=8)

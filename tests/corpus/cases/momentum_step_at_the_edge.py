@@ -1,6 +1,6 @@
 """Least-squares fit of correlated features with momentum SGD.
 
-Fault: the learning rate is 0.2 where the curvature allows about 0.05: the loss jumps up and down by orders of magnitude and does not settle.
+Fault: the learning rate is 0.2 where the curvature allows about 0.05: the loss swings and settles two to three times too high.
 Symptom: val loss 0.129 (target variance 1), train loss of the last batches 0.156; with lr=0.03 0.083.
 Source: AUTOTRAINER's oscillating-loss models; StackOverflow 45337371 (step too large, DeepFD).
 """

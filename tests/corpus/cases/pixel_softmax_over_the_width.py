@@ -8,7 +8,7 @@ import lightning as L
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 RULES = ["wrong-softmax-axis", "activation-loss-mismatch", "initial-loss"]
 TRAINER = dict(max_epochs=5)

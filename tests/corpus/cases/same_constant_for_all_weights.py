@@ -8,7 +8,7 @@ import lightning as L
 import torch
 from sklearn.datasets import make_friedman1
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 RULES = ["poor-initialization", "underfitting", "cannot-overfit-batch"]
 TRAINER = dict(max_epochs=15)

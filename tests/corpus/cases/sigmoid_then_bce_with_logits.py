@@ -7,7 +7,7 @@ Source: pytorch forums "sigmoid with BCEWithLogitsLoss"; the commonest OUT fault
 import lightning as L
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 RULES = ["activation-loss-mismatch"]
 TRAINER = dict(max_epochs=8)

@@ -2,7 +2,7 @@
 
 Fault: the loss is returned with a minus sign (the log-likelihood was to be maximised, and cross-entropy already is its negative): training
 makes the topics as unlikely as it can.
-Symptom: the loss falls without bound (-244.3), val accuracy 0.000; with the right sign 0.957.
+Symptom: the loss falls without bound (-159.5), val accuracy 0.003; with the right sign 0.943.
 Source: keras-team/keras#3031-like reports (cosine proximity sign); OPT class "sign" of published faults.
 """
 import lightning as L
@@ -18,7 +18,7 @@ TRAINER = dict(max_epochs=8)
 class TwoTowers(L.LightningModule):
     def __init__(self):
         super().__init__()
-        self.query, self.document = nn.Linear(12, 8), nn.Linear(20, 8)
+        self.query, self.document = nn.Sequential(nn.Linear(12, 8), nn.ReLU()), nn.Sequential(nn.Linear(20, 8), nn.ReLU())
         self.classify = nn.Linear(8, 5)
 
     def training_step(self, batch, batch_idx):

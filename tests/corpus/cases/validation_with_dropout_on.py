@@ -7,7 +7,7 @@ Source: PulseML's eval_in_train_mode; Lightning-AI/pytorch-lightning#3387-like r
 import lightning as L
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 RULES = ["wrong-mode"]
 TRAINER = dict(max_epochs=10)
