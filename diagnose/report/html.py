@@ -94,7 +94,8 @@ def gauged(headline: Headline) -> bool:
 def drawn(picture: Picture) -> Drawn:
     from markupsafe import Markup
 
-    from diagnose.report.figures import panel_figure, panel_size
+    from diagnose.report.drawing import panel_size
+    from diagnose.report.figures import panel_figure
     from diagnose.report.svg import inline_svg
 
     width = max((panel_size({**picture.shared, **panel})[0] for panel in picture.panels), default=0.0)

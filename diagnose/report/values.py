@@ -76,7 +76,7 @@ class Picture:
         title: What it shows.
         alt: The same for those who cannot see it, with the numbers that matter.
         note: What to keep in mind while reading it.
-        panels: JSON values; ``kind`` names the function that draws the panel (a key of `diagnose.report.figures.DRAW`), the rest are its
+        panels: JSON values; ``kind`` names the function that draws the panel (a key of `diagnose.report.drawing.DRAW`), the rest are its
             arguments.
         shared: Arguments that all panels have in common.
         legend: Labels with their colours.

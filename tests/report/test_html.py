@@ -160,13 +160,14 @@ def test_text_has_contrast_in_light_and_dark(page: Page, pages: dict[str, Path],
 
 
 def test_it_prints(page: Page, pages: dict[str, Path]) -> None:
-    page.look(dark=True)
+    page.look(width=760, dark=True)
     page.open(pages["faulty"])
     assert page.pdf().startswith(b"%PDF")
     page.send("Emulation.setEmulatedMedia", media="print", features=[{"name": "prefers-color-scheme", "value": "dark"}])
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
     assert page.evaluate("document.querySelector('.finding dl').getBoundingClientRect().height") > 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= 760
     page.send("Emulation.setEmulatedMedia", media="")
 
 
