@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -25,10 +26,19 @@ def build_report(record: Record, diagnosis: Diagnosis, *, title: str = "", creat
         title: Name of the run; made from the record by default.
         created: When the report is made, as it shall be printed.
     """
-    found = (checks_section(record, diagnosis), training_section(record), *evaluation_sections(record), layers_section(record))
-    sections = (*found, provenance_section(record))
+    parts: dict[str, Callable[[], Iterable[Section | None]]] = {
+        "Sanity checks": lambda: [checks_section(record, diagnosis)],
+        "Training": lambda: [training_section(record)],
+        "Evaluation": lambda: evaluation_sections(record),
+        "Hidden layers": lambda: [layers_section(record)],
+        "Provenance": lambda: [provenance_section(record)],
+    }
+    sections = [section for title, part in parts.items() for section in shown(title, part)]
     tone = tone_of(diagnosis)
-    numbers = headlines(record)
+    try:
+        numbers = headlines(record)
+    except (TypeError, ValueError, AttributeError):  # its section says why
+        numbers = ()
     report = Report(
         title=clean(title) or name_of(record),
         subtitle=clean(subtitle(record)),
@@ -47,6 +57,15 @@ def build_report(record: Record, diagnosis: Diagnosis, *, title: str = "", creat
         ),
     )
     return report
+
+
+def shown(title: str, part: Callable[[], Iterable[Section | None]]) -> list[Section | None]:
+    """The sections of one part; a record that it cannot read costs this part and no other, and the page says so."""
+    try:
+        return list(part())
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        note = f"This part could not be made from the record: {type(error).__name__}: {error}"
+        return [Section(name=title.lower().replace(" ", "-"), title=title, notes=(note,))]
 
 
 def tidy(diagnosis: Diagnosis) -> Diagnosis:

@@ -113,7 +113,7 @@ def section(record: Record, name: str, entry: Mapping[str, Any], *, only: bool) 
         notes.append(str(entry["note"]))
     pictures, tables = [], [t for t in (numbers(entry), per_class(entry, names)) if t.rows]
     confusion = entry.get("confusion")
-    if confusion:
+    if confusion and np.ndim(confusion) == 2:
         pictures.append(confusion_picture(slug, confusion, names))
         tables.append(confused(confusion, names))
     quality = quality_picture(slug, entry, names, entry.get("reliability") or (reliability(record) if only else None))

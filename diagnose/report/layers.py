@@ -6,7 +6,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.report.panels import points
-from diagnose.report.text import number
+from diagnose.report.text import number, plural
 from diagnose.report.values import Picture, Section, Table
 
 DRAWN = 2000
@@ -71,8 +71,11 @@ def layer_picture(record: Record, layer: str, index: int, names: list[str] | Non
         for key, label in (("knn_accuracy", "k-NN accuracy"), ("silhouette", "silhouette"), ("trustworthiness", "trustworthiness"))
         if fact.get(key) is not None
     ]
-    cap = f"{len(shown):,} of {fact['cap_of']:,} samples" if fact.get("cap_of") else f"{len(shown):,} samples"
-    settings = [cap, *(f"{k} {number(fact[k])}" for k in ("perplexity", "seed") if fact.get(k) is not None)]
+    count, cap = int(fact.get("n") or len(place)), fact.get("cap")
+    settings = [f"{len(shown):,} of {count:,} samples drawn" if len(shown) < count else plural(count, "sample")]
+    if cap and count >= cap:
+        settings.append(f"a stratified choice of at most {cap:,}")
+    settings += [f"{k} {number(fact[k])}" for k in ("perplexity", "seed") if fact.get(k) is not None]
     note = "; ".join((", ".join(facts), ", ".join(settings))) if facts else ", ".join(settings)
     return Picture(
         name=f"layer-{index}",

@@ -155,6 +155,7 @@ def many_classes(count: int) -> Record:
 )
 def test_every_record_becomes_a_page(record: Record) -> None:
     report = build_report(record, faulty())
+    assert not [n for s in report.sections for n in s.notes if "could not be made" in n]
     assert Report.from_json(report.to_json()) == report
     assert "</html>" in to_html(report)
     assert len(to_html(report)) < 500_000
@@ -194,3 +195,26 @@ def test_pages_of_rules_come_with_their_findings() -> None:
     report = build_report(Record(), Diagnosis(outcomes=(outcome, unknown)))
     assert list(report.pages) == [rule.code]
     assert "## What it measures" in report.pages[rule.code]
+
+
+def test_a_part_that_cannot_be_read_costs_no_other() -> None:
+    record = full_record(batches=20)
+    record.add("evaluation", {"test": {"accuracy": 0.5, "n": 10, "per_class": 7, "intervals": 3}})
+    report = build_report(record, healthy())
+    (note,) = section(report, "evaluation").notes
+    assert note.startswith("This part could not be made from the record: TypeError")
+    assert section(report, "training").pictures
+    assert "</html>" in to_html(report)
+
+
+def test_a_map_says_how_many_samples_it_shows() -> None:
+    record = full_record()
+    rng = np.random.default_rng(0)
+    record.save_array("test/target", np.arange(9000) % 10)
+    record.save_array("test/prediction", np.arange(9000) % 10)
+    record.save_array("embedding/net", rng.normal(size=(5000, 2)))
+    record.save_array("embedding/net/rows", np.arange(0, 9000, 1)[:5000])
+    record.add("embedding", {"net": {"method": "t-SNE", "n": 5000, "cap": 5000, "perplexity": 30.0, "seed": 1, "knn_accuracy": 0.9}})
+    (picture,) = section(build_report(record, healthy()), "layers").pictures
+    assert picture.note == "k-NN accuracy 0.900; 2,000 of 5,000 samples drawn, a stratified choice of at most 5,000, perplexity 30, seed 1"
+    assert len(picture.shared["x"]) == 2000
