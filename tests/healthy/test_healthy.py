@@ -41,7 +41,7 @@ def alarms(moment: str, findings: Any) -> list[str]:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("path", "variant"), variants())
+@pytest.mark.parametrize(("path", "variant"), list(variants()))
 def test_a_healthy_program_learns_and_raises_no_alarm(path: Path, variant: dict[str, Any]) -> None:
     import torch
     from lightning import Trainer
