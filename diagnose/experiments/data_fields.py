@@ -168,8 +168,8 @@ def describe_target(found: Target | None, facts: Mapping[str, Any]) -> dict[str,
         classes, counts = np.unique(values, return_counts=True)
         if len(classes) <= 200:
             result["counts"] = {str(c): int(n) for c, n in zip(classes.tolist(), counts.tolist(), strict=True)}
-    elif found.kind == "map" and facts["integers"] and len(classes := np.unique(values)) <= 200:
-        result["counts"] = {str(c): int((values == c).sum()) for c in classes.tolist()}
+    elif found.kind == "map" and facts.get("integers") and len(classes := np.unique(values)) <= 200:
+        result["counts"] = {str(int(c)): int((values == c).sum()) for c in classes}
     elif found.kind in ("vector", "multilabel"):
         result["rows_sum"] = [float(values.sum(1).min()), float(values.sum(1).max())]
     result["outside"] = float(((values < 0) | (values > 1)).mean())

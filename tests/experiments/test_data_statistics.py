@@ -1,0 +1,221 @@
+"""The facts of loaders against what is known of their data."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset, TensorDataset
+
+from diagnose.experiments.data_statistics import measure_data
+from diagnose.record import Record
+
+CE = {"kind": "cross_entropy", "input_shape": [50, 3], "target_shape": [50], "target_dtype": "int64", "classes": 3, "ignore_index": -100}
+MSE = {"kind": "mse_loss", "input_shape": [50], "target_shape": [50], "target_dtype": "float32", "classes": None}
+XY = {"batch[0]": "input", "batch[1]": "target"}
+
+
+def facts(train: Any, val: Any = None, *, loss: Any = CE, roles: Any = XY) -> Record:
+    record = Record()
+    measure_data(record, train, val, roles=roles, loss=loss)
+    return record
+
+
+def loader(*tensors: Tensor, shuffle: bool = False, size: int = 50) -> DataLoader[Any]:
+    return DataLoader(TensorDataset(*tensors), batch_size=size, shuffle=shuffle)
+
+
+def table(n: int = 400, width: int = 4, seed: int = 0) -> Tensor:
+    return torch.randn(n, width, generator=torch.Generator().manual_seed(seed))
+
+
+def classes(n: int = 400, seed: int = 0) -> Tensor:
+    return torch.randint(0, 3, (n,), generator=torch.Generator().manual_seed(seed))
+
+
+def test_statistics_are_those_of_the_tensor() -> None:
+    x = table()
+    x[:, 2] = 5.0
+    field = facts(loader(x, classes())).facts["data"]["train"]["fields"]["batch[0]"]
+    assert field["mean"] == pytest.approx(x.double().mean().item())
+    assert field["std"] == pytest.approx(x.double().std(correction=0).item())
+    assert (field["min"], field["max"]) == (x.min().item(), x.max().item())
+    assert (field["dtype"], field["shape"], field["values"]) == ("float32", [4], 1600)
+    columns = field["columns"]
+    assert (columns["axis"], columns["count"], columns["constant"], columns["constant_first"]) == ("column", 4, 1, [2])
+    expected = np.quantile(x[:, [0, 1, 3]].abs().numpy(), 0.9, axis=0)
+    assert columns["largest"]["scale"] == pytest.approx(expected.max(), rel=1e-6)
+    assert columns["largest"]["column"] == [0, 1, 3][int(expected.argmax())]
+
+
+def test_images_have_channels_and_series_features() -> None:
+    images = torch.randn(60, 3, 8, 8)
+    images[:, 1] = 0.5
+    columns = facts(loader(images, classes(60))).facts["data"]["train"]["fields"]["batch[0]"]["columns"]
+    assert (columns["axis"], columns["count"], columns["constant_first"]) == ("channel", 3, [1])
+    series = torch.randn(60, 20, 2)
+    assert facts(loader(series, classes(60))).facts["data"]["train"]["fields"]["batch[0]"]["columns"]["count"] == 2
+
+
+def test_values_that_are_not_finite_are_found() -> None:
+    x = table()
+    x[123, 1] = math.nan
+    x[200, 3] = math.inf
+    field = facts(loader(x, classes())).facts["data"]["train"]["fields"]["batch[0]"]
+    assert (field["nan"], field["posinf"], field["neginf"], field["bad_rows"]) == (1, 1, 0, 2)
+    assert field["first_bad"] == {"batch": 2, "row": 23, "index": 123}
+    assert field["bad_columns"] == [1, 3]
+    assert math.isfinite(field["mean"])
+
+
+def test_targets_are_counted() -> None:
+    y = torch.tensor([0] * 300 + [2] * 100)
+    target = facts(loader(table(), y)).facts["data"]["train"]["fields"]["batch[1]"]["target"]
+    assert (target["kind"], target["counts"]) == ("class", {"0": 300, "2": 100})
+    one_hot = torch.eye(3)[classes()]
+    target = facts(loader(table(), one_hot)).facts["data"]["train"]["fields"]["batch[1]"]["target"]
+    assert (target["kind"], sum(target["counts"].values()), target["rows_sum"]) == ("class", 400, None)
+    soft = torch.randn(400, 3).softmax(1)
+    target = facts(loader(table(), soft)).facts["data"]["train"]["fields"]["batch[1]"]["target"]
+    assert target["kind"] == "vector"
+    assert target["rows_sum"] == pytest.approx([1.0, 1.0], abs=1e-6)
+    masks = torch.zeros(60, 4, 4)
+    masks[:, 0] = 1
+    bce = {**CE, "kind": "binary_cross_entropy_with_logits", "target_shape": [50, 4, 4]}
+    target = facts(loader(torch.randn(60, 1, 4, 4), masks), loss=bce).facts["data"]["train"]["fields"]["batch[1]"]["target"]
+    assert (target["kind"], target["counts"]) == ("map", {"0": 720, "1": 240})
+
+
+def test_the_entropy_of_a_sorted_order_is_far_below_that_of_a_mixed_one() -> None:
+    y = torch.arange(3).repeat_interleave(200)
+    sorted_ = facts(loader(table(600), y)).facts["data.order"]
+    assert (sorted_["order"], sorted_["batches"], sorted_["within"]) == ("sequential", 12, 0.0)
+    assert sorted_["expected"] == pytest.approx(math.log(3), abs=0.05)
+    mixed = facts(loader(table(600), classes(600))).facts["data.order"]
+    assert abs(mixed["z"]) < 4
+    assert mixed["ratio"] == pytest.approx(1, abs=0.02)
+
+
+def test_sorted_values_show_as_a_trend() -> None:
+    y = table(400, 1)[:, 0]
+    assert facts(loader(table(), y), loss=MSE).facts["data.order"]["ratio"] == pytest.approx(1, abs=0.05)
+    seen = facts(loader(table(), y.sort().values), loss=MSE).facts["data.order"]
+    assert (seen["kind"], seen["trend"]) == ("value", pytest.approx(1))
+    assert seen["ratio"] < 0.3
+
+
+def test_overlap_counts_equal_rows_of_equal_targets() -> None:
+    x, y = table(500), classes(500)
+    val_y = y[350:450].clone()
+    val_y[:5] = (val_y[:5] + 1) % 3
+    seen = facts(loader(x[:400], y[:400], shuffle=True), loader(x[350:450], val_y)).facts["data.overlap"]["val/0"]
+    assert (seen["shared"], seen["distinct"], seen["share"], seen["estimate"]) == (50, 50, 0.5, 0.5)
+    assert seen["same_target"] == pytest.approx(0.9)
+    assert (seen["continuous"], seen["twins"], seen["index_share"]) == (True, 0.0, None)
+
+
+def test_overlap_is_scaled_by_what_was_read() -> None:
+    x, y = table(20_000), classes(20_000)
+    record = Record()
+    measure_data(record, loader(x, y, shuffle=True), loader(x[:2000], y[:2000]), roles=XY, loss=CE, samples=2000)
+    seen = record.facts["data.overlap"]["val/0"]
+    assert seen["share"] == pytest.approx(0.1, abs=0.03)
+    assert seen["estimate"] == pytest.approx(1.0, abs=0.3)
+
+
+def test_overlapping_subsets_are_seen_through_augmentation() -> None:
+    class Jittered(TensorDataset):
+        def __getitem__(self, index: int) -> Any:
+            x, y = (t[index] for t in self.tensors)
+            return x + torch.randn(4), y
+
+    data = Jittered(table(), classes())
+    train, val = DataLoader(Subset(data, range(300)), batch_size=50), DataLoader(Subset(data, range(280, 400)), batch_size=50)
+    seen = facts(train, val).facts["data.overlap"]["val/0"]
+    assert seen["shared"] == 0
+    assert seen["index_share"] == pytest.approx(20 / 120)
+
+
+def test_padding_to_another_length_does_not_hide_a_row() -> None:
+    def pad(rows: list[Tensor]) -> Tensor:
+        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+
+    g = torch.Generator().manual_seed(0)
+    rows = [torch.randint(1, 30, (int(n),), generator=g) for n in torch.randint(10, 30, (200,), generator=g)]
+    train, val = (DataLoader(part, batch_size=16, collate_fn=pad) for part in (rows[:150], rows[100:]))  # type: ignore[arg-type, var-annotated]
+    seen = facts(train, val, roles={"batch": "input"}, loss=None).facts["data.overlap"]["val/0"]
+    assert seen["shared"] == 50
+
+
+def test_conflicts_set_the_floor_of_the_entropy() -> None:
+    x = table(200).repeat(2, 1)
+    y = torch.cat([torch.zeros(200), torch.ones(200)]).long()
+    seen = facts(loader(x, y)).facts["data.conflicts"]
+    assert (seen["involved"], seen["groups"], seen["distinct"], seen["share"]) == (400, 200, 200, 1.0)
+    assert seen["floor"] == pytest.approx(math.log(2))
+    values = facts(loader(x, y.float()), loss=MSE).facts["data.conflicts"]
+    assert (values["kind"], values["floor"]) == ("value", pytest.approx(1.0))
+
+
+def test_shift_is_in_standard_deviations() -> None:
+    x, z = table(2000), table(1000, seed=1)
+    z[:, 1] = 2 * z[:, 1] + 3
+    seen = facts(loader(x, classes(2000)), loader(z, classes(1000))).facts["data.shift"]["val/0"]["inputs"]["batch[0]"]
+    assert (seen["features"], seen["shifted"], seen["worst"]["column"]) == (4, 1, 1)
+    assert seen["worst"]["distance"] == pytest.approx(3.0, abs=0.15)
+    assert seen["rows"] == [2000, 1000]
+
+
+def test_labels_of_the_splits_are_compared() -> None:
+    seen = facts(loader(table(), classes() % 2), loader(table(100), classes(100) % 2 + 1)).facts["data.shift"]["val/0"]["labels"]
+    assert [m["class"] for m in seen["missing"]] == [0]
+    assert [u["class"] for u in seen["unseen"]] == [2]
+    assert seen["distance"] > 0.5
+    same = facts(loader(table(), classes()), loader(table(100), classes(100, seed=3))).facts["data.shift"]["val/0"]["labels"]
+    assert same["distance"] < 4 * same["noise"]
+
+
+def test_several_validation_loaders_have_their_own_entries() -> None:
+    record = facts(loader(table(), classes()), [loader(table(100), classes(100)), loader(table(60), classes(60))])
+    for name in ("data.overlap", "data.shift"):
+        assert set(record.facts[name]) == {"val/0", "val/1"}
+    assert set(record.facts["data"]) == {"train", "val/0", "val/1"}
+
+
+def test_roles_are_guessed_where_nobody_tells() -> None:
+    seen = facts(loader(table(), classes()), roles={}, loss=None).facts["data"]["train"]
+    assert (seen["inputs"], seen["target"], seen["guessed"]) == (["batch[0]"], "batch[1]", ["input", "target"])
+    changed = facts(loader(table(), 2000 + table()[:, 0]), roles={"batch[0]": "input", "batch[1]": "input"}, loss=MSE).facts["data"][
+        "train"
+    ]
+    assert (changed["inputs"], changed["target"], changed["guessed"]) == (["batch[0]"], "batch[1]", ["target"])
+
+
+def test_row_numbers_are_no_inputs() -> None:
+    x = table(200).repeat(2, 1)
+    seen = facts(loader(x, classes(), torch.arange(400)), roles={**XY, "batch[2]": "input"})
+    assert seen.facts["data"]["train"]["inputs"] == ["batch[0]"]
+    assert seen.facts["data.conflicts"]["distinct"] == 200
+
+
+def test_what_is_missing_has_its_reason() -> None:
+    record = facts(iter([1]))
+    assert record.missing["data"] == record.missing["data.shift"]
+    assert "training data: the loader is a plain iterator" in record.missing["data"]
+    record = facts(loader(table(), classes()))
+    assert record.missing["data.overlap"] == "there is no validation loader"
+    record = facts(loader(table(), classes()), iter([1]))
+    assert record.missing["data.shift"].startswith("val/0: the loader is a plain iterator")
+    record = facts(DataLoader(table(), batch_size=50), roles={"batch": "input"}, loss=MSE)  # type: ignore[arg-type]
+    assert record.missing["data.order"] == "the training batches have no field with one target per row"
+    record = facts(loader(table(20), classes(20)))
+    assert record.missing["data.order"] == "the order cannot be judged from one batch or one target"
+
+
+def test_facts_are_json() -> None:
+    record = facts(loader(table(), classes()), loader(table(seed=1), classes()))
+    assert {"data", "data.order", "data.overlap", "data.shift", "data.conflicts"} <= set(record.facts)

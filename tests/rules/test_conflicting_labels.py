@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from diagnose.record import Record
+from diagnose.rules.conflicting_labels import ConflictingLabels
+from diagnose.values import Finding, Severity
+
+JOINED = {"rows": 3600, "distinct": 600, "groups": 590, "involved": 3528, "share": 0.98, "kind": "class", "floor": 0.6, "prior": 0.69}
+JOINED |= {"bits": 70.0, "continuous": True, "example": [0, 7]}
+
+
+def judge(**changes: Any) -> list[Finding]:
+    record = Record()
+    record.add("data.conflicts", {**JOINED, **changes})
+    return list(ConflictingLabels().judge(record))
+
+
+def test_equal_rows_of_different_classes() -> None:
+    (finding,) = judge()
+    assert finding.severity is Severity.WARNING
+    assert finding.message == (
+        "98% of the training rows (3528 of 3600) have inputs that occur with other targets, "
+        "so the loss cannot fall below 0.6 nats, chance being 0.69"
+    )
+
+
+def test_all_inputs_are_one() -> None:
+    (finding,) = judge(distinct=1, continuous=False, bits=0.0)
+    assert finding.severity is Severity.WARNING
+    assert finding.message.startswith("all training inputs read are identical, with different targets")
+
+
+def test_values() -> None:
+    (finding,) = judge(kind="value", floor=0.7, prior=1.0)
+    assert "the loss cannot fall below 70% of the variance" in finding.message
+    assert finding.severity is Severity.WARNING
+    assert judge(kind="value", floor=0.2, prior=1.0)[0].severity is Severity.INFO  # repeated measurements
+
+
+def test_a_few_categories_are_no_alarm() -> None:
+    (finding,) = judge(continuous=False, bits=14.0)
+    assert finding.severity is Severity.INFO
+
+
+@pytest.mark.parametrize("changes", [{"involved": 4}, {"share": 0.01}, {"floor": 0.001}])
+def test_few_conflicts(changes: dict[str, Any]) -> None:
+    assert judge(**changes) == []

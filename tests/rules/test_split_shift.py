@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from diagnose.record import Record
+from diagnose.rules.split_shift import SplitShift
+from diagnose.values import Finding, Severity
+
+
+def moved(distance: float, column: int = 1) -> dict[str, Any]:
+    return {"column": column, "distance": distance, "train_mean": 0.0, "train_std": 1.0, "val_mean": distance, "val_std": 1.0}
+
+
+def table(distance: float = 0.1, **changes: Any) -> dict[str, Any]:
+    base = {"rows": [1000, 400], "axis": "column", "features": 4, "shifted": 0, "worst": moved(distance), "image": None, "noise": 0.06}
+    return {**base, **changes}
+
+
+def labels(**changes: Any) -> dict[str, Any]:
+    base = {
+        "train": {"0": 500, "1": 500},
+        "val": {"0": 100, "1": 100},
+        "missing": [],
+        "missing_share": 0.0,
+        "unseen": [],
+        "unseen_share": 0.0,
+    }
+    return {**base, "distance": 0.02, "noise": 0.02, "train_evenness": 0.9, "val_evenness": 0.9, **changes}
+
+
+def judge(
+    x: dict[str, Any] | None = None, y: dict[str, Any] | None = None, value: dict[str, Any] | None = None, order: str = "random"
+) -> list[Finding]:
+    record = Record()
+    record.add("data", {"train": {"order": order}})
+    loader = {"inputs": {"x": x or table()}, "labels": y, "values": value, "loss": "cross_entropy"}
+    record.add("data.shift", {"val/0": loader, "val/1": {**loader, "inputs": {"x": table(9.0)}}})
+    first, *rest = [[f for f in SplitShift().judge(record) if f.where == name] for name in ("val/0", "val/1")]
+    assert [f.severity for f in rest[0]] == [Severity.INFO]  # a further loader never alarms
+    return first
+
+
+def test_a_column_in_another_unit() -> None:
+    (finding,) = judge(table(4.1))
+    assert finding.severity is Severity.WARNING
+    assert finding.message.startswith("column 1 of x has mean 0 and standard deviation 1 in training, 4.1 and 1 in validation")
+
+
+def test_half_of_the_columns() -> None:
+    (finding,) = judge(table(1.6, shifted=2))
+    assert "2 of 4 features of x differ, most of all column 1, which has mean" in finding.message
+
+
+def test_images_taken_together() -> None:
+    image = table(0.9, axis="channel", features=1, image=moved(0.9, -1))
+    assert judge(image)[0].message.startswith("x has mean 0")
+    assert judge({**image, "image": moved(0.4, -1), "worst": moved(0.4)}) == []
+
+
+def test_targets_on_another_scale() -> None:
+    assert judge(value=moved(150.0))[0].message.startswith("the target has mean 0")
+    assert judge(value=moved(2.2)) == []
+
+
+def test_classes_that_validation_lacks() -> None:
+    (finding,) = judge(y=labels(missing=[{"class": c, "expected": 40.0} for c in (2, 3)]))
+    assert finding.message == "class 2, 3 makes up 40% of training and does not occur among 200 validation rows"
+    assert judge(y=labels(missing=[{"class": 2, "expected": 4.0}])) == []
+
+
+def test_classes_that_training_lacks() -> None:
+    (finding,) = judge(y=labels(unseen=[{"class": 9, "found": 60}]))
+    assert finding.message == "class 9 makes up 30% of validation and does not occur among 1000 training rows"
+    assert judge(y=labels(unseen=[{"class": 9, "found": 2}])) == []
+
+
+@pytest.mark.parametrize(
+    ("y", "order", "severity"),
+    [
+        (labels(distance=0.5), "random", Severity.WARNING),
+        (labels(distance=0.3), "random", Severity.INFO),
+        (labels(distance=0.5), "weighted", Severity.INFO),
+        (labels(distance=0.5, val_evenness=1.0), "random", Severity.INFO),
+    ],
+)
+def test_other_shares_of_the_classes(y: dict[str, Any], order: str, severity: Severity) -> None:
+    (finding,) = judge(y=y, order=order)
+    assert finding.severity is severity
+    assert "the class shares of training and validation differ by" in finding.message
+
+
+@pytest.mark.parametrize(
+    "x", [table(), table(2.5), table(2.5, shifted=1), table(8.0, rows=[1000, 5]), table(3.5, noise=0.3), table(1.05, shifted=3)]
+)
+def test_drift_and_chance_stay_silent(x: dict[str, Any]) -> None:
+    assert judge(x, labels()) == []

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from diagnose.record import Record
+from diagnose.rules import NotRun
+from diagnose.rules.unnormalized_input import UnnormalizedInput
+
+
+def column(number: int, scale: float, std: float) -> dict[str, Any]:
+    return {"column": number, "scale": scale, "std": std}
+
+
+def columns(**changes: Any) -> dict[str, Any]:
+    one = column(0, 1.7, 1.0)
+    return {"axis": "column", "count": 4, "large": 0.0, "widest": one, "narrowest": one, "largest": one, **changes}
+
+
+def field(**changes: Any) -> dict[str, Any]:
+    base = {"dtype": "float32", "mean": 0.0, "std": 1.0, "spread": 1.0, "min": -3.0, "max": 3.0, "zeros": 0.0}
+    return {**base, "integers": False, "binary": False, "columns": columns(), **changes}
+
+
+def record(x: dict[str, Any], loss: dict[str, Any] | None = None) -> Record:
+    result = Record()
+    result.add("data", {"train": {"inputs": ["batch[0]"], "loss": loss, "fields": {"batch[0]": x}}})
+    return result
+
+
+PIXELS = field(min=0.0, max=255.0, mean=78.0, std=96.0, spread=96.0, columns=None)
+
+
+def test_pixels() -> None:
+    (finding,) = UnnormalizedInput().judge(record(PIXELS))
+    assert "batch[0] lies between 0 and 255 (mean 78, std 96), as pixels of 0 to 255 do" in finding.message
+    assert finding.fix == "divide the pixels by 255"
+
+
+def test_one_column_of_another_order() -> None:
+    x = field(columns=columns(largest=column(3, 1.7e9, 8e5), widest=column(3, 1.7e9, 8e5)), spread=8e8)
+    (finding,) = UnnormalizedInput().judge(record(x))
+    assert finding.where == "batch[0], column 3"
+    assert "column 3 of batch[0] is of the order of 1.7e+09" in finding.message
+
+
+def test_columns_of_different_scale() -> None:
+    x = field(columns=columns(widest=column(1, 45.0, 15.0), largest=column(1, 45.0, 15.0), narrowest=column(2, 0.3, 0.2)), spread=8.0)
+    (finding,) = UnnormalizedInput().judge(record(x))
+    assert "column 1 of batch[0] has standard deviation 15, column 2 has 0.2: a factor of 75" in finding.message
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        field(),
+        field(min=0.0, max=16.0, mean=4.9, std=6.0, spread=6.0),  # digits as scikit-learn ships them
+        field(dtype="int64", max=30_000.0, spread=9000.0, columns=None),
+        field(binary=True, integers=True, columns=columns(largest=None)),
+        field(integers=True, zeros=0.9, min=0.0, max=40.0, spread=25.0, columns=None),
+        {"dtype": "float32", "columns": None, "nan": 4},  # nothing finite
+        field(columns=columns(widest=column(1, 8.0, 6.0), narrowest=column(2, 0.1, 0.05))),
+    ],
+)
+def test_inputs_of_order_one_and_exempt_ones(x: dict[str, Any]) -> None:
+    assert list(UnnormalizedInput().judge(record(x))) == []
+
+
+def test_a_network_that_normalises_itself() -> None:
+    with pytest.raises(NotRun, match="the network normalises or embeds its inputs itself"):
+        list(UnnormalizedInput().judge(record(PIXELS, {"kind": "cross_entropy", "input_normalised": True})))
