@@ -1,0 +1,91 @@
+"""Statistics of activations, as modules and as functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from diagnose.callbacks.monitor import Instrument, Monitor
+from diagnose.measure.activations import Sites, WatchActivations, activation_modules, attach, compiled, weight_names
+
+SERIES = ("activation/mean", "activation/std", "activation/dead", "activation/saturated")
+
+
+class Activations(Instrument):
+    """``activation/*``: hooks and a function mode that are there only while a measured batch runs."""
+
+    writes = SERIES
+
+    def __init__(self) -> None:
+        self.modules: dict[str, tuple[nn.Module, str]] = {}
+        self.names: dict[int, str] = {}
+        self.labels: dict[str, int] = {}
+        self.sites: Sites | None = None
+        self.mode: WatchActivations | None = None
+        self.handles: list[RemovableHandle] = []
+        self.off = ""
+
+    def start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.names = weight_names(module)
+        held = compiled(module)
+        self.off = f"not monitored: torch.compile holds {', '.join(held[:3])}" if held else ""
+        modules = {} if held else activation_modules(module)
+        self.modules = {label: m for label, m in modules.items() if not isinstance(m[0], torch.jit.ScriptModule)}
+        if self.off:
+            for name in SERIES:
+                self.notes.record.skip(name, self.off)
+
+    def before_batch(self, module: LightningModule, batch: Any, index: int) -> None:
+        self.release()
+        if self.notes.fresh and not self.off:
+            self.sites = Sites()
+            self.handles = attach(self.modules, self.sites)
+            self.mode = WatchActivations(self.sites, self.names)
+            self.mode.__enter__()
+
+    def after_batch(self, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
+        sites = self.sites
+        if sites is None:
+            return
+        self.release()
+        new = [label for label in sites.found if label not in self.labels]
+        if new:
+            self.labels |= {label: len(self.labels) + n for n, label in enumerate(new)}
+            for name in SERIES:
+                self.notes.record.label(name, list(self.labels))
+        if sites.found:
+            first = next(iter(sites.found.values()))
+            rows = torch.full((len(self.labels), 4), float("nan"), device=first.device)
+            rows[[self.labels[label] for label in sites.found]] = torch.stack([s.to(first.device) for s in sites.found.values()])
+            for column, name in enumerate(SERIES):
+                self.notes.put(name, rows[:, column])
+
+    def release(self) -> None:
+        for handle in self.handles:
+            handle.remove()
+        if self.mode is not None:
+            self.mode.__exit__(None, None, None)
+        self.sites, self.mode, self.handles = None, None, []
+
+
+class ActivationMonitor(Monitor):
+    """Records mean, spread, and the shares of dead and of saturated units of every activation.
+
+    Activation modules are seen by hooks, functions such as ``torch.relu`` by a function mode; both are there only while a measured batch
+    runs. What ``torch.compile`` holds is not monitored. Statistics are taken on the spot, so in-place operations do no harm, and nothing
+    but numbers is kept. Every rank records its own batch and nothing is communicated. Cost: a few reductions per activation and record.
+
+    Args:
+        record: The record to write to, or a folder for it; by default it is kept in memory, as ``monitor.record``.
+        every_n_steps: Measure at every n-th optimizer step; by default each of the first 20, then ever fewer, then every
+            ``log_every_n_steps`` of the Trainer.
+        strict: Raise what fails in measuring, where it would otherwise be logged once and measuring switched off.
+    """
+
+    def make(self) -> Iterator[Instrument]:
+        yield Activations()

@@ -1,0 +1,98 @@
+"""Gradient norms before and after clipping."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor, nn
+
+from diagnose.callbacks.monitor import Instrument, Monitor
+from diagnose.measure.gradients import combine, is_sharded, norms, owners
+
+Measured = tuple[list[nn.Parameter], list[int], Tensor]
+
+
+class Gradients(Instrument):
+    """``grad_norm/total``, ``grad_norm/layers``, ``grad_norm/clipped``, ``clip/ratio``: of every optimizer that steps in a batch."""
+
+    writes = ("grad_norm/total", "grad_norm/layers", "grad_norm/clipped", "clip/ratio")
+
+    def __init__(self) -> None:
+        self.groups: dict[int, int] = {}
+        self.names: list[str] = []
+        self.pending: dict[int, Measured] = {}
+        self.clips = False
+
+    def start(self, trainer: Trainer, module: LightningModule) -> None:
+        own = getattr(type(module), "configure_gradient_clipping", None) is not LightningModule.configure_gradient_clipping
+        self.clips = bool(trainer.gradient_clip_val) or own or not module.automatic_optimization
+        self._label(module)
+
+    def _label(self, module: LightningModule) -> None:
+        groups = owners(module)
+        new = [name for name in groups if name not in self.names]
+        self.names += new
+        place = {name: index for index, name in enumerate(self.names)}
+        self.groups = {id(p): place[name] for name, parameters in groups.items() for p in parameters}
+        if new or not self.names:
+            self.notes.record.label("grad_norm/layers", self.names)
+
+    def before_step(self, module: LightningModule, optimizer: Any) -> None:
+        if not self.notes.due:
+            return
+        with_gradient = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if any(id(p) not in self.groups for p in with_gradient):
+            self._label(module)  # layers that had no shape, or were frozen, before
+        with_gradient = [p for p in with_gradient if id(p) in self.groups]
+        if is_sharded(with_gradient):
+            raise RuntimeError("not monitored: the parameters are sharded, and the norm of a shard is not the norm of the gradient")
+        if with_gradient:
+            each = norms([p.grad for p in with_gradient if p.grad is not None]) / scale(module, optimizer)
+            self.pending[id(optimizer)] = (with_gradient, [self.groups[id(p)] for p in with_gradient], each)
+
+    def after_batch(self, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
+        if not self.pending:
+            return
+        pending, self.pending = list(self.pending.values()), {}
+        each = torch.cat([p[2].to(pending[0][2].device) for p in pending])
+        group = [g for p in pending for g in p[1]]
+        total = combine(each, [0] * len(group), 1)[0]
+        self.notes.put("grad_norm/layers", combine(each, group, len(self.names)))
+        self.notes.put("grad_norm/total", total)
+        left = [p.grad for measured in pending for p in measured[0] if p.grad is not None]
+        if self.clips and len(left) == len(group):
+            clipped = combine(norms(left), [0] * len(left), 1)[0].to(total.device)
+            self.notes.put("grad_norm/clipped", clipped)
+            self.notes.put("clip/ratio", clipped / total)
+
+    def release(self) -> None:
+        self.pending = {}
+
+
+def scale(module: LightningModule, optimizer: Any) -> float:
+    """What the gradients are still multiplied by: fused optimizers unscale them inside of their step."""
+    scaler = getattr(module.trainer.precision_plugin, "scaler", None)
+    fused = getattr(getattr(optimizer, "optimizer", optimizer), "_step_supports_amp_scaling", False)
+    return float(scaler.get_scale()) if scaler is not None and fused else 1.0
+
+
+class GradientMonitor(Monitor):
+    """Records the norm of the gradients, in total and per layer, before and after clipping.
+
+    Measured just before the optimizer steps: unscaled, once per optimizer step also under accumulation, reduced in float32. With several
+    optimizers the norms of those that step in a batch stand in one row. Under DDP gradients are averaged already, so every rank records
+    the same numbers and nothing is communicated; sharded parameters are not monitored. Cost: one ``_foreach_norm`` over the gradients per
+    record, two with clipping, and one transfer.
+
+    Args:
+        record: The record to write to, or a folder for it; by default it is kept in memory, as ``monitor.record``.
+        every_n_steps: Measure at every n-th optimizer step; by default each of the first 20, then ever fewer, then every
+            ``log_every_n_steps`` of the Trainer.
+        strict: Raise what fails in measuring, where it would otherwise be logged once and measuring switched off.
+    """
+
+    def make(self) -> Iterator[Instrument]:
+        yield Gradients()

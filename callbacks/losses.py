@@ -1,0 +1,183 @@
+"""Loss and predictions of training and validation, found by watching the loss functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+
+from diagnose.callbacks.monitor import Instrument, Monitor
+from diagnose.measure.activations import compiled
+from diagnose.measure.losses import LossCall, WatchLosses, primary
+from diagnose.measure.outputs import describe, score
+
+TASKS = {"cross_entropy": "multiclass", "nll_loss": "multiclass"}
+
+
+def watchable(module: LightningModule) -> str:
+    """Why the loss calls of a module should not be watched, or ``""``."""
+    held = compiled(module)
+    return f"not watched: torch.compile holds {', '.join(held[:3])}, and watching would make it compile again" if held else ""
+
+
+class Losses(Instrument):
+    """``train/loss`` of every batch; ``train/accuracy``, ``prediction/*`` and ``target/*`` of measured batches."""
+
+    writes = ("train/loss", "train/accuracy", "prediction/top_share", "prediction/std", "target/top_share", "target/std")
+
+    def __init__(self) -> None:
+        self.mode: WatchLosses | None = None
+        self.backward: list[Tensor] = []
+        self.off = ""
+        self.manual = False
+
+    def start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.manual = not module.automatic_optimization
+        self.off = watchable(module)
+        if self.off:
+            for name in self.writes[1:]:
+                self.notes.record.skip(name, self.off)
+
+    def before_batch(self, module: LightningModule, batch: Any, index: int) -> None:
+        self.release()
+        if self.notes.fresh and not self.off:
+            self.mode = WatchLosses()
+            self.mode.__enter__()
+
+    def before_backward(self, module: LightningModule, loss: Tensor) -> None:
+        if self.manual:
+            self.backward.append(loss.detach())
+
+    def after_batch(self, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
+        calls = self.mode.calls if self.mode is not None else []
+        backward = self.backward
+        self.release()
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        if isinstance(loss, Tensor) and loss.numel() == 1:
+            loss = loss.detach().reshape(()) * (1 if self.manual else self.notes.accumulate)
+        elif backward:
+            loss = torch.stack([b.reshape(()).to(backward[0].device) for b in backward]).sum() / loss_scale(module)
+        else:
+            loss = None
+        if loss is not None:
+            if loss.device.type == "cpu":
+                self.notes.loss = loss.item()
+            self.notes.put("train/loss", loss if self.notes.loss is None else self.notes.loss)
+        call = primary(calls, loss if loss is not None and loss.device.type == "cpu" else None) if calls else None
+        if call is not None:
+            self._describe(call)
+
+    def _describe(self, call: LossCall) -> None:
+        if "task" not in self.notes.record:
+            self.notes.record.add("task", task(call))
+        for name, value in describe(call).items():
+            series = {"accuracy": "train/accuracy", "n": ""}.get(name) or (
+                name.replace("target_", "target/") if name.startswith("target_") else f"prediction/{name}"
+            )
+            if name != "n":
+                self.notes.put(series, value)
+
+    def release(self) -> None:
+        self.backward = []
+        if self.mode is not None:
+            self.mode.__exit__(None, None, None)
+            self.mode = None
+
+
+def loss_scale(module: LightningModule) -> float:
+    """What a scaler has multiplied the loss by when it is differentiated."""
+    scaler = getattr(module.trainer.precision_plugin, "scaler", None)
+    return float(scaler.get_scale()) if scaler is not None else 1.0
+
+
+def task(call: LossCall) -> dict[str, Any]:
+    """The fact ``task`` from a loss call."""
+    kind = TASKS.get(call.kind, "regression")
+    classes = call.input.shape[1] if call.kind in TASKS and call.input.dim() > 1 else None
+    if call.kind.startswith("binary"):
+        kind, classes = ("multilabel", call.input.shape[1]) if call.input.dim() > 1 and call.input.shape[1:].numel() > 1 else ("binary", 2)
+    elif kind == "regression" and call.kind not in (
+        "mse_loss",
+        "l1_loss",
+        "smooth_l1_loss",
+        "huber_loss",
+        "gaussian_nll_loss",
+        "poisson_nll_loss",
+    ):
+        kind = "unknown"
+    return {"kind": kind, "loss": call.kind, "classes": classes, "class_names": None, "extracted_by": "the loss call in training_step"}
+
+
+class Validation(Instrument):
+    """``val/loss``, ``val/accuracy`` and what was predicted, of each validation of the first loader, weighted by samples."""
+
+    writes = ("val/loss", "val/accuracy", "val/top_share", "val/target_top_share", "val/std", "val/target_std")
+
+    def __init__(self) -> None:
+        self.mode: WatchLosses | None = None
+        self.sums: dict[str, Tensor] = {}
+        self.off = ""
+
+    def start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.off = watchable(module)
+
+    def before_validation_batch(self, module: LightningModule, loader: int) -> None:
+        self._leave()
+        if loader == 0 and not self.off:
+            self.mode = WatchLosses()
+            self.mode.__enter__()
+
+    def after_validation_batch(self, module: LightningModule, outputs: Any, batch: Any, loader: int) -> None:
+        calls = self.mode.calls if self.mode is not None else []
+        self._leave()
+        call = primary(calls) if calls else None
+        if call is not None:
+            for name, value in score(call).items():
+                self.sums[name] = self.sums[name] + value if name in self.sums else value
+
+    def after_validation(self, trainer: Trainer, module: LightningModule) -> None:
+        sums, self.sums = self.sums, {}
+        if not sums or trainer.sanity_checking:
+            return
+        n = sums["n"]
+        self.notes.put("val/loss", sums["loss"] / n)
+        if "right" in sums:
+            self.notes.put("val/accuracy", sums["right"] / n)
+        if "predicted" in sums:
+            self.notes.put("val/top_share", sums["predicted"].max() / n)
+            self.notes.put("val/target_top_share", sums["actual"].max() / n)
+        if "s1" in sums:
+            for name, first, second in (("val/std", "s1", "s2"), ("val/target_std", "t1", "t2")):
+                variance = sums[second] / n - (sums[first] / n).square()
+                self.notes.put(name, variance.clamp_min(0).mean().sqrt())
+
+    def _leave(self) -> None:
+        if self.mode is not None:
+            self.mode.__exit__(None, None, None)
+            self.mode = None
+
+    def release(self) -> None:
+        self._leave()
+        self.sums = {}
+
+
+class LossMonitor(Monitor):
+    """Records the training loss of every batch, and loss, accuracy and spread of predictions of measured batches and of validations.
+
+    The loss is what ``training_step`` returned, undivided under accumulation; under manual optimisation without a returned loss it is the
+    sum of what was differentiated in a batch. Predictions and targets come from the calls of loss functions. Every rank records its own
+    batches and nothing is communicated. Cost: a few microseconds per batch; on a GPU one transfer per record.
+
+    Args:
+        record: The record to write to, or a folder for it; by default it is kept in memory, as ``monitor.record``.
+        every_n_steps: Look at the predictions at every n-th optimizer step; by default each of the first 20, then ever fewer, then every
+            ``log_every_n_steps`` of the Trainer.
+        strict: Raise what fails in measuring, where it would otherwise be logged once and measuring switched off.
+    """
+
+    def make(self) -> Iterator[Instrument]:
+        yield Losses()
+        yield Validation()

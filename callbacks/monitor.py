@@ -1,0 +1,215 @@
+"""A Lightning callback made of instruments: it calls them where training stands, and switches off those that fail."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC
+from collections.abc import Iterator, Sequence
+from copy import copy, deepcopy
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from diagnose.callbacks.notes import Cadence, Notes
+from diagnose.record import Record
+
+log = logging.getLogger("diagnose")
+
+
+class Instrument(ABC):
+    """Measures one thing; each method is called at one moment of training, and does nothing unless it is overridden.
+
+    ``writes`` names the series and facts it fills in, so that they are known to be missing where it fails or cannot work.
+    """
+
+    writes: ClassVar[tuple[str, ...]] = ()
+    notes: Notes
+
+    def start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Training begins: everything is on its device, optimizers exist."""
+
+    def before_batch(self, module: LightningModule, batch: Any, index: int) -> None:
+        """A training batch begins."""
+
+    def before_backward(self, module: LightningModule, loss: Tensor) -> None:
+        """A loss is about to be differentiated."""
+
+    def before_step(self, module: LightningModule, optimizer: Any) -> None:
+        """An optimizer is about to step; gradients are unscaled and not yet clipped."""
+
+    def after_batch(self, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
+        """A training batch is over; gradients are still there, clipped."""
+
+    def before_validation_batch(self, module: LightningModule, loader: int) -> None:
+        """A batch of a validation inside of training begins."""
+
+    def after_validation_batch(self, module: LightningModule, outputs: Any, batch: Any, loader: int) -> None:
+        """A batch of a validation inside of training is over."""
+
+    def after_validation(self, trainer: Trainer, module: LightningModule) -> None:
+        """A validation inside of training is over, the sanity check included."""
+
+    def after_epoch(self, trainer: Trainer, module: LightningModule) -> None:
+        """A training epoch is over."""
+
+    def finish(self, trainer: Trainer, module: LightningModule) -> None:
+        """Training is over, or was broken off."""
+
+    def release(self) -> None:
+        """Take hooks and modes away and let go of tensors; may be called at any moment, also twice."""
+
+
+HOOKS = tuple(name for name, value in vars(Instrument).items() if name[0] != "_" and callable(value))
+
+
+class Monitor(Callback, ABC):
+    """What the monitors share: the notebook, the moments, and that no failure of theirs reaches training."""
+
+    def __init__(self, *, record: Record | Path | str | None = None, every_n_steps: int | None = None, strict: bool = False) -> None:
+        if every_n_steps is not None and every_n_steps < 1:
+            raise ValueError(f"every_n_steps must be a positive number of optimizer steps or None, got {every_n_steps!r}")
+        self.path = Path(record) if isinstance(record, (str, Path)) else None
+        self.record = record if isinstance(record, Record) else Record()
+        self.every_n_steps, self.strict = every_n_steps, strict
+        self.notes = Notes(self.record, Cadence() if every_n_steps is None else Cadence(dense=0, every=every_n_steps))
+        self._fits = 0
+        self._equip()
+
+    def make(self) -> Iterator[Instrument]:
+        """The instruments of this callback."""
+        raise NotImplementedError
+
+    @property
+    def state_key(self) -> str:
+        return self._generate_state_key(every_n_steps=self.every_n_steps, path=str(self.path))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"batch": self.notes.batch, "next": self.notes.next}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.notes.batch, self.notes.next = state_dict["batch"], state_dict["next"]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what belongs to a running fit: the instruments, which hold the user's modules, and the open file of the record."""
+        record = copy(self.record)
+        record._file = None
+        left_out = ("instruments", "_calls", "_active", "_started")
+        return {**{k: v for k, v in self.__dict__.items() if k not in left_out}, "record": record, "notes": self.notes.copy(record)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._equip()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A copy that writes to the same record: hosts run copies, and users look into the original."""
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        state = {k: deepcopy(v, memo) for k, v in self.__getstate__().items() if k not in ("record", "notes")}
+        twin.__setstate__({**state, "record": self.record, "notes": self.notes.copy(self.record)})
+        return twin
+
+    def _equip(self) -> None:
+        self.instruments = tuple(self.make())
+        for instrument in self.instruments:
+            instrument.notes = self.notes
+        self._started = False
+        self._arrange(self.instruments)
+
+    def _arrange(self, instruments: Sequence[Instrument]) -> None:
+        def own(instrument: Instrument, hook: str) -> bool:
+            return getattr(type(instrument), hook) is not getattr(Instrument, hook)
+
+        self._calls = {hook: [(i, getattr(i, hook)) for i in instruments if own(i, hook)] for hook in HOOKS}
+        self._active = tuple(instruments)
+
+    def _each(self, moment: str, *arguments: Any) -> None:
+        for instrument, call in self._calls[moment]:
+            try:
+                call(*arguments)
+            except Exception as error:
+                if self.strict:
+                    raise
+                self._switch_off(instrument, f"{type(instrument).__name__} failed in {moment} ({type(error).__name__}: {error})")
+
+    def _switch_off(self, instrument: Instrument, why: str) -> None:
+        log.warning("%s and switched itself off; training goes on. strict=True raises it", why)
+        self._arrange([i for i in self._active if i is not instrument])
+        try:
+            instrument.release()
+        except Exception as error:
+            log.warning("%s could not be released: %s", type(instrument).__name__, error)
+        for name in instrument.writes:
+            if name not in self.record:
+                self.record.skip(name, why)
+
+    def _release(self) -> None:
+        self._each("release")
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage != "fit":
+            return
+        self._fits += 1
+        writes = self.path if trainer.is_global_zero else None
+        if self._fits > 1 or writes is not None:  # each fit has a record of its own
+            again = "" if self._fits == 1 else f"-{self._fits}"
+            self.record = Record(writes.with_name(writes.name + again) if writes is not None else None)
+            self.notes = Notes(self.record, self.notes.cadence)
+        self._equip()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.every_n_steps is None:
+            self.notes.cadence = Cadence(every=getattr(trainer, "log_every_n_steps", 0) or 50)
+        self._started = True
+        self._each("start", trainer, pl_module)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if not self._started:  # a copy that was made during training
+            self.on_train_start(trainer, pl_module)
+        self.notes.begin(trainer)
+        self._each("before_batch", pl_module, batch, batch_idx)
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        self._each("before_backward", pl_module, loss)
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+        self._each("before_step", pl_module, optimizer)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self._each("after_batch", pl_module, outputs, batch, batch_idx)
+        self.notes.end(trainer)
+
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._each("before_validation_batch", pl_module, dataloader_idx)
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._each("after_validation_batch", pl_module, outputs, batch, dataloader_idx)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == "fit":
+            self._each("after_validation", trainer, pl_module)
+            self.notes.flush()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._each("after_epoch", trainer, pl_module)
+        self.notes.flush()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._release()
+        self._each("finish", trainer, pl_module)
+        self.notes.flush()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._release()
+        self._each("finish", trainer, pl_module)
+        self.notes.flush()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._release()

@@ -1,0 +1,120 @@
+"""Where training stands, when to measure, and the numbers on the device that wait for the next transfer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diagnose.record import Record
+
+Place = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Cadence:
+    """At which optimizer steps to measure: each of the first ``dense``, then ever fewer, then every ``every``-th.
+
+    >>> cadence, step, steps = Cadence(dense=3, every=50), 0, []
+    >>> while step < 200:
+    ...     steps.append(step)
+    ...     step = cadence.after(step)
+    >>> steps[:8], steps[-1] - steps[-2]
+    ([0, 1, 2, 3, 4, 5, 6, 7], 23)
+    """
+
+    dense: int = 20
+    every: int = 50
+
+    def after(self, position: int) -> int:
+        """The next position to measure at, after ``position``."""
+        if position < self.dense:
+            return position + 1
+        return position + max(1, min(self.every, math.ceil(0.15 * position)))
+
+
+@dataclass(eq=False)
+class Notes:
+    """The notebook that the instruments of one callback share.
+
+    Attributes:
+        record: Where the numbers go.
+        cadence: When to measure.
+        step, epoch, batch: Optimizer steps taken, epoch and training batches seen when the present batch began.
+        due: Whether the present optimizer step is measured.
+        fresh: Whether this is the first batch of a measured step (of several under accumulation).
+        loss: Loss of the present batch, where it costs no transfer to know it.
+        accumulate: Batches per optimizer step.
+    """
+
+    record: Record
+    cadence: Cadence = Cadence()
+    step: int = 0
+    epoch: int = 0
+    batch: int = -1
+    due: bool = False
+    fresh: bool = False
+    loss: float | None = None
+    accumulate: int = 1
+    next: int = 0
+    _window: int = 0
+    _first: bool = True
+    _numbers: list[tuple[Place, str, float]] = field(default_factory=list)
+    _tensors: list[tuple[Place, str, Tensor]] = field(default_factory=list)
+
+    def copy(self, record: Record) -> Notes:
+        """The same place in another record, without the numbers that wait."""
+        return replace(self, record=record, _numbers=[], _tensors=[])
+
+    @property
+    def place(self) -> Place:
+        return (self.step, self.epoch, self.batch)
+
+    def begin(self, trainer: Any) -> None:
+        """A training batch begins."""
+        self.batch += 1
+        self.step, self.epoch, self.loss = trainer.global_step, trainer.current_epoch, None
+        self.accumulate = trainer.accumulate_grad_batches
+        self.due = self._position(trainer) >= self.next
+        self.fresh = self.due and self._window == 0
+
+    def end(self, trainer: Any) -> None:
+        """The batch is over; what was measured goes to the record, in one transfer."""
+        if self.due:
+            self._window += 1
+            if trainer.global_step > self.step or self._window >= self.accumulate:
+                self.next, self._window = self.cadence.after(self._position(trainer)), 0
+            self.flush()
+        elif len(self._numbers) + len(self._tensors) >= 64:
+            self.flush()
+
+    def _position(self, trainer: Any) -> int:
+        """Optimizer steps, or batches under manual optimisation, where steps may be many per batch or hidden."""
+        return self.step if trainer.lightning_module.automatic_optimization else self.batch
+
+    def put(self, name: str, value: float | Tensor) -> None:
+        """A number, or a vector in the order of the series' labels; tensors may stay on their device."""
+        if isinstance(value, Tensor):
+            self._tensors.append((self.place, name, value.detach()))
+        else:
+            self._numbers.append((self.place, name, value))
+
+    def flush(self) -> None:
+        """Write what waits, after one transfer from the device."""
+        rows: dict[Place, dict[str, Any]] = {}
+        for place, name, number in self._numbers:
+            rows.setdefault(place, {})[name] = number
+        if self._tensors:
+            device = self._tensors[0][2].device
+            flat = torch.cat([t.reshape(-1).to(device, torch.float32) for _, _, t in self._tensors]).tolist()
+            start = 0
+            for place, name, tensor in self._tensors:
+                values = flat[start : start + tensor.numel()]
+                start += tensor.numel()
+                rows.setdefault(place, {})[name] = values if tensor.dim() else values[0]
+        self._numbers, self._tensors = [], []
+        for (step, epoch, batch), values in sorted(rows.items()):
+            self.record.append(values, step=step, epoch=epoch, batch=batch)

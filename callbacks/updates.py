@@ -1,0 +1,74 @@
+"""Size of the weights, and how far a step moves them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor, nn
+
+from diagnose.callbacks.monitor import Instrument, Monitor
+from diagnose.measure.gradients import combine, is_sharded, norms, owners
+from diagnose.measure.updates import sample, snapshot, update_ratios
+
+
+class Updates(Instrument):
+    """``update_ratio/layers`` and ``weight_norm/layers``, of the batches in which an optimizer steps."""
+
+    writes = ("update_ratio/layers", "weight_norm/layers")
+
+    def __init__(self) -> None:
+        self.parameters: list[nn.Parameter] = []
+        self.known: set[int] = set()
+        self.group: list[int] = []
+        self.names: list[str] = []
+        self.before: list[Tensor] = []
+
+    def start(self, trainer: Trainer, module: LightningModule) -> None:
+        self._find(module)
+
+    def _find(self, module: LightningModule) -> None:
+        groups = owners(module)
+        self.names += [name for name in groups if name not in self.names]
+        self.parameters = [p for parameters in groups.values() for p in parameters]
+        self.known = {id(p) for p in self.parameters}
+        self.group = [self.names.index(name) for name, parameters in groups.items() for _ in parameters]
+        for series in self.writes:
+            if self.notes.record.labels.get(series) != tuple(self.names):
+                self.notes.record.label(series, self.names)
+        if is_sharded(self.parameters):
+            raise RuntimeError("not monitored: the parameters are sharded")
+
+    def before_step(self, module: LightningModule, optimizer: Any) -> None:
+        if self.notes.due and not self.before:
+            if any(p.requires_grad and p.grad is not None and id(p) not in self.known for g in optimizer.param_groups for p in g["params"]):
+                self._find(module)  # layers that had no shape, or were frozen, before
+            self.notes.put("weight_norm/layers", combine(norms(self.parameters), self.group, len(self.names)))
+            self.before = snapshot(self.parameters)
+
+    def after_batch(self, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
+        if self.before:
+            before, self.before = self.before, []
+            self.notes.put("update_ratio/layers", update_ratios(before, sample(self.parameters), self.group, len(self.names)))
+
+    def release(self) -> None:
+        self.before = []
+
+
+class UpdateMonitor(Monitor):
+    """Records the size of the weights per layer, and the size of one optimizer step relative to it.
+
+    A healthy step moves the weights by about a thousandth. Of tensors with more than 65,536 entries an evenly spaced sample is compared,
+    so the copy that is kept during a measured step stays small. Under DDP every rank records the same numbers; sharded parameters are not
+    monitored.
+
+    Args:
+        record: The record to write to, or a folder for it; by default it is kept in memory, as ``monitor.record``.
+        every_n_steps: Measure at every n-th optimizer step; by default each of the first 20, then ever fewer, then every
+            ``log_every_n_steps`` of the Trainer.
+        strict: Raise what fails in measuring, where it would otherwise be logged once and measuring switched off.
+    """
+
+    def make(self) -> Iterator[Instrument]:
+        yield Updates()

@@ -1,0 +1,173 @@
+"""What activations put out: scale, dead and saturated units, seen in modules by hooks and in functions by a function mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
+
+from diagnose.measure.gradients import clean
+
+BOUNDS = {"sigmoid": (0.0, 1.0), "hardsigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "hardtanh": (-1.0, 1.0)}
+MARGIN = 0.01
+NEARLY_ALL = 0.95
+ENOUGH = 8
+
+MODULES: dict[type[nn.Module], str] = {
+    kind: kind.__name__.lower()
+    for kind in (
+        *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus),
+        *(nn.Sigmoid, nn.Tanh, nn.Hardtanh, nn.Hardsigmoid, nn.Hardswish, nn.Softsign, nn.Softmax),
+    )
+}
+NAMES = ("relu", "relu6", "leaky_relu", "prelu", "elu", "celu", "selu", "gelu", "silu", "mish", "softplus", "sigmoid", "tanh")
+FUNCTIONS: dict[Callable[..., Any], str] = {
+    function: name
+    for name in (*NAMES, "hardtanh", "hardsigmoid", "hardswish", "softsign", "softmax")
+    for owner, attribute in ((F, name), (torch, name), (Tensor, name), (torch, f"{name}_"), (Tensor, f"{name}_"))
+    if (function := getattr(owner, attribute, None)) is not None
+}
+WEIGHTED: dict[Callable[..., Any], bool] = {  # functions that carry a weight; whether the channels stand on axis 1
+    **{getattr(F, name): True for name in ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")},
+    F.linear: False,
+    F.bilinear: False,
+}
+PASSING = {F.batch_norm: 3, F.layer_norm: 2, F.group_norm: 2}  # the position of their weight; they keep the layout
+
+
+def statistics(output: Tensor, kind: str, channels_first: bool = False) -> Tensor:
+    """Mean, standard deviation, share of dead and share of saturated units of one activation, shape ``(4,)``.
+
+    A unit is an entry of the last axis (of axis 1 for convolutions); its samples are all other axes. It is *dead* where it gives the same
+    value for every sample, *saturated* where a bounded activation lies within 0.01 of a bound for 95 % of the samples. Saturation is
+    NaN for unbounded activations, death for bounded ones and softmax, and both with fewer than eight samples.
+
+    >>> statistics(torch.eye(10) * torch.tensor([0.0, 0, 1, 1, 1, 1, 1, 1, 1, 1]), "relu")[2]
+    tensor(0.2000)
+    """
+    output = output.detach()
+    units = output.movedim(1, -1) if channels_first and output.dim() > 2 else output
+    units = units.reshape(-1, units.shape[-1]) if units.dim() > 1 else units.reshape(-1, 1)
+    variance, mean = torch.var_mean(units.float() if units.dtype in (torch.float16, torch.bfloat16) else units, correction=0)
+    dead = saturated = mean.new_full((), float("nan"))
+    if len(units) >= ENOUGH and kind in BOUNDS:
+        low, high = BOUNDS[kind]
+        at_bound = (units < low + MARGIN) | (units > high - MARGIN)
+        saturated = (at_bound.float().mean(0) >= NEARLY_ALL).float().mean()
+    elif len(units) >= ENOUGH and kind != "softmax":
+        least, most = units.amin(0), units.amax(0)
+        dead = (most - least <= 1e-6 * most.abs().clamp_min(1.0)).float().mean()
+    return torch.stack([v.float() for v in (mean, variance.sqrt(), dead, saturated)])
+
+
+class Sites:
+    """Statistics of the activations of one forward pass, by site; only numbers are kept.
+
+    A site that runs again in the same pass (a shared module, a loop over time) is measured at its first call.
+
+    Attributes:
+        found: The four numbers of `statistics` by site, in the order of the forward pass.
+        inside: How many activation modules are running: functions that they call are not sites of their own.
+    """
+
+    def __init__(self) -> None:
+        self.found: dict[str, Tensor] = {}
+        self.inside = 0
+
+    def see(self, label: str, output: Any, kind: str, channels_first: bool = False) -> None:
+        """Measure the output of a site, unless it was seen in this pass already."""
+        usable = isinstance(output, Tensor) and output.is_floating_point() and output.numel() > 0 and not output.is_sparse
+        if usable and label not in self.found:
+            with torch.no_grad():
+                self.found[label] = statistics(output, kind, channels_first)
+
+
+class Enter:
+    """Forward pre-hook: what the activation module calls inside is its own doing."""
+
+    def __init__(self, sites: Sites) -> None:
+        self.sites = sites
+
+    def __call__(self, module: nn.Module, inputs: Any) -> None:
+        self.sites.inside += 1
+
+
+class Leave:
+    """Forward hook of an activation module."""
+
+    def __init__(self, sites: Sites, label: str, kind: str) -> None:
+        self.sites, self.label, self.kind = sites, label, kind
+
+    def __call__(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        self.sites.inside = max(0, self.sites.inside - 1)
+        if not recomputing():
+            self.sites.see(self.label, output, self.kind, isinstance(output, Tensor) and output.dim() > 3)
+
+
+def recomputing() -> bool:
+    """Whether this runs inside a backward pass, as activation checkpointing does."""
+    return bool(torch._C._current_graph_task_id() != -1)
+
+
+def compiled(module: nn.Module) -> list[str]:
+    """Names of submodules that ``torch.compile`` holds: hooks that come later are not seen there, and modes make it compile again."""
+    return [
+        clean(name) or type(child).__name__
+        for name, child in module.named_modules()
+        if type(child).__name__ == "OptimizedModule" or getattr(child, "_compiled_call_impl", None) is not None
+    ]
+
+
+def activation_modules(module: nn.Module) -> dict[str, tuple[nn.Module, str]]:
+    """Activation modules by label, such as ``"net.1 (ReLU)"``, with the name of their function."""
+    return {
+        f"{clean(name)} ({type(child).__name__})": (child, MODULES[type(child)])
+        for name, child in module.named_modules()
+        if type(child) in MODULES
+    }
+
+
+def attach(modules: Mapping[str, tuple[nn.Module, str]], sites: Sites) -> list[RemovableHandle]:
+    """Put hooks on activation modules that write to ``sites``; the caller removes them."""
+    handles = []
+    for label, (module, kind) in modules.items():
+        handles.append(module.register_forward_pre_hook(Enter(sites)))
+        handles.append(module.register_forward_hook(Leave(sites, label, kind)))
+    return handles
+
+
+class WatchActivations(TorchFunctionMode):
+    """Sees functional activations; their label is the layer before them: ``"fc1 → relu"``.
+
+    Args:
+        sites: Where to write.
+        names: Name of the owner of each weight, by the weight's ``id``.
+    """
+
+    def __init__(self, sites: Sites, names: Mapping[int, str]) -> None:
+        super().__init__()
+        self.sites, self.names = sites, names
+        self.last, self.channels_first = "input", False
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if func in WEIGHTED and len(args) > 1:
+            self.last, self.channels_first = self.names.get(id(args[1]), self.last), WEIGHTED[func]
+        elif func in PASSING:
+            weight = args[PASSING[func]] if len(args) > PASSING[func] else (kwargs or {}).get("weight")
+            self.last = self.names.get(id(weight), self.last)
+        elif func in FUNCTIONS and not self.sites.inside and not recomputing():
+            self.sites.see(f"{self.last} → {FUNCTIONS[func]}", output, FUNCTIONS[func], self.channels_first)
+        return output
+
+
+def weight_names(module: nn.Module) -> dict[int, str]:
+    """Name of the owning module of each weight, by the weight's ``id``."""
+    return {id(p): clean(name) or type(module).__name__ for name, child in module.named_modules() for p in child.parameters(recurse=False)}

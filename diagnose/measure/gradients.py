@@ -1,0 +1,83 @@
+"""Norms of parameters and gradients, per tensor and per module, in few kernels and without a transfer to the host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
+
+
+def clean(name: str) -> str:
+    """A module's name without what wrappers (``torch.compile``, data parallel) put into it.
+
+    >>> clean("net._orig_mod.0")
+    'net.0'
+    """
+    return ".".join(part for part in name.split(".") if part not in ("_orig_mod", "_forward_module", "_fsdp_wrapped_module"))
+
+
+def owners(module: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """Trainable floating-point parameters by the name of the module that owns them; a shared parameter counts once, where it is first.
+
+    Parameters of the root stand under its class name. Lazy parameters without a shape are left out.
+
+    >>> {name: len(p) for name, p in owners(nn.Sequential(nn.Linear(2, 3), nn.ReLU())).items()}
+    {'0': 2}
+    """
+    seen: set[int] = set()
+    groups: dict[str, list[nn.Parameter]] = {}
+    for name, child in module.named_modules():
+        for parameter in child.parameters(recurse=False):
+            usable = parameter.requires_grad and parameter.is_floating_point() and not isinstance(parameter, UninitializedParameter)
+            if usable and id(parameter) not in seen:
+                seen.add(id(parameter))
+                groups.setdefault(clean(name) or type(module).__name__, []).append(parameter)
+    return groups
+
+
+def dense(tensor: Tensor) -> Tensor:
+    """The stored values of a tensor; of a sparse gradient those of its coalesced entries."""
+    tensor = tensor.detach()
+    return tensor.coalesce().values() if tensor.is_sparse else tensor
+
+
+def norms(tensors: Sequence[Tensor]) -> Tensor:
+    """2-norm of each tensor, reduced in float32 (float64 for float64), shape ``(n,)``, on the device of the first.
+
+    >>> norms([torch.tensor([3.0, 4.0]), torch.zeros(2)])
+    tensor([5., 0.])
+    """
+    if not tensors:
+        return torch.zeros(0)
+    plain = [dense(t) for t in tensors]
+    low = any(t.dtype in (torch.float16, torch.bfloat16) for t in plain)
+    each = torch._foreach_norm(plain, 2, dtype=torch.float32) if low else torch._foreach_norm(plain, 2)
+    device = each[0].device
+    if any(n.device != device or n.dtype != torch.float32 for n in each):
+        each = tuple(n.to(device, torch.float32) for n in each)
+    return torch.stack(list(each))
+
+
+def combine(each: Tensor, group: Sequence[int], count: int) -> Tensor:
+    """2-norms of groups of tensors from the norms of the tensors, shape ``(count,)``; NaN for a group without a tensor.
+
+    Args:
+        each: Norm of each tensor, shape ``(n,)``.
+        group: Index of the group of each tensor, ``n`` of them.
+        count: Number of groups.
+
+    >>> combine(torch.tensor([3.0, 4.0, 1.0]), [0, 0, 2], 3)
+    tensor([5., nan, 1.])
+    """
+    largest = each.max().clamp_min(torch.finfo(torch.float32).tiny) if each.numel() else torch.ones(())
+    index = torch.tensor(group, device=each.device, dtype=torch.long)
+    squares = torch.full((count,), float("nan"), device=each.device)
+    squares[index] = 0.0
+    return squares.index_add_(0, index, (each / largest).square()).sqrt() * largest  # scaled: squares of small norms underflow
+
+
+def is_sharded(tensors: Iterable[Tensor]) -> bool:
+    """Whether any of the tensors is a shard of a larger one (a DTensor), whose norm would be that of the shard."""
+    return any(hasattr(t, "_local_tensor") for t in tensors)
