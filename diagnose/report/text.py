@@ -95,10 +95,11 @@ def plural(count: int, noun: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """Text with a capital letter and a full stop.
+    """Text with a capital letter and a full stop; a name at its start stays as it is.
 
-    >>> sentence("the loss is NaN")
-    'The loss is NaN.'
+    >>> sentence("the loss is NaN"), sentence("cross_entropy gets a softmax.")
+    ('The loss is NaN.', 'cross_entropy gets a softmax.')
     """
-    whole = text[:1].upper() + text[1:]
+    first = text.split(" ", 1)[0]
+    whole = text[:1].upper() + text[1:] if first.replace("-", "").isalpha() else text
     return whole if whole.endswith((".", "!", "?")) else f"{whole}."
