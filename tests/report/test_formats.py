@@ -76,7 +76,7 @@ def test_markdown_escapes_cells_and_code() -> None:
     report = build_report(full_record(("a|b", "`c`"), batches=20), hostile("x|y `z` <b>"))
     markdown = to_markdown(report, figures=False)
     assert "| a\\|b | " in markdown
-    assert "X\\|y \\`z\\` &lt;b&gt;." in markdown
+    assert "x\\|y \\`z\\` &lt;b&gt;." in markdown
     assert "![" not in markdown
     assert code("a`b") == "``a`b``"
     assert code("`") == "`` ` ``"
