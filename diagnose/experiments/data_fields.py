@@ -146,13 +146,19 @@ def target(sample: Sample, path: str, loss: Mapping[str, Any] | None) -> Target 
         flat = narrow[:, 0]
         classes = integers and (kind in CLASSIFICATION or len(np.unique(flat)) <= CATEGORIES)
         classes = classes and (kind in (*CLASSIFICATION, *BINARY) or values.dtype.kind in "iub")
-        return Target("class", flat.astype(np.int64)) if classes else Target("value", flat.astype(np.float64))
+        return Target("class", flat.astype(np.int64)) if classes else Target("value", _finite(flat))
     if values.ndim > 2:
         return Target("map", values)
     binary = bool(((values == 0) | (values == 1)).all())
     if binary and kind not in BINARY and bool((values.sum(1) == 1).all()):
         return Target("class", values.argmax(1))
-    return Target("multilabel" if binary else "vector", narrow.astype(np.float64))
+    return Target("multilabel" if binary else "vector", _finite(narrow))
+
+
+def _finite(values: Array) -> Array:
+    """The values, with the mean of the finite ones in place of the others, so that those do not drown the rest."""
+    values, good = values.astype(np.float64), np.isfinite(values)
+    return values if good.all() else np.where(good, values, values[good].mean() if good.any() else 0.0)
 
 
 def describe_target(found: Target | None, facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-import dataclasses
-import random
 import sys
 import time
 import types
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -32,22 +28,15 @@ from torch.utils.data import (
 )
 
 from diagnose.experiments.batches import leaves
+from diagnose.experiments.data_copies import Unreadable, copied, generators_kept
 from diagnose.experiments.sandbox import random_state_kept
 
-BUFFER = 1 << 25  # bytes above which a tensor is shared with the copy of a data set instead of copied
-LONG = 2000  # elements above which the same holds for a list or dict
 BYTES = 1 << 27  # bytes kept of one loader
 LISTED = 50_000  # batches of an epoch that are enumerated to choose from
 FEW = 1024  # rows that are read of a data set even if its batches are so small that this takes more of them
 BLOCK = 16  # rows that are read in a row, so that the order within an epoch shows also at batch size 1
 
 Batch = tuple[int, list[int], Any]  # number of the batch in the epoch, rows of the data set (if known), batch
-Generator = (np.random.Generator, np.random.RandomState, random.Random, torch.Generator)
-ATOMS = (str, bytes, int, float, complex, bool, type(None), type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType)
-
-
-class Unreadable(Exception):
-    """A loader cannot be read, or not without taking something from training; the text says why."""
 
 
 @dataclass(slots=True, eq=False)
@@ -106,7 +95,7 @@ def read(loaders: Any, *, batches: int, samples: int, seconds: float) -> Sample:
     deadline = time.monotonic() + seconds
     kept = 0
     try:
-        with random_state_kept(), _generators_kept(loaders):
+        with random_state_kept(), generators_kept(loaders):
             for place, rows, batch in _batches(loaders, sample, (batches, samples)):
                 found = [(path, _plain(tensor)) for path, tensor in leaves(_tensors(batch))]
                 if not found:
@@ -187,7 +176,7 @@ def _read_one(loader: Any, sample: Sample, limits: tuple[int, int]) -> Iterator[
         raise Unreadable(f"a {type(loader).__name__} is not a loader that can be iterated over")
     else:
         sample.order = "custom"
-        own = _copied(loader, "the loader")
+        own = copied(loader, "the loader")
         if isinstance(own, DataLoader):
             own.num_workers = 0
         for place, batch in enumerate(islice(own, limits[0])):
@@ -196,7 +185,7 @@ def _read_one(loader: Any, sample: Sample, limits: tuple[int, int]) -> Iterator[
 
 def _stream(loader: DataLoader[Any], sample: Sample) -> Iterator[Batch]:
     sample.order = "stream"
-    dataset, collate = _copied((loader.dataset, loader.collate_fn), "the stream")
+    dataset, collate = copied((loader.dataset, loader.collate_fn), "the stream")
     rows = iter(dataset)
     if loader.batch_size is None:
         for place, row in enumerate(rows):
@@ -212,7 +201,7 @@ def _stream(loader: DataLoader[Any], sample: Sample) -> Iterator[Batch]:
 def _mapped(loader: DataLoader[Any], sample: Sample, limits: tuple[int, int]) -> Iterator[Batch]:
     sample.order = _order(loader)
     parts = (loader.dataset, loader.batch_sampler, loader.sampler, loader.collate_fn)
-    dataset, batch_sampler, sampler, collate = parts if _stateless(loader) else _copied(parts, "the data set", share=loader.dataset)
+    dataset, batch_sampler, sampler, collate = parts if _stateless(loader) else copied(parts, "the data set", share=loader.dataset)
     chosen = batch_sampler if batch_sampler is not None else sampler
     sample.total = _rows(loader)
     size = getattr(batch_sampler, "batch_size", None) or 1
@@ -268,84 +257,6 @@ def _stateless(loader: DataLoader[Any]) -> bool:
     known = (SequentialSampler, RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
     plain = type(dataset) in (list, tuple, Tensor, np.ndarray, TensorDataset) and isinstance(loader.collate_fn, types.FunctionType)
     return plain and type(loader.sampler) in known and type(loader.batch_sampler) in (BatchSampler, type(None))
-
-
-def _copied(value: Any, name: str, *, share: Any = None) -> Any:
-    """A deep copy that shares long containers and large tensors; where there is none, ``share`` stays and only the rest is copied.
-
-    Raises:
-        Unreadable: It cannot be copied.
-    """
-    memo = {id(part): part for part in _reachable(value) if _large(part)}
-    try:
-        return copy.deepcopy(value, memo)
-    except Exception as error:
-        if share is None:
-            reason = f"{name} cannot be copied ({type(error).__name__}: {error}), and reading it would change what training sees"
-            raise Unreadable(reason) from error
-    try:
-        return copy.deepcopy(value, {id(share): share})
-    except Exception as error:
-        raise Unreadable(f"{name}'s sampler or collate function cannot be copied ({type(error).__name__}: {error})") from error
-
-
-def _large(part: Any) -> bool:
-    if isinstance(part, Tensor):
-        return part.numel() * part.element_size() > BUFFER
-    if isinstance(part, np.ndarray):
-        return bool(part.nbytes > BUFFER)
-    return isinstance(part, (list, tuple, dict, set)) and len(part) > LONG
-
-
-def _reachable(value: Any, limit: int = 20_000) -> Iterator[Any]:
-    """Objects that ``value`` holds, through attributes and containers of moderate length; each once."""
-    seen: set[int] = set()
-    pending = [value]
-    while pending and len(seen) < limit:
-        part = pending.pop()
-        if id(part) in seen or isinstance(part, ATOMS):
-            continue
-        seen.add(id(part))
-        yield part
-        if isinstance(part, (Tensor, np.ndarray)) or _large(part):
-            continue
-        if isinstance(part, Mapping):
-            pending.extend(part.values())
-        elif isinstance(part, (list, tuple, set)):
-            pending.extend(part)
-        elif isinstance(part, types.MethodType):
-            pending.append(part.__self__)
-        elif dataclasses.is_dataclass(part) or hasattr(part, "__dict__"):
-            pending.extend(vars(part).values() if hasattr(part, "__dict__") else ())
-
-
-@contextmanager
-def _generators_kept(loaders: Any) -> Iterator[None]:
-    """Put back every random generator that the loaders hold, or that stands at the top of the modules which define their parts."""
-    parts = list(_reachable(loaders))
-    modules = {m for p in parts for m in (getattr(type(p), "__module__", ""), getattr(getattr(p, "collate_fn", None), "__module__", ""))}
-    for name in modules - {"builtins"}:
-        if isinstance(name, str) and not name.startswith(("torch.", "numpy", "lightning.")) and name in sys.modules:
-            parts += [v for v in vars(sys.modules[name]).values() if isinstance(v, Generator)]
-    restore: list[Callable[[], Any]] = []
-    for part in {id(p): p for p in parts if isinstance(p, Generator)}.values():
-        restore.append(_restorer(part))
-    try:
-        yield
-    finally:
-        for put_back in restore:
-            put_back()
-
-
-def _restorer(generator: Any) -> Callable[[], Any]:
-    if isinstance(generator, np.random.Generator):
-        bits, kept = generator.bit_generator, copy.deepcopy(generator.bit_generator.state)
-        return lambda: setattr(bits, "state", kept)
-    if isinstance(generator, random.Random):
-        python = generator.getstate()
-        return lambda: generator.setstate(python)
-    state = generator.get_state()
-    return lambda: generator.set_state(state)
 
 
 def chosen_rows(loader: Any) -> tuple[int, frozenset[int]] | None:

@@ -10,12 +10,12 @@ from typing import Any
 from lightning.pytorch.utilities import CombinedLoader
 
 from diagnose.experiments import data_identity, data_shift
+from diagnose.experiments.data_copies import Unreadable
 from diagnose.experiments.data_fields import Target, describe, describe_target, target
 from diagnose.experiments.data_order import order
-from diagnose.experiments.data_reading import Sample, Unreadable, chosen_rows, read
+from diagnose.experiments.data_reading import Sample, chosen_rows, read
 from diagnose.record import Record
 
-SECONDS = 3.0  # reading time per loader
 FACTS = ("data.order", "data.overlap", "data.shift", "data.conflicts")
 
 
@@ -37,6 +37,7 @@ def measure_data(
     loss: Mapping[str, Any] | None,
     batches: int = 64,
     samples: int = 4096,
+    seconds: float = 3.0,
 ) -> None:
     """Read the loaders and write what they hold into ``record``; nothing of them, and no random state, is changed.
 
@@ -48,10 +49,12 @@ def measure_data(
         last
             field of the size of the loss's target is taken for it; where it is empty, the last integer field with one value per row.
         loss: The primary loss call: ``kind`` (its name in `torch.nn.functional`), ``input_shape``, ``target_shape``, ``target_dtype``,
-            ``classes``, ``ignore_index``; ``input_normalised`` where the network scales its inputs itself; ``nonfinite_handled`` where the
-            loss of a batch with NaN in it was finite. ``None`` where no loss call was seen.
+            ``classes``, ``ignore_index``; ``input_normalised`` where the network begins with a normalisation or an embedding,
+            ``input_max``, the largest absolute value that its first layer with weights was given; ``nonfinite_handled`` where the loss of a
+            batch with NaN was finite. ``None`` where no loss call was seen.
         batches: Most batches read of a loader (more where they are so small that they hold fewer than 1024 rows).
         samples: Most rows read of a loader.
+        seconds: Time after which reading of the training loaders, and of all validation loaders, ends.
 
     Facts:
         - ``data``: loader (``"train"``, ``"val/0"``, ``"val/1"`` …) → ``order``, ``batches``, ``batch_size`` (of the first), ``samples``
@@ -66,7 +69,7 @@ def measure_data(
         - ``data.conflicts``: see `data_identity.conflicts`.
     """
     try:
-        first = read(train, batches=batches, samples=samples, seconds=SECONDS)
+        first = read(train, batches=batches, samples=samples, seconds=seconds)
     except Unreadable as reason:
         for name in ("data", *FACTS):
             record.skip(name, f"training data: {reason}")
@@ -78,7 +81,7 @@ def measure_data(
     loaders = _separate(val)
     for number, loader in enumerate(loaders):
         try:
-            others[f"val/{number}"] = read(loader, batches=batches, samples=samples, seconds=SECONDS / len(loaders))
+            others[f"val/{number}"] = read(loader, batches=batches, samples=samples, seconds=seconds / len(loaders))
             facts[f"val/{number}"] = _facts(others[f"val/{number}"], parts, loss)
         except Unreadable as reason:
             reasons.append(f"val/{number}: {reason}")
@@ -93,17 +96,30 @@ def assign(sample: Sample, roles: Mapping[str, str], loss: Mapping[str, Any] | N
     """The roles as told, completed by guesses."""
     paths = [p for p in sample.fields if p in roles]
     told = [p for p in paths if roles[p] == "target"]
+    rest = [p for p in sample.fields if p not in told]
+    if (
+        told
+        and rest
+        and (_row_size(sample, told[0]) or 2) > 1
+        and all(_is_label(sample, p) for p in rest)
+        and told[0] == next(iter(sample.fields))
+    ):
+        return Roles((told[0],), None)  # the input is its own target, beside labels that the loss does not use
     if told:
         return Roles(tuple(p for p in sample.fields if p not in told and _is_feature(sample, p)), told[0])
     if paths:  # the step changes the target before the loss sees it, or makes it: a later field of the same size stands for it
         candidates = [p for p in list(sample.fields)[1:] if _row_size(sample, p) == _target_size(sample, loss)]
+        candidates = candidates or [p for p in list(sample.fields)[1:] if _is_label(sample, p)]
     else:
-        candidates = [p for p in sample.fields if len(sample.fields) > 1 and not sample.fields[p][0].is_floating_point()]
-        candidates = [p for p in candidates if _row_size(sample, p) == 1]
+        candidates = [p for p in sample.fields if len(sample.fields) > 1 and _is_label(sample, p)]
     label = next((p for p in reversed(candidates) if not data_identity.is_number(sample, p)), None)
     inputs = tuple(p for p in sample.fields if p != label and _is_feature(sample, p))
     guessed = (*(() if paths else ("input",)), *(("target",) if label else ()))
     return Roles(inputs, label, guessed)
+
+
+def _is_label(sample: Sample, path: str) -> bool:
+    return not sample.fields[path][0].is_floating_point() and _row_size(sample, path) == 1
 
 
 def _row_size(sample: Sample, path: str) -> int | None:

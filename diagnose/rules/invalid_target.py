@@ -25,7 +25,7 @@ class InvalidTarget(Rule):
     - cross-entropy and NLL: whole numbers from 0 to C-1 (or `ignore_index`) of type int64, or, for cross-entropy, probabilities of the
       shape of the output that sum to one within `tolerance`;
     - binary cross-entropy: floats between 0 and 1;
-    - losses of signed labels: -1 and 1;
+    - losses of signed labels: -1 and 1; of counts: no negative number;
     - any classification loss: more than one class among the training labels, if at least `rows` of them were read.
 
     ## Why it matters
@@ -63,6 +63,7 @@ class InvalidTarget(Rule):
         "saturated-units",
         "underfitting",
         "activation-loss-mismatch",
+        "split-shift",
     )
 
     tolerance: float = 0.01
@@ -99,6 +100,10 @@ class InvalidTarget(Rule):
                 return self.finding(
                     f"{loss['kind']} wants float targets, {path} is {field['dtype']}", where=where, fix="pass y.float() to the loss"
                 )
+        if loss["kind"] == "poisson_nll_loss" and low < 0:
+            return self.finding(
+                f"{loss['kind']} wants counts, the smallest target is {low:.4g}", where=where, fix="pass counts, not scaled values"
+            )
         if loss["kind"] in SIGNED and field["integers"] and low >= 0:
             return self.finding(
                 f"{loss['kind']} wants targets of -1 and 1, {path} holds values from {low:.4g} to {high:.4g}",

@@ -16,8 +16,9 @@ class UnnormalizedInput(Rule):
     """Float inputs reach the network far from zero mean and unit scale, or with features of very different scale.
 
     ## What it measures
-    Each float input of the training loader, by feature (columns of a table, channels of an image or a series). The scale of a feature is
-    the 90 % quantile of its absolute values, so that a few outliers do not count. It is a finding when
+    Each float input of the training loader (and bytes that the network was seen to take as they are), by feature: columns of a table,
+    channels of an image or a series. The scale of a feature is the 90 % quantile of its absolute values, so that a few outliers do not
+    count. It is a finding when
 
     - the whole field spreads by more than `spread` and most of its features (or, as in images, all of them alike) are that large;
     - or one feature has a scale above `scale`, as time stamps, years, identifiers and prices have;
@@ -28,8 +29,8 @@ class UnnormalizedInput(Rule):
     make the loss start far above chance, and let one feature set the learning rate of all.
 
     ## When it is wrong
-    Integer fields (tokens), fields of zeros and ones, and sparse small counts are not judged; nor are inputs of a network that normalises
-    or embeds them first. The limits are lax on purpose: pixels from 0 to 16, or features of spread 5, train well.
+    Integer fields (tokens), fields of zeros and ones, and sparse small counts are not judged; nor are inputs of a network that normalises,
+    embeds or scales them first. The limits are lax on purpose: pixels from 0 to 16, or features of spread 5, train well.
 
     ## What to try
     Divide pixels by 255; standardise columns with the mean and standard deviation of the training rows, kept with the model; take the
@@ -72,9 +73,12 @@ class UnnormalizedInput(Rule):
         facts = record.facts["data"]["train"]
         if (facts["loss"] or {}).get("input_normalised"):
             raise NotRun("the network normalises or embeds its inputs itself")
+        reached = (facts["loss"] or {}).get("input_max")
         for path in facts["inputs"]:
             field = facts["fields"][path]
-            if field["dtype"].startswith("float") and "spread" in field and not _exempt(field):
+            if "spread" not in field or _exempt(field) or (reached is not None and reached < max(-field["min"], field["max"]) / 2):
+                continue
+            if field["dtype"].startswith("float") or (field["dtype"] == "uint8" and reached is not None):
                 yield from self._judge(path, field)
 
     def _judge(self, path: str, field: Mapping[str, Any]) -> Iterator[Finding]:

@@ -13,7 +13,8 @@ from lightning.pytorch.utilities import CombinedLoader
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, Subset, SubsetRandomSampler, TensorDataset
 
-from diagnose.experiments.data_reading import Unreadable, chosen_rows, read
+from diagnose.experiments.data_copies import LONG, Unreadable, copied
+from diagnose.experiments.data_reading import chosen_rows, read
 
 EMPTY: Any = []
 WORDS: Any = ["a", "b"]
@@ -110,6 +111,26 @@ def test_a_data_set_that_cannot_be_copied_is_read_in_place() -> None:
     state = locked.own.bit_generator.state
     assert sample(DataLoader(locked, batch_size=8)).count == 40
     assert locked.own.bit_generator.state == state
+
+
+def test_copies_share_what_is_large() -> None:
+    small, long, large = torch.ones(3), [torch.ones(1)] * (LONG + 1), torch.empty(1 << 26, dtype=torch.uint8)
+    first = copied({"small": small, "long": long}, "it")
+    assert first["small"] is not small
+    assert first["long"] is long
+    assert copied({"large": large, "small": small}, "it")["large"] is large
+
+
+def test_a_collate_function_that_cannot_be_copied() -> None:
+    class Collate:
+        def __init__(self) -> None:
+            self.handle = (x for x in range(3))
+
+        def __call__(self, batch: Any) -> Any:
+            return batch
+
+    with pytest.raises(Unreadable, match="the data set's sampler or collate function cannot be copied"):
+        sample(DataLoader(rows(8), collate_fn=Collate()))
 
 
 def test_a_sampler_that_shuffles_in_place_keeps_its_order() -> None:

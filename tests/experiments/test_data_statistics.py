@@ -195,6 +195,25 @@ def test_roles_are_guessed_where_nobody_tells() -> None:
     assert (changed["inputs"], changed["target"], changed["guessed"]) == (["batch[0]"], "batch[1]", ["target"])
 
 
+def test_roles_of_targets_that_the_step_makes() -> None:
+    both = {"batch[0]": "input", "batch[1]": "input"}
+    one_hot = {**MSE, "target_shape": [50, 3]}  # made of the labels by the step
+    seen = facts(loader(table(), classes()), roles=both, loss=one_hot).facts["data"]["train"]
+    assert (seen["target"], seen["guessed"]) == ("batch[1]", ["target"])
+    masked = {**MSE, "target_shape": [37]}
+    assert facts(loader(table(), table()[:, 0]), roles=both, loss=masked).facts["data"]["train"]["target"] is None
+    own = facts(loader(table(), classes()), roles={"batch[0]": "target", "batch[1]": "input"}, loss={**MSE, "target_shape": [50, 4]})
+    assert (own.facts["data"]["train"]["inputs"], own.facts["data"]["train"]["target"]) == (["batch[0]"], None)
+
+
+def test_infinite_targets_do_not_hide_the_rest() -> None:
+    y = table(400, 1)[:, 0]
+    y[::7] = -math.inf
+    record = facts(loader(table(), y), loader(table(100), y[:100]), loss=MSE)
+    assert math.isfinite(record.facts["data.order"]["z"])
+    assert record.facts["data.shift"]["val/0"]["values"]["distance"] < 1
+
+
 def test_row_numbers_are_no_inputs() -> None:
     x = table(200).repeat(2, 1)
     seen = facts(loader(x, classes(), torch.arange(400)), roles={**XY, "batch[2]": "input"})

@@ -57,6 +57,7 @@ def judge(y: dict[str, Any], loss: dict[str, Any] | None, **more: Any) -> list[F
         (field(0, 7.5, integers=False), BCE, "they lie between 0 and 7.5", "or use a regression loss"),
         (field(0, 1), {**BCE, "target_dtype": "int64"}, "wants float targets, y is int64", r"y.float\(\)"),
         (field(0, 1), {**BCE, "kind": "soft_margin_loss"}, "wants targets of -1 and 1, y holds values from 0 to 1", r"2 \* y - 1"),
+        (field(-2, 5), {**BCE, "kind": "poisson_nll_loss"}, "wants counts, the smallest target is -2", "pass counts"),
     ],
 )
 def test_targets_that_do_not_fit(y: dict[str, Any], loss: dict[str, Any], message: str, fix: str) -> None:

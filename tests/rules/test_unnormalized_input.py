@@ -67,6 +67,14 @@ def test_inputs_of_order_one_and_exempt_ones(x: dict[str, Any]) -> None:
     assert list(UnnormalizedInput().judge(record(x))) == []
 
 
+def test_what_the_first_layer_was_given_decides() -> None:
+    divided, raw = {"kind": "mse_loss", "input_max": 1.0}, {"kind": "mse_loss", "input_max": 255.0}
+    assert list(UnnormalizedInput().judge(record(PIXELS, divided))) == []
+    assert len(list(UnnormalizedInput().judge(record(PIXELS, raw)))) == 1
+    bytes_ = {**PIXELS, "dtype": "uint8"}
+    assert [len(list(UnnormalizedInput().judge(record(bytes_, loss)))) for loss in (None, divided, raw)] == [0, 0, 1]
+
+
 def test_a_network_that_normalises_itself() -> None:
     with pytest.raises(NotRun, match="the network normalises or embeds its inputs itself"):
         list(UnnormalizedInput().judge(record(PIXELS, {"kind": "cross_entropy", "input_normalised": True})))
