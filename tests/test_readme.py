@@ -33,6 +33,15 @@ def test_the_examples_of_the_readme_run(example: str, tmp_path: Path) -> None:
         assert "Diagnosis: " in done.stdout
 
 
+@pytest.mark.slow
+def test_the_examples_of_the_guide_to_callbacks_run(tmp_path: Path) -> None:
+    text = (ROOT / "docs/callbacks.md").read_text(encoding="utf-8")
+    (tmp_path / "example.py").write_text("\n".join(blocks(text, "python")))
+    done = run("-W", "ignore", "example.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "not-run" in done.stdout
+
+
 def test_the_callback_example_takes_ten_lines() -> None:
     lines = [line for line in blocks(README, "python")[0].splitlines() if line.strip()]
     assert len(lines) <= 10
