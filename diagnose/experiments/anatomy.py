@@ -15,7 +15,7 @@ from torch.nn.parameter import UninitializedParameter
 from torch.utils.hooks import RemovableHandle
 
 from diagnose.experiments.batches import leaves
-from diagnose.experiments.sandbox import Sandbox
+from diagnose.experiments.sandbox import Sandbox, Unusable, told
 from diagnose.measure.graph import head, linearity, reshaped, sums_to_one
 from diagnose.measure.losses import LossCall, WatchLosses, class_last, primary
 from diagnose.record import Record
@@ -34,7 +34,7 @@ class WatchStep(WatchLosses):
     def __init__(self, targets: Sequence[Tensor] = ()) -> None:
         super().__init__()
         self.used: dict[int, Tensor] = {}
-        self.targets = {t.data_ptr(): t for t in targets if t.numel()}
+        self.targets = {t.data_ptr(): t for t in targets if t.layout is torch.strided and not t.is_nested and t.numel()}
         self.dropped: dict[Any, float] = {}  # node of the graph -> p
         self.broadcasts: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
 
@@ -112,7 +112,8 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
       ``classes``, ``reduction``, ``input`` (see `input_statistics`), ``labels``, ``target``, ``head`` (activations next to the loss),
       ``dropout_on_output``, ``broadcast`` (two shapes or ``None``), ``raised`` (the user's error or ``""``);
     * ``probe.parameters``: per trainable parameter of the module ``name``, ``size``, ``used``, ``reached``, ``optimized``; and under
-      ``unregistered`` those that the step used but that the module does not know;
+      ``unregistered`` those that the step used but that the module does not know; ``losses``: how many of the steps returned a loss with
+      a gradient (left out under manual optimisation);
     * ``probe.modes``: names of modules that stood in the wrong mode;
     * ``probe.linearity``: ``layers``, ``nonlinear``, ``longest``;
     * ``probe.norms``: per batch norm ``name``, ``values`` (per channel, in training), ``bias_before`` (a layer whose bias it cancels);
@@ -121,14 +122,18 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
     anatomy = Anatomy()
     names = {id(p): n for n, p in sandbox.module.named_parameters()}
     losses: list[float] = []
+    backward = 0
     sandbox.module.zero_grad(set_to_none=True)
     trainable = {id(p) for p in sandbox.module.parameters() if p.requires_grad}
     for index, batch in enumerate(sandbox.batches[:STEPS]):
         loss = _step(sandbox, anatomy, sandbox.move(batch), index, names, record if index == 0 else None)
         losses.append(float(loss) if loss is not None else float("nan"))
+        backward += loss is not None and loss.requires_grad
     if "probe.step" in record:
         record.add("probe.step", {**record.facts["probe.step"], "loss": losses})
     _parameters(sandbox, anatomy, names, trainable, record)
+    if sandbox.module.automatic_optimization:
+        record.add("probe.parameters", {**record.facts["probe.parameters"], "losses": backward})
     if anatomy.call is not None:
         call = anatomy.call
         anatomy.call = LossCall(call.kind, call.input.detach(), call.target, None, call.options)
@@ -165,11 +170,14 @@ def _step(sandbox: Sandbox, anatomy: Anatomy, batch: Any, index: int, names: Map
     try:
         with hooked(sandbox.module, look), watch:
             try:
-                loss, _ = sandbox.training_step(batch, index)
+                loss, output = sandbox.training_step(batch, index)
             except Exception as error:
                 if index or not watch.calls:
                     raise
-                raised = f"{type(error).__name__}: {error}"
+                raised = told(error)
+            else:
+                if loss is None and output is not None and sandbox.module.automatic_optimization:
+                    raise Unusable(f"training_step returned {_described(output)}; Lightning needs a tensor with one element")
         call = primary(watch.calls, loss)
         anatomy.used |= watch.used
         if record is not None:
@@ -181,7 +189,13 @@ def _step(sandbox: Sandbox, anatomy: Anatomy, batch: Any, index: int, names: Map
     finally:
         for handle in handles:
             handle.remove()
-    return loss.detach() if loss is not None else None
+    return loss
+
+
+def _described(output: Any) -> str:
+    if isinstance(output, Tensor):
+        return f"a tensor of shape {tuple(output.shape)}"
+    return f"a dict with the keys {sorted(map(str, output))}" if isinstance(output, dict) else f"{output!r:.40}"
 
 
 def _on_gradient(parameter: Tensor, anatomy: Anatomy) -> RemovableHandle:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,20 +27,44 @@ def leaves(batch: Any, path: str = "batch") -> Iterator[tuple[str, Tensor]]:
             yield from leaves(getattr(batch, f.name), f"{path}.{f.name}")
 
 
-def changed(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The batch with ``change`` applied to each of its tensors; everything else is kept."""
+def changed(batch: Any, change: Callable[[Tensor], Tensor], rest: Callable[[Any], Any] = lambda part: part) -> Any:
+    """The batch with ``change`` applied to each of its tensors, and ``rest`` to arrays and to lists without tensors."""
     if isinstance(batch, Tensor):
         return change(batch)
+    if isinstance(batch, np.ndarray) or (isinstance(batch, (list, tuple)) and next(leaves(batch), None) is None):
+        return rest(batch)
     if isinstance(batch, Mapping):
-        items = {k: changed(v, change) for k, v in batch.items()}
-        return items if type(batch) is dict else type(batch)(items)  # type: ignore[call-arg]
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(changed(v, change) for v in batch))
-    if isinstance(batch, (list, tuple)):
-        return type(batch)(changed(v, change) for v in batch)
+        return _mapping(batch, {k: changed(v, change, rest) for k, v in batch.items()})
+    if isinstance(batch, tuple):
+        return tuple.__new__(type(batch), [changed(v, change, rest) for v in batch])  # also of subclasses with another __new__
+    if isinstance(batch, list):
+        new = copy.copy(batch)
+        new[:] = [changed(v, change, rest) for v in batch]
+        return new
     if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
-        return dataclasses.replace(batch, **{f.name: changed(getattr(batch, f.name), change) for f in dataclasses.fields(batch) if f.init})
+        twin = copy.copy(batch)
+        for f in dataclasses.fields(batch):
+            object.__setattr__(twin, f.name, changed(getattr(batch, f.name), change, rest))  # also of frozen ones
+        return twin
     return batch
+
+
+def _mapping(batch: Mapping[Any, Any], items: dict[Any, Any]) -> Any:
+    if type(batch) is dict:
+        return items
+    if isinstance(batch, MutableMapping):
+        new = copy.copy(batch)
+        new.update(items)
+        return new
+    return type(batch)(items)  # type: ignore[call-arg]
+
+
+def fresh(batch: Any) -> Any:
+    """A copy of the batch that a step may change; what cannot be copied is shared."""
+    try:
+        return copy.deepcopy(batch)
+    except Exception:
+        return changed(batch, lambda t: t.detach().clone().requires_grad_(t.requires_grad))
 
 
 def size(batch: Any) -> int | None:
@@ -48,8 +74,15 @@ def size(batch: Any) -> int | None:
 
 
 def take(batch: Any, rows: Tensor) -> Any:
-    """The given rows of each tensor; scalars are kept."""
-    return changed(batch, lambda t: t[rows.to(t.device)] if t.dim() > 0 else t)
+    """The given rows of each tensor, and of each array or list (of names, of texts) with as many rows; scalars are kept."""
+    n = size(batch)
+
+    def rest(part: Any) -> Any:
+        if not isinstance(part, np.ndarray):
+            return [part[i] for i in rows.tolist()] if len(part) == n else part
+        return part[rows.numpy()] if part.ndim and len(part) == n else part
+
+    return changed(batch, lambda t: t[rows.to(t.device)] if t.dim() > 0 else t, rest)
 
 
 def same(a: Tensor, b: Tensor) -> bool:

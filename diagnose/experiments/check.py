@@ -17,8 +17,9 @@ from diagnose.experiments.batches import leaves, roles
 from diagnose.experiments.data_statistics import measure_data
 from diagnose.experiments.dependence import change_future, double_batch, evaluating, swap_samples
 from diagnose.experiments.initial import initial_loss, signal_scale
+from diagnose.experiments.loaders import first_batches, first_loader, length, own_loaders
 from diagnose.experiments.overfit import learn, overfit_batch
-from diagnose.experiments.sandbox import Sandbox, Unusable, first_batches, first_loader, quiet, random_state_kept, run_in_sandbox
+from diagnose.experiments.sandbox import Sandbox, Unusable, quiet, random_state_kept, run_in_sandbox, told
 from diagnose.measure.losses import LossCall, watch_losses
 from diagnose.record import Record
 from diagnose.rules import Rule
@@ -59,18 +60,21 @@ def check(
     Raises:
         TypeError: ``module`` is not a LightningModule.
     """
+    module = getattr(module, "_orig_mod", module)  # torch.compile wraps it
     if not isinstance(module, LightningModule):
         raise TypeError(f"expected a LightningModule of the package lightning, got {type(module).__module__}.{type(module).__qualname__}")
     record = Record() if record is None else record
-    with random_state_kept(), quiet():
-        if datamodule is not None:
-            datamodule.prepare_data()
-            datamodule.setup("fit")
-            train_dataloaders, val_dataloaders = datamodule.train_dataloader(), _maybe(datamodule, "val_dataloader")
-        elif train_dataloaders is None:
-            train_dataloaders = _maybe(module, "train_dataloader")
-            val_dataloaders = val_dataloaders if val_dataloaders is not None else _maybe(module, "val_dataloader")
-    gather(record, module, train_dataloaders, val_dataloaders, trainer=trainer, strict=strict)
+    if isinstance(train_dataloaders, LightningDataModule):
+        train_dataloaders, datamodule = None, train_dataloaders
+    try:
+        if train_dataloaders is None:
+            with random_state_kept(), quiet():
+                train_dataloaders, val_dataloaders, datamodule = own_loaders(module, datamodule, val_dataloaders, trainer)
+        gather(record, module, train_dataloaders, val_dataloaders, trainer=trainer, datamodule=datamodule, strict=strict)
+    except Unusable as error:
+        if strict:
+            raise
+        _skip_all(record, str(error))
     _evidence[module] = (_version(module), dict(record.facts), dict(record.missing))
     return judge(record, rules, strict=strict)
 
@@ -92,10 +96,10 @@ def fast_probes(record: Record, trainer: Trainer, module: LightningModule) -> No
     size = sum(p.numel() for p in module.parameters() if not isinstance(p, UninitializedParameter))
     if trainer.world_size > 1 or size > LARGEST:
         why = "several processes" if trainer.world_size > 1 else f"the module has {size:.2g} weights and would be copied"
-        for name in (*PROBES, "data"):
-            record.skip(name, f"left to diagnose.check: {why}")
+        _skip_all(record, f"left to diagnose.check: {why}")
         return
-    gather(record, module, trainer.train_dataloader, trainer.val_dataloaders, trainer=trainer, short=True)
+    data: LightningDataModule | None = getattr(trainer, "datamodule", None)
+    gather(record, module, trainer.train_dataloader, trainer.val_dataloaders, trainer=trainer, datamodule=data, short=True)
 
 
 def _version(module: LightningModule) -> int:
@@ -103,11 +107,10 @@ def _version(module: LightningModule) -> int:
     return sum(p._version + id(p) for p in module.parameters() if not isinstance(p, UninitializedParameter))
 
 
-def _maybe(owner: Any, hook: str) -> Any:
-    try:
-        return getattr(owner, hook)()
-    except Exception:  # Lightning's own default raises MisconfigurationException
-        return None
+def _skip_all(record: Record, reason: str) -> None:
+    for name in (*PROBES, "data"):
+        if name not in record:
+            record.skip(name, reason)
 
 
 def gather(
@@ -117,6 +120,7 @@ def gather(
     val: Any,
     *,
     trainer: Trainer | None = None,
+    datamodule: LightningDataModule | None = None,
     short: bool = False,
     strict: bool = False,
 ) -> None:
@@ -127,18 +131,16 @@ def gather(
     with random_state_kept(), quiet():
         batches = probing.part("probe.step", lambda: first_batches(train, 6 if short else BATCHES))
         if not batches:
-            reason = record.missing.get("probe.step", "no batch could be read")
-            for name in (*PROBES, "data"):
-                record.skip(name, reason)
+            _skip_all(record, record.missing.get("probe.step", "no batch could be read"))
             return
-        held_out = probing.part("probe.validation", lambda: first_batches(val, 4)) or []
+        held_out = probing.part("probe.validation", lambda: first_batches(first_loader(val), 4)) or []
         settings = _settings(train, trainer, len(batches))
 
         def use(sandbox: Sandbox) -> None:
             _examine(sandbox, probing, train, val, short)
 
         try:
-            run_in_sandbox(module, batches, held_out, use, settings=settings)
+            run_in_sandbox(module, batches, held_out, use, settings=settings, loader=first_loader(train), datamodule=datamodule)
         except Unusable as error:
             if strict:
                 raise
@@ -171,7 +173,7 @@ class Probing:
         except Exception as error:
             if self.strict:
                 raise
-            self.record.skip(name, f"the probe raised {type(error).__name__}: {error}")
+            self.record.skip(name, f"the probe raised {told(error)}")
         return None
 
 
@@ -299,11 +301,7 @@ def _task(record: Record) -> dict[str, Any]:
 
 def _settings(train: Any, trainer: Trainer | None, count: int) -> dict[str, Any]:
     """Arguments for the probing Trainer after the user's own Trainer, or Lightning's defaults."""
-    try:
-        length = len(first_loader(train))
-    except TypeError:
-        length = 1000
-    settings: dict[str, Any] = {"length": max(1, length)}
+    settings: dict[str, Any] = {"length": max(1, length(train) or 1000)}
     if trainer is not None:
         device = trainer.strategy.root_device
         settings |= {"precision": trainer.precision, "max_epochs": trainer.max_epochs or 100}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from diagnose.experiments.batches import changed, leaves, same, size, take
+from diagnose.experiments.batches import changed, leaves, roles, same, size, take
 from diagnose.experiments.sandbox import Sandbox
 from diagnose.measure.losses import LossCall, class_last, primary, watch_losses
 from diagnose.record import Record
@@ -85,6 +85,12 @@ def swap_samples(sandbox: Sandbox, record: Record) -> None:
     if n is None or n < 4:
         record.skip("probe.dependence", "the tensors of the batch share no batch axis")
         return
+    if sandbox.ready_made:
+        record.skip("probe.dependence", "the data set gives whole batches (batch_size=None): their first axis need not be samples")
+        return
+    if any(t.shape == (n, n) for _, t in leaves(batch)):  # relations between the samples, such as an adjacency: then a smaller one fails
+        n -= 1
+        batch = take(batch, torch.arange(n))
     if any(isinstance(m, _BatchNorm) and m.running_mean is None for m in sandbox.module.modules()):
         record.skip("probe.dependence", "a batch norm without running statistics mixes the samples by design")
         return
@@ -99,9 +105,13 @@ def swap_samples(sandbox: Sandbox, record: Record) -> None:
     second, repeated = (c.input.detach().float().reshape(first.shape) for c in (after, again))
     even = torch.arange(0, n, 2)
     scale = float(first.std()) or float(first.abs().max()) or 1.0
-    inputs_differ = any(not torch.equal(t, take(t, rows)) for _, t in leaves(batch) if t.dim() > 0)
+    found = roles(batch, before.target)  # type: ignore[union-attr]
+    inputs_differ = any(not torch.equal(t, take(t, rows)) for path, t in leaves(batch) if t.dim() > 0 and found[path] == "input")
     if not inputs_differ or not torch.isfinite(first).all():
-        record.skip("probe.dependence", "all samples of the batch are equal" if not inputs_differ else "the outputs are not finite")
+        record.skip(
+            "probe.dependence",
+            "no tensor of the batch but the target differs between samples" if not inputs_differ else "the outputs are not finite",
+        )
         return
     record.add(
         "probe.dependence",
@@ -204,7 +214,7 @@ def double_batch(sandbox: Sandbox, record: Record) -> None:
     if n is None:
         record.skip("probe.reduction", "the tensors of the batch share no batch axis")
         return
-    single, double = (output(sandbox, b) for b in (batch, changed(batch, lambda t: torch.cat([t, t]) if t.dim() > 0 else t)))
+    single, double = (output(sandbox, b) for b in (batch, take(batch, torch.arange(n).repeat(2))))
     values = [loss if loss is not None else call.value if call is not None else None for call, loss in (single, double)]
     if any(v is None or v.numel() != 1 or not torch.isfinite(v) for v in values):
         record.skip("probe.reduction", "the step gave no finite loss")

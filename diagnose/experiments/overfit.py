@@ -44,17 +44,19 @@ def train(
     optimizer = torch.optim.Adam(weights, lr=rate)
     dropouts = [m for m in sandbox.module.modules() if isinstance(m, nn.modules.dropout._DropoutNd) and m.training]
     losses: list[float] = []
-    moved = [sandbox.move(b) for b in batches]
     try:
         for module in dropouts:
             module.eval()
         for step in range(steps):
             optimizer.zero_grad()
-            loss, _ = sandbox.training_step(moved[step % len(moved)], step % len(moved))
+            loss, _ = sandbox.training_step(sandbox.move(batches[step % len(batches)]), step % len(batches))
             if loss is None or not loss.requires_grad or not torch.isfinite(loss):
                 break
             loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_([p for p in weights if p.grad is not None and not p.grad.is_sparse], 10.0)
+            for weight in weights:
+                if weight.grad is not None and weight.grad.is_sparse:
+                    weight.grad = weight.grad.to_dense()
+            torch.nn.utils.clip_grad_norm_(weights, 10.0)
             optimizer.step()
             losses.append(loss.item())
             if enough(losses[-1]):

@@ -5,17 +5,27 @@ from __future__ import annotations
 import copy
 import logging
 import random
+import sys
+import threading
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
+import lightning
 import numpy as np
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.loggers.logger import DummyLogger
 from torch import Tensor
-from torch.nn.parameter import UninitializedParameter
-from torch.utils.data import DataLoader, IterableDataset
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+
+from diagnose.experiments.batches import fresh
+
+LIBRARIES = (str(Path(__file__).parents[1]), *(str(Path(m.__file__ or "").parent) for m in (torch, lightning, np, copy)))
+LOCKS: dict[type, Callable[[], Any]] = {type(make()): make for make in (threading.Lock, threading.RLock)}
 
 
 class ProbesDone(Exception):
@@ -24,6 +34,13 @@ class ProbesDone(Exception):
 
 class Unusable(Exception):
     """The module cannot be tried out; the text says why, the cause keeps the user's own traceback."""
+
+
+def told(error: BaseException) -> str:
+    """An error in one line, with the place in the user's own code that it comes from."""
+    own = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith((*LIBRARIES, "<"))]
+    place = f" ({Path(own[-1].filename).name}:{own[-1].lineno}, in {own[-1].name})" if own else ""
+    return f"{type(error).__name__}: {error}{place}"
 
 
 @contextmanager
@@ -67,11 +84,31 @@ def copied(module: LightningModule) -> LightningModule:
     try:
         for name in attached:
             module.__dict__[name] = None
-        return copy.deepcopy(module)
+        with torch.no_grad():  # else the copy of a ScriptModule has its weights in a graph
+            twin = copy.deepcopy(module, _substitutes(module))
+        for own, new in zip(module.parameters(), twin.parameters(), strict=True):
+            if new.requires_grad != own.requires_grad:
+                new.requires_grad_(own.requires_grad)
+        return twin
     except Exception as error:
-        raise Unusable(f"the module cannot be copied ({type(error).__name__}: {error})") from error
+        raise Unusable(f"the module cannot be copied ({told(error)})") from error
     finally:
         module.__dict__.update(attached)
+
+
+def _substitutes(module: torch.nn.Module) -> dict[int, Any]:
+    """What stands in the copy for parts that ``deepcopy`` refuses: results kept as attributes, buffers without a shape, locks."""
+    found: dict[int, Any] = {}
+    for child in module.modules():
+        for value in (*vars(child).values(), *child._buffers.values()):
+            for part in value if isinstance(value, (list, tuple)) else value.values() if isinstance(value, dict) else (value,):
+                if isinstance(part, UninitializedBuffer):
+                    found[id(part)] = UninitializedBuffer(device=part.device, dtype=part.dtype)  # type: ignore[call-arg]
+                elif isinstance(part, Tensor) and part.grad_fn is not None:
+                    found[id(part)] = part.detach().clone()
+                elif type(part) in LOCKS:
+                    found[id(part)] = LOCKS[type(part)]()
+    return found
 
 
 class Sandbox:
@@ -82,24 +119,30 @@ class Sandbox:
         trainer: The Trainer it is attached to.
         batches: Training batches, as the loader gave them.
         held_out: Validation batches, or ``[]``.
+        ready_made: The items of the data set are batches (``batch_size=None``), so their first axis need not be samples.
         logged: Names that the copy's steps passed to ``log``, with the stage: ``{"val_loss": "validation"}``.
     """
 
-    def __init__(self, module: LightningModule, trainer: Trainer, batches: list[Any], held_out: list[Any]) -> None:
-        self.module, self.trainer, self.batches, self.held_out = module, trainer, batches, held_out
+    def __init__(
+        self, module: LightningModule, trainer: Trainer, batches: list[Any], held_out: list[Any], *, ready_made: bool = False
+    ) -> None:
+        self.module, self.trainer, self.batches, self.held_out, self.ready_made = module, trainer, batches, held_out, ready_made
         self.logged: dict[str, str] = {}
         self.stage = "training"
         module.__dict__["log"] = self._log
         module.__dict__["log_dict"] = self._log_dict
-        self.optimizers: list[torch.optim.Optimizer] = list(trainer.optimizers)
+        # without configure_optimizers Lightning uses a mock of its own
+        self.optimizers: list[torch.optim.Optimizer] = [
+            o for o in trainer.optimizers if type(o).__module__ != "lightning.pytorch.core.optimizer"
+        ]
         self._start: dict[int, tuple[Tensor, Tensor]] = {}
         self._modes: dict[torch.nn.Module, bool] = {}
 
     def _log(self, name: str, value: object, *args: Any, **options: Any) -> None:
         self.logged[name] = self.stage
 
-    def _log_dict(self, values: Mapping[str, object], *args: Any, **options: Any) -> None:
-        for name in values:
+    def _log_dict(self, dictionary: Mapping[str, object], *args: Any, **options: Any) -> None:
+        for name in dictionary:
             self.logged[name] = self.stage
 
     def remember(self) -> None:
@@ -122,8 +165,8 @@ class Sandbox:
             optimizer.state.clear()
 
     def move(self, batch: Any) -> Any:
-        """The batch on the module's device, through the module's own transfer hooks and the precision's input conversion."""
-        batch = self.trainer.precision_plugin.convert_input(batch)
+        """A copy of the batch on the module's device, through the user's own transfer hooks and the precision's input conversion."""
+        batch = self.trainer.precision_plugin.convert_input(fresh(batch))
         batch = self.trainer.lightning_module._on_before_batch_transfer(batch, dataloader_idx=0)
         return self.trainer.strategy.batch_to_device(batch, dataloader_idx=0)
 
@@ -134,12 +177,14 @@ class Sandbox:
         """
         self.stage = "training"
         with self.trainer.precision_plugin.train_step_context(), torch.enable_grad():
+            self.module.on_train_batch_start(batch, index)
             output = self.module.training_step(*_arguments(self.module.training_step, batch, index))
         return _loss(output), output
 
     def validation_step(self, batch: Any, index: int = 0) -> Any:
         self.stage = "validation"
         with self.trainer.precision_plugin.val_step_context():
+            self.module.on_validation_batch_start(batch, index)
             return self.module.validation_step(*_arguments(self.module.validation_step, batch, index))
 
 
@@ -150,6 +195,8 @@ def _arguments(step: Callable[..., Any], batch: Any, index: int) -> tuple[Any, .
     parameters = list(signature(step).parameters.values())
     if any(p.kind is Parameter.VAR_POSITIONAL for p in parameters):
         return (batch, index)
+    if parameters and parameters[0].name == "dataloader_iter":
+        return (iter([(batch, index, 0)]),)
     wanted = sum(p.kind in kinds and p.default is Parameter.empty for p in parameters)
     return (batch, index, 0)[: max(1, min(3, wanted if wanted > 1 else len([p for p in parameters if p.kind in kinds][:2])))]
 
@@ -171,67 +218,6 @@ class _Probe(Callback):
 
 
 @contextmanager
-def generators_kept(loader: Any) -> Iterator[None]:
-    """Leave the random generators of a loader and its sampler as they were."""
-    owners = (loader, getattr(loader, "sampler", None), getattr(getattr(loader, "batch_sampler", None), "sampler", None))
-    kept = {id(g): (g, g.get_state()) for o in owners if isinstance(g := getattr(o, "generator", None), torch.Generator)}
-    try:
-        yield
-    finally:
-        for generator, state in kept.values():
-            generator.set_state(state)
-
-
-def first_batches(loader: Any, count: int) -> list[Any]:
-    """Up to ``count`` batches through a fresh iterator, in this process.
-
-    A stream is read from a copy of its data set, so that training misses nothing. Of several loaders the first is read.
-
-    Raises:
-        Unusable: The loader gives nothing, raises, or is a plain iterator that reading would use up.
-    """
-    loader = first_loader(loader)
-    if loader is None:
-        raise Unusable("there is no loader")
-    if hasattr(loader, "__next__"):
-        raise Unusable("the loader is an iterator: reading it would take its batches away from training")
-    try:
-        with generators_kept(loader):
-            if isinstance(loader, DataLoader):
-                loader = _in_process(loader)
-            batches = []
-            for batch in loader:
-                batches.append(batch)
-                if len(batches) >= count:
-                    break
-    except Exception as error:
-        raise Unusable(f"the loader raised {type(error).__name__}: {error}") from error
-    if not batches:
-        raise Unusable("the loader gave no batch")
-    return batches
-
-
-def _in_process(loader: DataLoader[Any]) -> DataLoader[Any]:
-    """The same loader without worker processes; a stream's data set is copied."""
-    stream = isinstance(loader.dataset, IterableDataset)
-    if not stream and loader.num_workers == 0:
-        return loader
-    shared: dict[str, Any] = {"num_workers": 0, "collate_fn": loader.collate_fn, "generator": loader.generator}
-    if stream:
-        return DataLoader(copy.deepcopy(loader.dataset), batch_size=loader.batch_size, drop_last=loader.drop_last, **shared)
-    if loader.batch_sampler is not None:
-        return DataLoader(loader.dataset, batch_sampler=loader.batch_sampler, **shared)
-    return DataLoader(loader.dataset, batch_size=None, sampler=loader.sampler, **shared)
-
-
-def first_loader(loaders: Any) -> Any:
-    """The first of a list, tuple or dict of loaders, or the loader itself."""
-    if isinstance(loaders, dict):
-        loaders = list(loaders.values())
-    return (first_loader(loaders[0]) if loaders else None) if isinstance(loaders, (list, tuple)) else loaders
-
-
-@contextmanager
 def stopped_trainer_settings() -> Iterator[None]:
     """Lightning sets deterministic and inference switches of torch while a Trainer runs: put them back."""
     deterministic, precision = torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision()
@@ -249,6 +235,8 @@ def run_in_sandbox(
     use: Callable[[Sandbox], None],
     *,
     settings: dict[str, Any] | None = None,
+    loader: Any = None,
+    datamodule: LightningDataModule | None = None,
 ) -> None:
     """Copy the module, attach the copy to a Trainer of its own (``configure_optimizers`` and all) and call ``use`` with it.
 
@@ -258,6 +246,8 @@ def run_in_sandbox(
         held_out: Validation batches.
         use: Called once with the sandbox, where training would begin.
         settings: Arguments of the Trainer (``precision``, ``max_epochs`` ...).
+        loader: Where the batches came from, for modules that ask the Trainer for their data set.
+        datamodule: Its transfer hooks are applied to the batches.
 
     Raises:
         Unusable: The module cannot be copied, or cannot be set up for training; the cause is the user's own error.
@@ -267,31 +257,52 @@ def run_in_sandbox(
     def probe(trainer: Trainer, twin: LightningModule) -> None:
         try:
             with torch.enable_grad():
-                use(Sandbox(twin, trainer, batches, held_out))
-        except Exception as error:
+                use(Sandbox(twin, trainer, batches, held_out, ready_made=getattr(loader, "batch_sampler", loader) is None))
+        except BaseException as error:  # an interrupt as well: Lightning would turn it into an exit
             failure.append(error)
 
-    options: dict[str, Any] = {"max_epochs": 100, "accelerator": "auto", "devices": 1, **(settings or {})}
-    length = int(options.pop("length", len(batches)))
-    options |= {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
-    options |= {"num_sanity_val_steps": 0, "callbacks": [_Probe(probe)], "limit_val_batches": 0}
-    with random_state_kept(), quiet(), stopped_trainer_settings():
+    options: dict[str, Any] = {"max_epochs": 100, "accelerator": "cpu", **(settings or {})}
+    data = _Batches(batches, int(options.pop("length", len(batches))), loader)
+    options |= {"logger": DummyLogger(), "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    options |= {"num_sanity_val_steps": 0, "callbacks": [_Probe(probe)], "devices": 1, "limit_val_batches": 0}
+    with random_state_kept(), quiet(), stopped_trainer_settings(), _not_compiled():
         twin = copied(module)
+        twin.__dict__["configure_callbacks"] = lambda: []  # they may write files or reach out to servers
         try:
-            Trainer(**options).fit(twin, _Batches(batches, length))
+            trainer = Trainer(**options)
+            if datamodule is None:
+                trainer.fit(twin, data)
+            else:
+                trainer.fit(twin, datamodule=_with_batches(datamodule, data))
         except ProbesDone:
             pass
         except Exception as error:
-            raise Unusable(f"the module cannot be set up for training ({type(error).__name__}: {error})") from error
+            raise Unusable(f"the module cannot be set up for training ({told(error)})") from error
     if failure:
         raise failure[0]
+
+
+def _not_compiled() -> Any:
+    """Run compiled modules as they were written: hooks and modes would have them compiled again and again."""
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
+
+
+def _with_batches(datamodule: LightningDataModule, data: _Batches) -> LightningDataModule:
+    """A shallow copy of a data module, set up already, that gives the batches."""
+    twin = copy.copy(datamodule)
+    vars(twin).update(prepare_data=lambda: None, setup=lambda stage: None, teardown=lambda stage: None)
+    vars(twin).update(train_dataloader=lambda: data, val_dataloader=lambda: [])
+    return twin
 
 
 class _Batches:
     """A loader of the given length that repeats batches: the probing Trainer asks only for its length."""
 
-    def __init__(self, batches: list[Any], length: int) -> None:
+    def __init__(self, batches: list[Any], length: int, loader: Any = None) -> None:
         self.batches, self.length = batches, length
+        for name in ("dataset", "batch_size"):
+            if hasattr(loader, name):
+                setattr(self, name, getattr(loader, name))
 
     def __len__(self) -> int:
         return self.length

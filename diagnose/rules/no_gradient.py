@@ -42,6 +42,14 @@ class NoGradient(Rule):
 
     def judge(self, record: Record) -> Iterator[Finding]:
         entries = record.facts["probe.parameters"]["registered"]
+        if entries and record.facts["probe.parameters"].get("losses", 1) == 0:
+            yield self.finding(
+                "training_step returned no loss with a gradient, so no parameter changes",
+                where=record.source("training_step") or "training_step",
+                fix="return the loss from training_step, as the tensor that it was computed as",
+                parameters=len(entries),
+            )
+            return
         cut = [e for e in entries if e["used"] and e["optimized"] and not e["reached"]]
         unused = [e for e in entries if not e["used"] and not e["reached"] and e["optimized"]]
         for group, severity in ((cut, self.severity), (unused, Severity.INFO)):
