@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from diagnose.record import Record
@@ -33,7 +34,8 @@ class InvalidTarget(Rule):
     Binary cross-entropy with -1 or 255 has no lower bound: the loss falls below zero and the weights grow without end.
 
     ## When it is wrong
-    Only a field that is the loss's target as it stands is judged: targets that the step changes first, or makes itself, are not known.
+    All rows read are judged where a field is the loss's target as it stands; targets that the step changes first, or makes itself, are
+    known from one batch only.
     Soft labels (distillation, mixup, label smoothing by hand) are right. Probabilities that do not sum to one are a warning, as is a single
     class.
 
@@ -73,10 +75,9 @@ class InvalidTarget(Rule):
         loaders = record.facts["data"]
         train = loaders["train"]
         loss = train["loss"]
-        if loss is None:
-            raise NotRun("no loss call was seen, so what the targets should be is not known")
-        if train["target"] is None or "target" in train["guessed"]:
-            raise NotRun("no field of the batch is the loss's target as it stands")
+        if loss is None or train["target"] is None or "target" in train["guessed"]:
+            yield from self._judge_call(record)
+            return
         for name, facts in loaders.items():
             field = facts["fields"].get(train["target"])
             if field is None or "min" not in field or "target" not in field:
@@ -87,6 +88,21 @@ class InvalidTarget(Rule):
             if finding is not None:
                 yield finding
                 return
+
+    def _judge_call(self, record: Record) -> Iterator[Finding]:
+        """Judge what one loss call was given, where no field of the batch is known to be its target."""
+        step = record.facts.get("probe.step", {})
+        if not step.get("kind") or "min" not in step.get("target", {}):
+            raise NotRun("no loss call was seen, so what the targets should be is not known")
+        seen = step["labels"] if step["kind"] in INDEXED and step.get("labels", {}).get("count") else step["target"]
+        if not (math.isfinite(seen["min"]) and math.isfinite(seen["max"])):
+            return
+        field = {"min": seen["min"], "max": seen["max"], "dtype": step["target_dtype"], "binary": False}
+        field |= {"integers": seen["min"] == round(seen["min"]) and seen["max"] == round(seen["max"])}
+        field["target"] = {"kind": "unknown", "counts": None, "rows_sum": None, "outside": None}
+        finding = self._judge("", "the target", field, {"ignore_index": -100, **step})
+        if finding is not None:
+            yield replace(finding, where=record.source("training_step") or "training_step")
 
     def _judge(self, name: str, path: str, field: Mapping[str, Any], loss: Mapping[str, Any]) -> Finding | None:
         where = f"{name}, {path}"

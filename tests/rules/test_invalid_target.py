@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -103,10 +104,32 @@ def test_targets_that_fit(y: dict[str, Any], loss: dict[str, Any]) -> None:
     assert judge(y, loss) == []
 
 
-def test_targets_that_are_not_known() -> None:
-    with pytest.raises(NotRun, match="no loss call was seen"):
-        judge(field(1, 3), None)
-    with pytest.raises(NotRun, match="no field of the batch is the loss's target as it stands"):
-        judge(field(1, 3), CE, guessed=["target"])
-    with pytest.raises(NotRun, match="no field of the batch is the loss's target as it stands"):
-        judge(field(1, 3), CE, target=None)
+STEP = {"kind": "cross_entropy", "classes": 3, "input_shape": [32, 3], "target_shape": [32], "target_dtype": "int64"}
+STEP |= {"labels": {"count": 32, "min": 1, "max": 3}, "target": {"min": -100.0, "max": 3.0}}
+
+
+def judge_step(step: dict[str, Any] | None, **facts: Any) -> list[Finding]:
+    record = Record()
+    record.add("data", {"train": {"loss": CE, "target": None, "guessed": [], "samples": 400, "fields": {}, **facts}})
+    record.add("source", {"training_step": "model.py:31"})
+    if step is not None:
+        record.add("probe.step", step)
+    return list(InvalidTarget().judge(record))
+
+
+@pytest.mark.parametrize("facts", [{}, {"loss": None}, {"target": "y", "guessed": ["target"]}])
+def test_targets_that_the_step_makes_are_judged_by_the_loss_call(facts: dict[str, Any]) -> None:
+    (finding,) = judge_step(STEP, **facts)
+    assert "they run from 1 to 3: they count from 1" in finding.message
+    assert finding.where == "model.py:31"
+    assert judge_step({**STEP, "labels": {"count": 32, "min": 0, "max": 2}}, **facts) == []
+    (finding,) = judge_step({**STEP, **BCE, "target": {"min": -1.0, "max": 1.0}}, **facts)
+    assert "they lie between -1 and 1" in finding.message
+    assert judge_step({**STEP, **BCE, "target": {"min": -math.inf, "max": 1.0}}, **facts) == []
+    assert judge_step({**STEP, **SOFT, "target": {"min": 0.0, "max": 1.0}}, **facts) == []
+
+
+@pytest.mark.parametrize("step", [None, {"kind": ""}, {"kind": "mse_loss", "target": {}}])
+def test_targets_that_are_not_known(step: dict[str, Any] | None) -> None:
+    with pytest.raises(NotRun, match="no loss call was seen, so what the targets should be is not known"):
+        judge_step(step)
