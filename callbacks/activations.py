@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import nn
-from torch.utils.hooks import RemovableHandle
 
 from diagnose.callbacks.monitor import Instrument, Monitor
 from diagnose.measure.activations import Sites, WatchActivations, activation_modules, attach, compiled, weight_names
@@ -26,8 +26,7 @@ class Activations(Instrument):
         self.names: dict[int, str] = {}
         self.labels: dict[str, int] = {}
         self.sites: Sites | None = None
-        self.mode: WatchActivations | None = None
-        self.handles: list[RemovableHandle] = []
+        self.stack = ExitStack()
         self.off = ""
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
@@ -44,9 +43,9 @@ class Activations(Instrument):
         self.release()
         if self.notes.fresh and not self.off:
             self.sites = Sites()
-            self.handles = attach(self.modules, self.sites)
-            self.mode = WatchActivations(self.sites, self.names)
-            self.mode.__enter__()
+            for handle in attach(self.modules, self.sites):
+                self.stack.callback(handle.remove)
+            self.stack.enter_context(WatchActivations(self.sites, self.names))
 
     def after_batch(self, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
         sites = self.sites
@@ -66,11 +65,8 @@ class Activations(Instrument):
                 self.notes.put(name, rows[:, column])
 
     def release(self) -> None:
-        for handle in self.handles:
-            handle.remove()
-        if self.mode is not None:
-            self.mode.__exit__(None, None, None)
-        self.sites, self.mode, self.handles = None, None, []
+        self.stack.close()
+        self.sites = None
 
 
 class ActivationMonitor(Monitor):

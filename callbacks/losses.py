@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ class Losses(Instrument):
     writes = ("train/loss", "train/accuracy", "prediction/top_share", "prediction/std", "target/top_share", "target/std")
 
     def __init__(self) -> None:
+        self.stack = ExitStack()
         self.mode: WatchLosses | None = None
         self.backward: list[Tensor] = []
         self.off = ""
@@ -44,8 +46,7 @@ class Losses(Instrument):
     def before_batch(self, module: LightningModule, batch: Any, index: int) -> None:
         self.release()
         if self.notes.fresh and not self.off:
-            self.mode = WatchLosses()
-            self.mode.__enter__()
+            self.mode = self.stack.enter_context(WatchLosses())
 
     def before_backward(self, module: LightningModule, loss: Tensor) -> None:
         if self.manual:
@@ -69,6 +70,9 @@ class Losses(Instrument):
         call = primary(calls, loss if loss is not None and loss.device.type == "cpu" else None) if calls else None
         if call is not None:
             self._describe(call)
+            if len(backward) == 1 and call.value is not None:
+                share = backward[0].reshape(()) / loss_scale(module) / call.value.detach().reshape(-1).mean()
+                self.notes.put("backward/share", share)
 
     def _describe(self, call: LossCall) -> None:
         if "task" not in self.notes.record:
@@ -81,10 +85,8 @@ class Losses(Instrument):
                 self.notes.put(series, value)
 
     def release(self) -> None:
-        self.backward = []
-        if self.mode is not None:
-            self.mode.__exit__(None, None, None)
-            self.mode = None
+        self.stack.close()
+        self.mode, self.backward = None, []
 
 
 def loss_scale(module: LightningModule) -> float:
@@ -117,6 +119,7 @@ class Validation(Instrument):
     writes = ("val/loss", "val/accuracy", "val/top_share", "val/target_top_share", "val/std", "val/target_std")
 
     def __init__(self) -> None:
+        self.stack = ExitStack()
         self.mode: WatchLosses | None = None
         self.sums: dict[str, Tensor] = {}
         self.off = ""
@@ -127,8 +130,7 @@ class Validation(Instrument):
     def before_validation_batch(self, module: LightningModule, loader: int) -> None:
         self._leave()
         if loader == 0 and not self.off:
-            self.mode = WatchLosses()
-            self.mode.__enter__()
+            self.mode = self.stack.enter_context(WatchLosses())
 
     def after_validation_batch(self, module: LightningModule, outputs: Any, batch: Any, loader: int) -> None:
         calls = self.mode.calls if self.mode is not None else []
@@ -155,9 +157,8 @@ class Validation(Instrument):
                 self.notes.put(name, variance.clamp_min(0).mean().sqrt())
 
     def _leave(self) -> None:
-        if self.mode is not None:
-            self.mode.__exit__(None, None, None)
-            self.mode = None
+        self.stack.close()
+        self.mode = None
 
     def release(self) -> None:
         self._leave()

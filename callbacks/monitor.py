@@ -18,7 +18,7 @@ from diagnose.record import Record
 log = logging.getLogger("diagnose")
 
 
-class Instrument(ABC):
+class Instrument:
     """Measures one thing; each method is called at one moment of training, and does nothing unless it is overridden.
 
     ``writes`` names the series and facts it fills in, so that they are known to be missing where it fails or cannot work.

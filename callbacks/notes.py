@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -48,6 +49,7 @@ class Notes:
         fresh: Whether this is the first batch of a measured step (of several under accumulation).
         loss: Loss of the present batch, where it costs no transfer to know it.
         accumulate: Batches per optimizer step.
+        nonfinite, nonfinite_series: Place of the first loss or gradient that came out as NaN or infinity, and which of the two.
     """
 
     record: Record
@@ -59,10 +61,11 @@ class Notes:
     fresh: bool = False
     loss: float | None = None
     accumulate: int = 1
+    nonfinite: Place | None = None
+    nonfinite_series: str = ""
     next: int = 0
     _window: int = 0
-    _first: bool = True
-    _numbers: list[tuple[Place, str, float]] = field(default_factory=list)
+    _numbers: list[tuple[Place, str, float | Sequence[float]]] = field(default_factory=list)
     _tensors: list[tuple[Place, str, Tensor]] = field(default_factory=list)
 
     def copy(self, record: Record) -> Notes:
@@ -95,7 +98,7 @@ class Notes:
         """Optimizer steps, or batches under manual optimisation, where steps may be many per batch or hidden."""
         return self.step if trainer.lightning_module.automatic_optimization else self.batch
 
-    def put(self, name: str, value: float | Tensor) -> None:
+    def put(self, name: str, value: float | Sequence[float] | Tensor) -> None:
         """A number, or a vector in the order of the series' labels; tensors may stay on their device."""
         if isinstance(value, Tensor):
             self._tensors.append((self.place, name, value.detach()))
@@ -112,9 +115,13 @@ class Notes:
             flat = torch.cat([t.reshape(-1).to(device, torch.float32) for _, _, t in self._tensors]).tolist()
             start = 0
             for place, name, tensor in self._tensors:
-                values = flat[start : start + tensor.numel()]
+                part = flat[start : start + tensor.numel()]
                 start += tensor.numel()
-                rows.setdefault(place, {})[name] = values if tensor.dim() else values[0]
+                rows.setdefault(place, {})[name] = part if tensor.dim() else part[0]
         self._numbers, self._tensors = [], []
         for (step, epoch, batch), values in sorted(rows.items()):
+            if self.nonfinite is None:
+                for name, what in (("train/loss", "loss"), ("grad_norm/total", "gradient")):
+                    if not math.isfinite(values.get(name, 0.0)):
+                        self.nonfinite, self.nonfinite_series = (step, epoch, batch), what
             self.record.append(values, step=step, epoch=epoch, batch=batch)

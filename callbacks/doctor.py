@@ -1,0 +1,159 @@
+"""The doctor: all instruments, and the rules that judge what they record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+
+from diagnose.callbacks.activations import Activations
+from diagnose.callbacks.gradients import Gradients
+from diagnose.callbacks.losses import Losses, Validation
+from diagnose.callbacks.metrics import Metrics, Setup
+from diagnose.callbacks.monitor import Instrument, Monitor, log
+from diagnose.callbacks.nonfinite import NonFinite
+from diagnose.callbacks.pace import Pace
+from diagnose.callbacks.updates import Updates
+from diagnose.callbacks.zeroing import Zeroing
+from diagnose.record import Record
+from diagnose.rules import Rule, build, diagnose
+from diagnose.values import Diagnosis, Finding, Severity
+
+FIRST_LOOK = 30
+ON_ERROR = ("warn", "stop", "raise")
+
+
+class Doctor(Monitor):
+    """Watches a training without changing it and says what is wrong with it; ``doctor.diagnosis`` at any moment.
+
+    At the start of the fit the fast probes of `diagnose.check` run on a copy, or their evidence is taken over where `diagnose.check` has
+    seen this module. During training losses, gradients, activations, updates, predictions, learning rates and times go to
+    ``doctor.record``. The rules look at them after 30, 60, 120 ... batches and at the end; each new finding is logged once. Every rank
+    records its own numbers and nothing is communicated, except one boolean per look with ``on_error="stop"``.
+
+    Args:
+        rules: The rules to judge by, from `diagnose.rules.build`; by default those chosen by the next three.
+        select: Codes, prefixes of codes or names of rules; empty selects all.
+        ignore: The same, taken away from the selected.
+        options: Thresholds per rule: ``{"vanishing-gradient": {"ratio": 1e-4}}``.
+        on_error: What an ``error`` found during training does: ``"warn"`` logs it, ``"stop"`` ends training after the step, ``"raise"``
+            raises a RuntimeError at once.
+        every_n_steps: Measure at every n-th optimizer step; by default each of the first 20, then ever fewer, then every
+            ``log_every_n_steps`` of the Trainer.
+        probes: Whether to run the fast probes at the start.
+        record: The record to write to, or a folder for it; by default it is kept in memory.
+        reproductions: Folder for saved steps that are not finite; by default beside the record's events, or nowhere without a folder.
+        strict: Raise what fails in measuring or judging, where it would otherwise be reported once and switched off.
+    """
+
+    def __init__(
+        self,
+        *,
+        rules: Sequence[Rule] | None = None,
+        select: Sequence[str] = (),
+        ignore: Sequence[str] = (),
+        options: Mapping[str, Mapping[str, Any]] | None = None,
+        on_error: str = "warn",
+        every_n_steps: int | None = None,
+        probes: bool = True,
+        record: Record | Path | str | None = None,
+        reproductions: Path | str | None = None,
+        strict: bool = False,
+    ) -> None:
+        if on_error not in ON_ERROR:
+            raise ValueError(f"on_error must be one of {', '.join(ON_ERROR)}, got {on_error!r}")
+        self.rules = tuple(rules) if rules is not None else build(select, ignore, options)
+        self.on_error, self.probes = on_error, probes
+        self.reproductions = Path(reproductions) if reproductions is not None else None
+        self._next_look = FIRST_LOOK
+        self._told: set[tuple[str, str]] = set()
+        super().__init__(record=record, every_n_steps=every_n_steps, strict=strict)
+
+    def make(self) -> Iterator[Instrument]:
+        folder = self.reproductions or self.record.path
+        self._setup = Setup()
+        yield self._setup
+        yield Metrics()
+        yield Pace()
+        yield Losses()
+        yield NonFinite(folder, eager=self.on_error != "warn")
+        yield Zeroing()
+        yield Gradients()
+        yield Updates()
+        yield Activations()
+        yield Validation()
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """What the rules say about all that was recorded so far."""
+        self.notes.flush()
+        return diagnose(self.record, self.rules, strict=self.strict)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        if stage == "fit":
+            self._told, self._next_look = set(), self.notes.batch + FIRST_LOOK
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        if self.probes:
+            self._probe(trainer, pl_module)
+        self._look(trainer)
+
+    def _probe(self, trainer: Trainer, module: LightningModule) -> None:
+        try:
+            from diagnose.experiments.check import fast_probes
+
+            fast_probes(self.record, trainer, module)
+        except Exception as error:
+            if self.strict:
+                raise
+            log.warning("the probes before training failed (%s: %s); training goes on", type(error).__name__, error)
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        super().on_before_backward(trainer, pl_module, loss)
+        if self.on_error == "raise" and "nonfinite" in self.record.facts and trainer.world_size == 1:
+            self._look(trainer)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        if self.notes.batch >= self._next_look:
+            self._next_look = 2 * self.notes.batch
+            self.notes.flush()
+            self._look(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_end(trainer, pl_module)
+        self._look(trainer, over=True)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._setup.interrupt(trainer, pl_module, exception)
+        super().on_exception(trainer, pl_module, exception)
+        if not isinstance(exception, KeyboardInterrupt):
+            self._look(trainer, over=True)
+
+    def _look(self, trainer: Trainer, over: bool = False) -> None:
+        """Judge what was recorded, log what is new, and act on errors."""
+        diagnosis = diagnose(self.record, self.rules, strict=self.strict)
+        new = [f for f in diagnosis.at_or_above("warning") if (f.code, f.where) not in self._told]
+        self._told |= {(f.code, f.where) for f in new}
+        if trainer.is_global_zero:
+            for finding in new:
+                log.warning("%s", line(finding))
+        errors = diagnosis.at_or_above(Severity.ERROR)
+        if over or self.on_error == "warn":
+            return
+        if self.on_error == "stop":
+            trainer.should_stop = trainer.strategy.reduce_boolean_decision(trainer.should_stop or bool(errors), all=False)
+        elif errors:
+            raise RuntimeError(f"the doctor found an error and was told to raise: {line(errors[0])}")
+
+
+def line(finding: Finding) -> str:
+    """A finding in one line of a log."""
+    where = f" [{finding.where}]" if finding.where else ""
+    fix = f" Fix: {finding.fix}{f' ({finding.override})' if finding.override else ''}" if finding.fix else ""
+    return f"{finding.severity.value} {finding.code} {finding.rule}{where}: {finding.message}.{fix}"

@@ -1,0 +1,100 @@
+"""The first NaN or infinity of a run, where it came in, and a file that runs that step again."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+
+from diagnose.callbacks.monitor import Instrument, log
+
+
+class NonFinite(Instrument):
+    """The fact ``nonfinite``, once per run.
+
+    On a CPU every loss is looked at before it is differentiated. On other devices that would wait for the device, so losses are looked at
+    when they are transferred, unless ``eager``. Steps that a gradient scaler skips are no incident.
+
+    Args:
+        folder: Where to save the batch, the weights and the random state of the step; ``None`` saves nothing.
+        eager: Look at every loss before it is differentiated, whatever that costs.
+    """
+
+    writes = ("nonfinite",)
+
+    def __init__(self, folder: Path | None = None, eager: bool = False) -> None:
+        self.folder, self.eager = folder, eager
+        self.batch: Any = None
+        self.random_state: Tensor | None = None
+        self.index = 0
+        self.seen = False
+        self.scaled = False
+
+    def start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
+
+    def before_batch(self, module: LightningModule, batch: Any, index: int) -> None:
+        if not self.seen:
+            self.batch, self.index = batch, index
+            self.random_state = torch.get_rng_state()
+
+    def before_backward(self, module: LightningModule, loss: Tensor) -> None:
+        looks = not self.seen and not self.scaled and (self.eager or loss.device.type == "cpu")
+        if looks and loss.numel() == 1 and not math.isfinite(loss.item()):
+            self._investigate(module)
+
+    def after_batch(self, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
+        if not self.seen:
+            if self.notes.loss is not None and not math.isfinite(self.notes.loss):
+                self._investigate(module)
+            elif self.notes.nonfinite is not None and not self.scaled:
+                step, epoch, at = self.notes.nonfinite
+                what = self.notes.nonfinite_series
+                self._add(None, {"what": what, "module": "", "operation": "", "direction": ""}, step=step, epoch=epoch, batch=at)
+        self.batch = self.random_state = None
+
+    def _investigate(self, module: LightningModule) -> None:
+        """Run the step again on a copy, and save it."""
+        from diagnose.experiments.nonfinite import locate
+
+        self.seen = True
+        found: dict[str, Any] = {"what": "loss", "module": "", "operation": "", "direction": "forward"}
+        precision = str(module.trainer.precision)
+        try:
+            state = self.random_state
+            again = locate(module, self.batch, self.index, random_state=state, precision=precision)
+            found = again if again["what"] else {**found, "reason": "the step is finite when it is run again"}
+        except Exception as error:
+            found["reason"] = f"the step could not be run again ({type(error).__name__}: {error})"
+        step, epoch, batch = self.notes.place
+        if found["what"] == "weight":  # the step before wrote it
+            found |= {"what": "gradient", "reason": "the weights were not finite when this batch began"}
+            step, batch = step - 1, batch - 1
+        self._add(None if found["what"] == "gradient" else module, found, step=step, epoch=epoch, batch=batch)
+
+    def _add(self, module: LightningModule | None, found: dict[str, Any], *, step: int, epoch: int, batch: int) -> None:
+        self.seen = True
+        fact: dict[str, Any] = {**found, "step": step, "epoch": epoch, "batch": batch, "index": self.index, "file": ""}
+        fact["file"] = self._save(module, fact)
+        self.notes.record.add("nonfinite", fact)
+
+    def _save(self, module: LightningModule | None, fact: dict[str, Any]) -> str:
+        if self.folder is None or module is None or self.batch is None:
+            return ""
+        from diagnose.experiments.replay import save_reproduction
+
+        file = self.folder / f"nonfinite-batch-{fact['batch']}.pt"
+        precision = str(module.trainer.precision)
+        try:
+            save_reproduction(file, module, self.batch, index=self.index, random_state=self.random_state, precision=precision, found=fact)
+        except (OSError, TypeError) as error:
+            log.warning("the step that is not finite could not be saved: %s", error)
+            return ""
+        return str(file)
+
+    def release(self) -> None:
+        self.batch = self.random_state = None

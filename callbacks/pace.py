@@ -1,0 +1,71 @@
+"""Learning rates, seconds per step and memory."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+
+from diagnose.callbacks.monitor import Instrument
+
+STATM = Path("/proc/self/statm")
+
+
+def resident_memory() -> float:
+    """Memory that the process holds, in bytes; where the system does not tell, the most it has held."""
+    if STATM.exists():
+        return float(STATM.read_text(encoding="ascii").split()[1]) * resource.getpagesize()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1.0 if sys.platform == "darwin" else 1024.0)
+
+
+class Pace(Instrument):
+    """``lr``, ``time/step``, ``time/data`` and ``memory/rss`` of measured steps.
+
+    Times are means over the batches since the last record, those that were measured left out: measuring takes time itself.
+    """
+
+    writes = ("lr", "time/step", "time/data", "memory/rss")
+
+    def __init__(self) -> None:
+        self.optimizers: list[Any] = []
+        self.began = self.ended = 0.0
+        self.busy = self.waited = 0.0
+        self.count = self.last = 0
+
+    def start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.optimizers = list(trainer.optimizers)
+        labels = [f"{type(o).__name__} {i}, group {g}" for i, o in enumerate(self.optimizers) for g in range(len(o.param_groups))]
+        self.notes.record.label("lr", labels)
+
+    def before_batch(self, module: LightningModule, batch: Any, index: int) -> None:
+        self.began = perf_counter()
+        if self.ended and index and not self.notes.due:
+            self.waited += self.began - self.ended
+        if self.notes.fresh:
+            self._put()
+
+    def _put(self) -> None:
+        self.notes.put("lr", [float(group["lr"]) for o in self.optimizers for group in o.param_groups])
+        self.notes.put("memory/rss", resident_memory())
+        if self.count:
+            self.notes.put("time/step", (self.busy + self.waited) / self.count)
+            self.notes.put("time/data", self.waited / self.count)
+            self.busy, self.waited, self.count = 0.0, 0.0, 0
+
+    def after_batch(self, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
+        self.ended = 0.0
+        if not self.notes.due:
+            self.ended = perf_counter()
+            self.busy += self.ended - self.began
+            self.count += 1
+
+    def finish(self, trainer: Trainer, module: LightningModule) -> None:
+        if self.optimizers:
+            self._put()
+
+    def release(self) -> None:
+        self.ended = 0.0
