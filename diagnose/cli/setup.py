@@ -1,0 +1,136 @@
+"""From a composed config to the objects of a run: data, module, callbacks, Trainer."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
+from lightning.pytorch.loggers import CSVLogger, Logger
+
+from diagnose.cli.arguments import UsageError
+from diagnose.cli.targets import ALLOWED, build, locate
+from diagnose.models.classifier import Classifier
+
+KEYS = {
+    "learning_rate": "optimizer.lr",
+    "weight_decay": "optimizer.weight_decay",
+    "momentum": "optimizer.momentum",
+    "batch_size": "data.batch_size",
+    "gradient_clip_val": "trainer.gradient_clip_val",
+    "max_epochs": "trainer.max_epochs",
+    "accumulate_grad_batches": "trainer.accumulate_grad_batches",
+    "dropout": "model.dropout",
+    "patience": "callbacks.early_stopping.patience",
+    "norm": "model.norm",
+    "activation": "model.activation",
+    "hidden": "model.hidden",
+    "normalise": "data.normalise",
+    "scheduler": "scheduler",
+}
+
+
+def config_keys(config: dict[str, Any]) -> dict[str, str]:
+    """Concepts that rules know, with the keys of this config that set them."""
+
+    def holds(key: str) -> bool:
+        node: Any = config
+        for part in key.split("."):
+            if not isinstance(node, dict) or part not in node:
+                return False
+            node = node[part]
+        return True
+
+    return {concept: key for concept, key in KEYS.items() if holds(key)}
+
+
+def prepare(config: dict[str, Any]) -> None:
+    """Seed, threads and quiet libraries; to be called once before anything of a run is built."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"lightning\.")
+    warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+    torch.set_num_threads(int(config["threads"] or 1))
+    seed_everything(int(config["seed"]), workers=True, verbose=False)
+
+
+def data(config: dict[str, Any]) -> LightningDataModule:
+    """The data module; it gets the run's seed where it takes one."""
+    node = config["data"]
+    extra = {"seed": int(config["seed"])} if str(node.get("_target_", "")).startswith("diagnose.") and "seed" not in node else {}
+    module = build(node, "data", config["allow_targets"], **extra)
+    if not isinstance(module, LightningDataModule):
+        raise UsageError(f"data._target_ must name a LightningDataModule, {node['_target_']!r} gave a {type(module).__qualname__}")
+    return module
+
+
+def module(config: dict[str, Any], source: LightningDataModule) -> LightningModule:
+    """The module: a network of ours with its optimizer and scheduler, or the user's own LightningModule."""
+    node, allow = config["model"], config["allow_targets"]
+    ours = str(node.get("_target_", "")).startswith("diagnose.models.networks.")
+    if not ours:
+        own = build(node, "model", allow)
+        if not isinstance(own, LightningModule):
+            raise UsageError(f"model._target_ must name a LightningModule, {node['_target_']!r} gave a {type(own).__qualname__}")
+        return own
+    if not hasattr(source, "inputs") or not hasattr(source, "outputs"):
+        raise UsageError("the networks of diagnose need a data module with `inputs` (shape of a sample) and `outputs` (number of classes)")
+    net = build(node, "model", allow, inputs=source.inputs, outputs=source.outputs)
+    settings = dict(config["optimizer"])
+    optimizer = partial(locate(settings.pop("_target_"), (*ALLOWED, *allow)), **settings)
+    try:
+        optimizer([torch.nn.Parameter(torch.zeros(1))])
+        return Classifier(net, optimizer, config["scheduler"])
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"optimizer or scheduler: {error}") from error
+
+
+def callbacks(config: dict[str, Any], folder: Path) -> list[Callback]:
+    """Lightning's own callbacks from the config (early stopping, checkpoints, whatever else is named there)."""
+    made: list[Callback] = []
+    for name, node in config["callbacks"].items():
+        if name != "doctor" and node:
+            extra = {"dirpath": folder / "checkpoints"} if name == "checkpoint" else {}
+            made.append(build(node, f"callbacks.{name}", config["allow_targets"], **extra))
+    return made
+
+
+def logger(config: dict[str, Any], folder: Path) -> Logger | bool:
+    """The logger of the group ``logger``, inside the run's folder."""
+    name = config["logger"]["name"]
+    if name == "none":
+        return False
+    if name == "csv":
+        return CSVLogger(folder, name="", version="")
+    if name == "tensorboard":
+        from lightning.pytorch.loggers import TensorBoardLogger
+
+        try:
+            return TensorBoardLogger(folder, name="tensorboard", version="")
+        except ModuleNotFoundError as error:
+            raise UsageError("logger=tensorboard needs the package tensorboard\npip install lightning-diagnose[tensorboard]") from error
+    raise UsageError(f"logger.name must be none, csv or tensorboard, got {name!r}")
+
+
+def trainer(config: dict[str, Any], folder: Path, extra: list[Callback]) -> Trainer:
+    """The Trainer; all that it writes goes into the run's folder."""
+    options = dict(config["trainer"])
+    if options.get("max_epochs") is not None and int(options["max_epochs"]) < 1:
+        raise UsageError(
+            f"trainer.max_epochs must be at least 1, got {options['max_epochs']}\nto look at a model without training: python -m diagnose check"
+        )
+    if options.get("gradient_clip_val") is None:
+        options.pop("gradient_clip_algorithm", None)
+    try:
+        return Trainer(**options, default_root_dir=folder, logger=logger(config, folder), callbacks=extra, enable_progress_bar=False,
+                       enable_model_summary=False, num_sanity_val_steps=0)  # fmt: skip
+    except (TypeError, ValueError, RuntimeError) as error:  # MisconfigurationException is an Exception of its own
+        raise UsageError(f"trainer: {error}") from error
+    except Exception as error:
+        if type(error).__name__ == "MisconfigurationException":
+            raise UsageError(f"trainer: {str(error).splitlines()[0]}") from error
+        raise
