@@ -104,7 +104,6 @@ def _load(module: Any, path: Path, *, trust: bool) -> None:
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()]
         lines = [line.strip()[:150] for line in str(error).splitlines()]
         first = f"the checkpoint {str(path)!r} belongs to another model than {type(module).__qualname__}:"
         last = "choose the model as it was trained, for example model=cnn model.hidden=32"
