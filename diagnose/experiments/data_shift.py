@@ -11,6 +11,7 @@ from diagnose.experiments.data_fields import VALUES, Target, columns
 from diagnose.experiments.data_reading import Sample
 
 LEVELS = np.linspace(0.01, 0.99, 99)
+GRADES = 10  # different quantiles below which a feature is too coarse to compare its spread
 Array = NDArray[Any]
 
 
@@ -22,9 +23,10 @@ def inputs(train: Sample, val: Sample, path: str) -> dict[str, Any] | None:
 
     Returns:
         ``rows`` ``[train, val]``; ``axis`` and ``features`` (how many vary in training); ``shifted``: how many have a distance above 1 or
-        another spread by a factor of 3; ``worst`` ``{"column", "distance", "train_mean", "train_std", "val_mean", "val_std"}``;
+        another spread by a factor of 3; ``worst`` ``{"column", "distance", "ratio", "train_mean", "train_std", "val_mean", "val_std"}``,
+        where ``ratio`` is that of the widths between the 10 % and the 90 % quantile, validation to training (1 for coarse features);
         ``image``: the same numbers (``column`` is -1) over all values of a field with rows of three or more axes, else ``None``;
-        ``noise``: the distance to expect from the number of validation rows alone. ``None`` where there is nothing to compare.
+        ``noise``: the distance to expect from the number of rows alone. ``None`` where there is nothing to compare.
     """
     first, second = train.of(path), val.of(path)
     if first is None or second is None or first.dim() != second.dim() or min(len(first), len(second)) < 2:
@@ -42,11 +44,12 @@ def inputs(train: Sample, val: Sample, path: str) -> dict[str, Any] | None:
         if one is None:
             continue
         facts["features"] += 1
-        facts["shifted"] += bool(one["distance"] > 1 or not 1 / 3 < (one["val_std"] + 1e-12) / one["train_std"] < 3)
+        facts["shifted"] += bool(one["distance"] > 1 or not 1 / 3 < one["ratio"] < 3)
         if facts["worst"] is None or one["distance"] > facts["worst"]["distance"]:
             facts["worst"] = one
     if a.ndim > 3:
         facts["image"] = _compare(table.reshape(-1), table_val.reshape(-1), -1)
+        facts["noise"] *= max(0.1, float(a.reshape(len(a), -1).mean(1).std()) / max(float(a.std()), 1e-12))
     return facts if facts["worst"] is not None else None
 
 
@@ -56,9 +59,12 @@ def _compare(a: Array, b: Array, column: int) -> dict[str, Any] | None:
         return None
     low, high = np.quantile(a, [0.001, 0.999])
     scale = float(np.clip(a, low, high).std()) or float(a.std())
-    distance = float(np.abs(np.quantile(a, LEVELS) - np.quantile(b, LEVELS)).mean()) / scale
+    first, second = np.quantile(a, LEVELS), np.quantile(b, LEVELS)
+    distance = float(np.abs(first - second).mean()) / scale
+    width = first[89] - first[9]
+    ratio = float((second[89] - second[9]) / width) if width > 0 and len(np.unique(first)) >= GRADES else 1.0
     moments = {"train_mean": float(a.mean()), "train_std": float(a.std()), "val_mean": float(b.mean()), "val_std": float(b.std())}
-    return {"column": column, "distance": distance, **moments}
+    return {"column": column, "distance": distance, "ratio": ratio, **moments}
 
 
 def labels(train: Target, val: Target) -> dict[str, Any]:

@@ -19,10 +19,10 @@ class SplitShift(Rule):
     For each float input the distance between the quantiles of training and validation values, in standard deviations of the training
     values, by feature. It is a finding when one feature (or the regression target) is further than `feature` apart; when at least half of
     several features are further apart than 1 or spread differently by a factor of 3; or when the values of an image are, taken together,
-    further apart than `image`. Four times the distance that the number of validation rows alone may cause is added to each limit.
-    For labels: classes that make up at least `missing` of training, each expected at least 10 times, and that do not occur in validation;
-    classes that make up `unseen` of validation and do not occur in training; and the distance of the class shares (total variation), a
-    finding above `labels`, and worth an `info` above half of it.
+    further apart than `image` or spread differently by a factor of 2.5. Four times the distance that the number of validation rows alone
+    may cause is added to each limit. For labels: classes that make up at least `missing` of training, each expected at least 10 times, and
+    that do not occur in validation; classes that make up `unseen` of validation and do not occur in training; and the distance of the class
+    shares (total variation), a finding above `labels`, and worth an `info` above half of it.
 
     ## Why it matters
     A transform that only one of the splits gets, another unit, or a split by position makes the validation loss speak of something else
@@ -67,10 +67,10 @@ class SplitShift(Rule):
         place = f"{field['axis']} {worst['column']} of {path}"
         if field["features"] == 1 or image is not None:
             place = path
-        half = field["features"] >= 2 and field["shifted"] >= max(2, field["features"] / 2) and worst["distance"] > 1 + allowance
+        half = field["shifted"] >= max(2, field["features"] / 2) and worst["distance"] > 0.5 and min(field["rows"]) >= 20
         if worst["distance"] > self.feature + allowance:
             shown, limit, text = worst, self.feature, place
-        elif image is not None and image["distance"] > self.image + allowance:
+        elif image is not None and (image["distance"] > self.image + allowance or not 0.4 < image["ratio"] < 2.5):
             shown, limit, text = image, self.image, path
         elif half:
             shown, limit = worst, 1.0

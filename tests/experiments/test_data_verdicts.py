@@ -328,3 +328,18 @@ def test_validation_is_training() -> None:
     assert findings((train, DataLoader(train.dataset, batch_size=100), loss)) == {"split-overlap": "error"}
     clean = DataLoader(TensorDataset(torch.randn(200, 6), torch.randint(0, 3, (200,))), batch_size=100)
     assert findings((train, [DataLoader(train.dataset, batch_size=100), clean], loss)) == {"split-overlap": "info"}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_other_spread_in_validation(seed: int) -> None:
+    g = generator(seed)
+    colour = torch.rand(300, 3, 10, 10, generator=g)
+    labels = torch.randint(0, 4, (300,), generator=g)
+    mean, std = torch.tensor([0.48, 0.45, 0.40])[:, None, None], torch.tensor([0.23, 0.22, 0.22])[:, None, None]
+    train = DataLoader(TensorDataset((colour[:220] - mean) / std, labels[:220]), batch_size=16, shuffle=True)
+    val = DataLoader(TensorDataset(colour[220:], labels[220:]), batch_size=80)
+    assert findings((train, val, "cross_entropy")) == {"split-shift": "warning"}
+    table = torch.randn(800, 6, generator=g)
+    train = DataLoader(TensorDataset(table[:600], table[:600, 0]), batch_size=32, shuffle=True)
+    val = DataLoader(TensorDataset(table[600:] / 10, table[600:, 0]), batch_size=100)
+    assert findings((train, val, "mse_loss")) == {"split-shift": "warning"}

@@ -9,8 +9,16 @@ from diagnose.rules.split_shift import SplitShift
 from diagnose.values import Finding, Severity
 
 
-def moved(distance: float, column: int = 1) -> dict[str, Any]:
-    return {"column": column, "distance": distance, "train_mean": 0.0, "train_std": 1.0, "val_mean": distance, "val_std": 1.0}
+def moved(distance: float, column: int = 1, ratio: float = 1.0) -> dict[str, Any]:
+    return {
+        "column": column,
+        "distance": distance,
+        "ratio": ratio,
+        "train_mean": 0.0,
+        "train_std": 1.0,
+        "val_mean": distance,
+        "val_std": 1.0,
+    }
 
 
 def table(distance: float = 0.1, **changes: Any) -> dict[str, Any]:
@@ -56,6 +64,7 @@ def test_half_of_the_columns() -> None:
 def test_images_taken_together() -> None:
     image = table(0.9, axis="channel", features=1, image=moved(0.9, -1))
     assert judge(image)[0].message.startswith("x has mean 0")
+    assert len(judge({**image, "image": moved(0.4, -1, ratio=0.2), "worst": moved(0.4)})) == 1
     assert judge({**image, "image": moved(0.4, -1), "worst": moved(0.4)}) == []
 
 
@@ -92,7 +101,16 @@ def test_other_shares_of_the_classes(y: dict[str, Any], order: str, severity: Se
 
 
 @pytest.mark.parametrize(
-    "x", [table(), table(2.5), table(2.5, shifted=1), table(8.0, rows=[1000, 5]), table(3.5, noise=0.3), table(1.05, shifted=3)]
+    "x",
+    [
+        table(),
+        table(2.5),
+        table(2.5, shifted=1),
+        table(8.0, rows=[1000, 5]),
+        table(3.1, noise=0.3),
+        table(0.3, shifted=3),
+        table(2.0, shifted=3, rows=[1000, 15]),
+    ],
 )
 def test_drift_and_chance_stay_silent(x: dict[str, Any]) -> None:
     assert judge(x, labels()) == []
