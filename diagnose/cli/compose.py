@@ -176,7 +176,8 @@ def keys(config: Any, prefix: str = "") -> list[str]:
     found: list[str] = []
     if isinstance(config, DictConfig):
         for key in config:
-            found += [f"{prefix}{key}", *keys(config._get_node(key), f"{prefix}{key}.")]
+            name = f"{prefix}{key!s}"
+            found += [name, *keys(config._get_node(key), f"{name}.")]
     return found
 
 

@@ -26,7 +26,7 @@ def create(composed: Composed) -> Path:
         UsageError: The folder cannot be written.
     """
     OmegaConf.set_struct(composed.hydra, False)
-    wanted = Path(OmegaConf.to_container(OmegaConf.create({"dir": composed.hydra.run.dir}), resolve=True)["dir"]).absolute()  # type: ignore[call-overload, index]
+    wanted = Path(str(composed.hydra.run.dir)).absolute()
     try:
         for number in range(1, 1000):
             folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")

@@ -121,7 +121,8 @@ def trainer(config: dict[str, Any], folder: Path, extra: list[Callback]) -> Trai
     options = dict(config["trainer"])
     if options.get("max_epochs") is not None and int(options["max_epochs"]) < 1:
         raise UsageError(
-            f"trainer.max_epochs must be at least 1, got {options['max_epochs']}\nto look at a model without training: python -m diagnose check"
+            f"trainer.max_epochs must be at least 1, got {options['max_epochs']}\n"
+            "to look at a model without training: python -m diagnose check"
         )
     if options.get("gradient_clip_val") is None:
         options.pop("gradient_clip_algorithm", None)

@@ -18,8 +18,8 @@ def read_predictions(path: Path) -> dict[str, Any]:
     """Read ``target``, ``prediction`` and ``prob_<class>`` from a table.
 
     Returns:
-        Arguments of `diagnose.evaluation.evaluate_predictions`: ``target`` and ``prediction`` as class indices of shape ``(n,)`` (or values, for
-        regression), ``probability`` of shape ``(n, C)`` or ``None``, ``class_names`` or ``None``.
+        Arguments of `diagnose.evaluation.evaluate_predictions`: ``target`` and ``prediction`` as class indices of shape ``(n,)`` (or
+        values, for regression), ``probability`` of shape ``(n, C)`` or ``None``, ``class_names`` or ``None``.
 
     Raises:
         UsageError: The file or a column is missing, or a column holds what it should not.

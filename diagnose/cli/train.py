@@ -48,15 +48,13 @@ def repeat(arguments: Arguments, command: str, once: Any) -> int:
         results.append((own, *once(arguments, composed)))
     if len(results) > 1 and not arguments.json:
         _table(results)
-    return max(status for _, status, _ in results)
+    return max(int(status) for _, status, _ in results)
 
 
 def _run_dir(composed: Composed) -> str:
     """Hydra's ``run.dir`` with the run's own ``output_dir`` and ``command`` filled in."""
-    node = OmegaConf.create(
-        {**OmegaConf.to_container(composed.config), "dir": OmegaConf.to_container(composed.hydra, resolve=False)["run"]["dir"]}
-    )  # type: ignore[dict-item, index, call-overload]
-    return str(node.dir)
+    raw: Any = OmegaConf.to_container(composed.hydra, resolve=False)
+    return str(OmegaConf.create({**plain(composed), "dir": raw["run"]["dir"]}).dir)
 
 
 def _shown(arguments: Arguments, composed: Composed) -> str:

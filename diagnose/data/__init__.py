@@ -1,0 +1,1 @@
+"""Data modules that the command line offers."""

@@ -17,15 +17,17 @@ Loader = DataLoader[tuple[torch.Tensor, ...]]
 
 
 class Bundled(LightningDataModule):
-    """A classification data set in three parts: stratified, without replacement, seeded. The test part is read only by the final evaluation.
+    """A classification data set in three parts: stratified, without replacement, seeded.
+
+    The test part is read only by the final evaluation.
 
     Args:
         name: ``digits``, ``breast_cancer``, ``wine``, ``iris`` or ``moons``.
         batch_size: Samples per batch.
         val_share: Share of the samples for validation.
         test_share: Share of the samples for the test.
-        normalise: ``z-score``, ``min-max`` (to [0, 1]) or ``none``; per feature (images: over all pixels), fitted on the training part. Constant
-            features become zero.
+        normalise: ``z-score``, ``min-max`` (to [0, 1]) or ``none``; per feature (images: over all pixels), fitted on the training part.
+            Constant features become zero.
         num_workers: Worker processes of the loaders.
         seed: Seed of the split and of the training order.
         samples: Number of samples, for data that are made.

@@ -47,9 +47,9 @@ def mlp(
     norm: str = "batch",
     dropout: float = 0.2,
 ) -> nn.Sequential:
-    """A multi-layer perceptron: linear, norm, activation and dropout per hidden layer, and a linear output. Without hidden layers it is softmax regression.
+    """A multi-layer perceptron: linear, norm, activation and dropout per hidden layer, and a linear output.
 
-    A bias that the batch norm would cancel is left out.
+    Without hidden layers it is softmax regression. A bias that the batch norm would cancel is left out.
 
     Args:
         inputs: Shape of one sample; it is flattened.
