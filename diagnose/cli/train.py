@@ -114,14 +114,15 @@ def finish(
     record: Record, rules: tuple[Rule, ...], folder: Path, stages: runs.Stages, arguments: Arguments, console: Console, *, fail_on: Severity
 ) -> tuple[int, Report]:
     """Judge the record, write the report, print the summary; returns the exit status and the report."""
-    with stages("report"):
+    if stages.seconds:
         record.add("stages", stages.rows())
+    with stages("report"):
         diagnosis = judge(record, rules)
         report = build_report(
             record, diagnosis, title=f"diagnose {record.facts['run']['command']}", created=datetime.now().isoformat(timespec="seconds")
         )
         try:
-            paths = write_report(report, folder)
+            paths = write_report(report, folder, fail_on=fail_on)
         except OSError as error:
             raise UsageError(
                 f"the report cannot be written to {str(folder)!r}: {error}\nthe record is kept; try again by: diagnose report {folder}"
@@ -129,9 +130,8 @@ def finish(
     if arguments.json:
         print(json.dumps({"folder": str(folder), "report": str(paths["html"]), **diagnosis.to_dict()}, indent=1, allow_nan=False))
     else:
-        seconds = "  ".join(f"{name} {value:.1f} s" for name, value in stages.seconds.items())
-        print_summary(report, console, paths["html"].absolute())
-        console.print(f"seconds: {seconds}", style="dim", highlight=False)
+        print_summary(report, console)
+        console.print(f"report written in {stages.seconds['report']:.1f} s", style="dim")
         console.print(str(paths["html"].absolute()), highlight=False, soft_wrap=True)
     return int(bool(diagnosis.at_or_above(fail_on))), report
 
