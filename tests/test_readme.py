@@ -15,6 +15,14 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+MODULE = """
+import torch
+from diagnose.models.classifier import Classifier
+from diagnose.models.networks import mlp
+module = Classifier(mlp((64,), 10), torch.optim.Adam)  # the reader's own
+"""
+
+
 def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
@@ -26,7 +34,7 @@ def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("example", blocks(README, "python"), ids=["callbacks", "check"])
 def test_the_examples_of_the_readme_run(example: str, tmp_path: Path) -> None:
-    (tmp_path / "example.py").write_text(example)
+    (tmp_path / "example.py").write_text(MODULE + example)
     done = run("-W", "ignore", "example.py", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     if "print(doctor" in example:
@@ -74,7 +82,7 @@ def test_every_command_of_the_table_exists() -> None:
     done = run("-m", "diagnose", "--help", cwd=ROOT)
     cells = re.findall(r"^\| (`.+?`) \|", README, re.MULTILINE)
     named = {word for cell in cells for word in re.findall(r"`(\w+)", cell)}
-    assert named == {"train", "check", "evaluate", "report", "rules", "explain"}
+    assert named == {"train", "check", "evaluate", "report", "rules", "explain", "replay"}
     assert [word for word in sorted(named) if not re.search(rf"\b{word}\b", done.stdout)] == []
 
 
