@@ -19,15 +19,18 @@ FORBIDDEN = {
     "diagnose": TORCH | DRAWING | {"numpy", "scipy", "hydra", "rich"},
     "diagnose.values": TORCH | DRAWING | {"numpy", "scipy", "hydra", "rich"},
     "diagnose.record": TORCH | DRAWING | {"scipy", "hydra", "rich"},
+    "diagnose.statistics": TORCH | DRAWING | {"hydra", "rich"},
     "diagnose.rules": TORCH | DRAWING | {"hydra", "rich"},
     "diagnose.report": TORCH | DRAWING | {"hydra"},
     "diagnose.measure": {"lightning", "lightning_fabric", "pytorch_lightning", "hydra"} | DRAWING,
-    "diagnose.cli": TORCH | DRAWING,
 }
 
+# Commands that answer at once: they load neither torch nor what draws.
+QUICK = (["--help"], ["train", "--help"], ["rules"], ["explain", "M205"])
+
 # The layers from bottom to top; each may import those before it, also inside its functions.
-ORDER = ("values", "record", "measure", "rules", "report", "experiments", "data", "models", "evaluation", "callbacks", "cli")
-NEVER = {"rules": {"measure"}, "report": {"measure"}, "measure": {"record", "values"}, "record": {"values"}}
+ORDER = ("values", "record", "statistics", "measure", "rules", "report", "experiments", "data", "models", "evaluation", "callbacks", "cli")
+NEVER = {"record": {"values"}, "statistics": {"values"}, "measure": {"record", "values"}, "rules": {"measure"}, "report": {"measure"}}
 
 LOAD = """
 import importlib, json, pkgutil, sys
@@ -50,6 +53,15 @@ def loaded(*modules: str, cwd: Path) -> set[str]:
 @pytest.mark.parametrize("layer", FORBIDDEN)
 def test_importing_a_layer_loads_nothing_forbidden(layer: str, tmp_path: Path) -> None:
     assert loaded(layer, cwd=tmp_path) & FORBIDDEN[layer] == set()
+
+
+@pytest.mark.parametrize("command", QUICK, ids=" ".join)
+def test_a_quick_command_loads_nothing_forbidden(command: list[str], tmp_path: Path) -> None:
+    code = "import json, sys\nfrom diagnose.cli import main\nassert main(sys.argv[1:]) == 0\nprint(json.dumps(list(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout.splitlines()[-1])) & (TORCH | DRAWING) == set()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_that_test_can_fail(tmp_path: Path) -> None:

@@ -73,8 +73,8 @@ def test_the_example_of_a_rule_passes_its_own_tests(tmp_path: Path) -> None:
 def test_every_command_that_a_page_names_exists() -> None:
     done = run("-m", "diagnose", "--help", cwd=ROOT)
     assert done.returncode == 0, done.stderr
-    named = {word for page in PAGES for word in re.findall(r"python -m diagnose (\w+)", page.read_text(encoding="utf-8"))}
-    assert named >= {"train", "rules", "explain"}
+    named = {word for page in PAGES for word in re.findall(r"python -m diagnose ([a-z]+)", page.read_text(encoding="utf-8"))}
+    assert named >= {"train", "explain"}
     assert [word for word in sorted(named) if not re.search(rf"\b{word}\b", done.stdout)] == []
 
 
