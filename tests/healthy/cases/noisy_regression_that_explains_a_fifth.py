@@ -6,7 +6,7 @@ Guards underfitting, misaligned-labels, loss-not-decreasing, prediction-collapse
 import lightning as L
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 RULES = []
 TRAINER = dict(max_epochs=5)
