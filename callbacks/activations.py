@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from torch import nn
+from torch import Tensor, nn
 
 from diagnose.callbacks.monitor import Instrument, Monitor
 from diagnose.measure.activations import Sites, WatchActivations, activation_modules, attach, compiled, weight_names
@@ -46,6 +46,10 @@ class Activations(Instrument):
             for handle in attach(self.modules, self.sites):
                 self.stack.callback(handle.remove)
             self.stack.enter_context(WatchActivations(self.sites, self.names))
+
+    def before_backward(self, module: LightningModule, loss: Tensor) -> None:
+        if module.automatic_optimization:
+            self.stack.close()  # the forward pass is over
 
     def after_batch(self, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
         sites = self.sites

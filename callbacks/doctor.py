@@ -79,11 +79,11 @@ class Doctor(Monitor):
         yield Metrics()
         yield Pace()
         yield Losses()
-        yield NonFinite(folder, eager=self.on_error != "warn")
+        yield Activations()
+        yield NonFinite(folder, eager=self.on_error != "warn")  # after those two, which are done when a loss is differentiated
         yield Zeroing()
         yield Gradients()
         yield Updates()
-        yield Activations()
         yield Validation()
 
     @property

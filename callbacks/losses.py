@@ -51,6 +51,8 @@ class Losses(Instrument):
     def before_backward(self, module: LightningModule, loss: Tensor) -> None:
         if self.manual:
             self.backward.append(loss.detach())
+        else:
+            self.stack.close()  # the forward pass is over
 
     def after_batch(self, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
         calls = self.mode.calls if self.mode is not None else []

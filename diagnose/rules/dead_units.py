@@ -1,0 +1,73 @@
+"""Rule T304."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from diagnose.record import Record
+from diagnose.rules import NotRun, Rule
+from diagnose.statistics import finite
+from diagnose.values import Finding, Severity
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeadUnits(Rule):
+    """Most units of an activation give the same value for every sample.
+
+    ## What it measures
+    The share of units whose output does not vary over the samples of a batch. At least `share` of the units of one activation must be
+    dead in `persistence` of at least `records` measured steps. Bounded activations are judged by saturated-units.
+
+    ## Why it matters
+    A ReLU unit that is zero for every sample gets no gradient and cannot come back: the layer is narrower than it looks, or dead
+    altogether.
+
+    ## When it is wrong
+    In sparse networks many units rest for any one small batch; hence the high `share`. Batches with fewer than eight values per unit
+    are not judged. A layer that is meant to be constant (a gate that is switched on later) is reported wrongly.
+
+    ## What to try
+    A lower learning rate, biases that start at zero or slightly above, an initialisation made for ReLU, normalisation before the
+    activation, LeakyReLU or GELU.
+
+    ## References
+    AUTOTRAINER (ICSE 2021), dying ReLU at 0.7; TheDeepChecker (2023), 95th percentile below 1e-5 in more than half of the units.
+    """
+
+    code = "T304"
+    name = "dead-units"
+    severity = Severity.WARNING
+    needs = ("activation/dead",)
+    explains = ("frozen-parameter", "vanishing-gradient", "underfitting", "learning-rate-too-low")
+
+    share: float = 0.8
+    persistence: float = 0.8
+    records: int = 5
+
+    def judge(self, record: Record) -> Iterator[Finding]:
+        series = record.series("activation/dead")
+        found = []
+        short = True
+        for place, name in enumerate(series.labels):
+            values = finite(series.value[:, place])
+            short = short and len(values) < self.records
+            often = float(np.mean(values >= self.share)) if len(values) >= self.records else 0.0
+            if often >= self.persistence:
+                found.append((name, float(np.median(values)), often))
+        if short:
+            raise NotRun(f"too short: fewer than {self.records} measured steps with at least eight samples per unit")
+        if found:
+            name, dead, often = found[0]
+            others = f", and most of {len(found) - 1} further activations" if len(found) > 1 else ""
+            yield self.finding(
+                f"{dead:.0%} of the units of {name} give the same value for every sample, in {often:.0%} of the measured steps{others}",
+                where=name,
+                fix="look at the biases and the scale of what reaches this activation; start biases at zero, lower the learning rate",
+                share=dead,
+                limit=self.share,
+                persistence=often,
+                activations=len(found),
+            )

@@ -1,0 +1,76 @@
+"""Rule T307."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from diagnose.record import Record
+from diagnose.rules import Rule
+from diagnose.rules.evidence import losses, refuse_games
+from diagnose.statistics import blocks, spread
+from diagnose.values import Finding, Severity
+
+
+@dataclass(frozen=True, kw_only=True)
+class DivergingLoss(Rule):
+    """The training loss rises far above its start or its best.
+
+    ## What it measures
+    Block means of the loss of all batches (at most fifty blocks). The last tenth must lie `rise` times the start's size above the
+    start, or have lost `lost` of all progress while being `rise` times above the best block; in both cases by more than four times the
+    noise. A loss that grew tenfold within the finite batches before NaN counts too.
+
+    ## Why it matters
+    Training is undoing itself: what is saved at the end is worse than what was there before.
+
+    ## When it is wrong
+    Losses whose terms are switched on during training (annealed penalties, curricula) rise by design. Losses of adversarial games are
+    not judged.
+
+    ## What to try
+    A lower learning rate, warm-up, clipping; go back to the checkpoint of the best block.
+
+    ## References
+    TheDeepChecker (2023), twice the best; gradsnitch, 30 % above the best.
+    """
+
+    code = "T307"
+    name = "diverging-loss"
+    severity = Severity.ERROR
+    needs = ("train/loss",)
+    explains = ("loss-not-decreasing",)
+
+    rise: float = 1.0
+    lost: float = 0.9
+    rows: int = 60
+    epochs: int = 2
+
+    def judge(self, record: Record) -> Iterator[Finding]:
+        refuse_games(record)
+        every = record.series("train/loss").value
+        before = every[: int(np.argmin(np.isfinite(every)))] if not np.isfinite(every).all() else every[:0]
+        if len(before) >= 3 and before[-1] > 10 * max(abs(before[0]), 1e-12):
+            yield self._found(before[0], before.min(), before[-1])
+            return
+        values = losses(record, self.rows, self.epochs)
+        means = blocks(values, 50)
+        start, end = float(means[:3].mean()), float(means[-5:].mean())
+        best, noise = float(means.min()), spread(np.diff(means))
+        above_start = end - start > self.rise * max(abs(start), 1e-12) and end - start > 4 * noise
+        undone = end - best > self.lost * (start - best) and end - best > self.rise * max(abs(best), 1e-12) and start - best > 4 * noise
+        if above_start or (undone and end - best > 4 * noise):
+            yield self._found(start, best, end)
+
+    def _found(self, start: float, best: float, end: float) -> Finding:
+        return self.finding(
+            f"the loss started at {start:.4g}, was {best:.4g} at its best and is {end:.4g} at the end",
+            where="train/loss",
+            fix="lower the learning rate, warm it up, or clip the gradients",
+            start=start,
+            best=best,
+            end=end,
+            limit=self.rise,
+        )

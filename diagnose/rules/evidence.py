@@ -1,0 +1,112 @@
+"""What several rules of training ask a record: is there enough of it, and has the model learned at all?"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from diagnose.record import Record
+from diagnose.rules import NotRun
+from diagnose.statistics import Values, finite
+
+
+def losses(record: Record, rows: int, epochs: int = 0) -> Values:
+    """The losses of all training batches.
+
+    Raises:
+        NotRun: There are fewer than ``rows`` finite ones, or fewer than ``epochs`` epochs unless there are ten times the rows.
+    """
+    series = record.series("train/loss")
+    values = finite(series.value)
+    seen = int(series.epoch[-1]) + 1 if len(series) else 0
+    if len(values) < rows:
+        raise NotRun(f"too short: {len(values)} batches with a finite loss, at least {rows} are needed")
+    if seen < epochs and len(values) < 10 * rows:
+        raise NotRun(f"too short: {seen} epochs, at least {epochs} are needed")
+    return values
+
+
+def refuse_games(record: Record) -> None:
+    """Several optimizers play against or beside each other: their summed loss has no trend to judge.
+
+    Raises:
+        NotRun: The run has several optimizers.
+    """
+    if len(run(record).get("optimizers", ())) > 1:
+        raise NotRun("the run has several optimizers, and the trend of a sum of their losses says nothing")
+
+
+def run(record: Record) -> dict[str, Any]:
+    """The fact ``run``, or an empty one."""
+    found: dict[str, Any] = record.facts.get("run", {})
+    return found
+
+
+def planned_steps(record: Record) -> int | None:
+    """Optimizer steps of the whole run as it was set up, or ``None`` where that is open."""
+    facts = run(record)
+    if facts.get("max_steps"):
+        return int(facts["max_steps"])
+    if facts.get("max_epochs") and facts.get("batches_per_epoch"):
+        return int(facts["max_epochs"]) * -(-int(facts["batches_per_epoch"]) // max(1, int(facts.get("accumulate") or 1)))
+    return None
+
+
+def refuse_early(record: Record, share: float) -> None:
+    """A run that has only begun may still come round.
+
+    Raises:
+        NotRun: The run goes on and less than ``share`` of it is done.
+    """
+    planned = planned_steps(record)
+    if run(record).get("finished", True) or planned is None or "train/loss" not in record:
+        return
+    done = (int(record.series("train/loss").step[-1]) + 1) / planned
+    if done < share:
+        raise NotRun(f"too early: {done:.0%} of the run is done, {share:.0%} is needed")
+
+
+def tail(record: Record, name: str, share: float = 0.34) -> Values:
+    """The finite values of the last part of a scalar series; empty where it was not recorded."""
+    if name not in record:
+        return np.empty(0)
+    values = record.series(name).value
+    return finite(values[-max(1, round(len(values) * share)) :])
+
+
+def skill(record: Record) -> float | None:
+    """How much better than a constant prediction the model is at the end: 0 is no better, 1 is perfect, ``None`` is not known.
+
+    The share of the possible gain in accuracy over the most frequent class, in training or validation, whichever is larger; for squared
+    errors the share of the targets' variance that is explained.
+    """
+    known = []
+    for accuracy, base in (("train/accuracy", "target/top_share"), ("val/accuracy", "val/target_top_share")):
+        right, chance = tail(record, accuracy), tail(record, base)
+        if len(right) and len(chance) and chance.mean() < 0.999:
+            known.append((right.mean() - chance.mean()) / (1 - chance.mean()))
+    if record.facts.get("task", {}).get("loss") == "mse_loss":
+        for loss, target in (("train/loss", "target/std"), ("val/loss", "val/target_std")):
+            error, spread = tail(record, loss, 0.2), tail(record, target)
+            if len(error) and len(spread) and spread.mean() > 0:
+                known.append(1 - error.mean() / float(np.mean(spread**2)))
+    return max(known) if known else None
+
+
+def below_chance(record: Record, loss: float, share: float = 0.7) -> bool:
+    """Whether a loss lies clearly below that of a predictor that knows only the shares of the classes."""
+    chance = record.facts.get("probe.initial_loss", {}).get("chance")
+    classes = record.facts.get("task", {}).get("classes")
+    if chance is None and record.facts.get("task", {}).get("loss") in ("cross_entropy", "nll_loss") and classes:
+        chance = math.log(classes) if classes > 1 else None
+    return chance is not None and loss < share * chance
+
+
+def update_of(record: Record, label: str) -> float:
+    """Median relative size of one step of a layer over the measured steps; 0 where it was not recorded."""
+    if "update_ratio/layers" not in record or label not in record.series("update_ratio/layers").labels:
+        return 0.0
+    values = finite(record.series("update_ratio/layers").column(label))
+    return float(np.median(values)) if len(values) else 0.0

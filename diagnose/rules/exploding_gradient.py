@@ -1,0 +1,80 @@
+"""Rule T303."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from diagnose.record import Record
+from diagnose.rules import NotRun, Rule
+from diagnose.rules.evidence import losses, refuse_games
+from diagnose.statistics import finite, progress, trend
+from diagnose.values import Finding, Severity
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplodingGradient(Rule):
+    """The gradient norm grows without bound.
+
+    ## What it measures
+    The norm of all gradients before clipping. Either the last fifth of at least `records` measured steps has a median `growth` times
+    that of the first ten, above `size`, with a significant upward trend; or the norm grew `blowup`-fold within the finite steps before
+    NaN. In both cases the loss must not be falling towards a bound: it ends above its start, or far below zero.
+
+    ## Why it matters
+    Each step is then larger than the last: training ends in NaN, or in a loss that runs off to minus infinity.
+
+    ## When it is wrong
+    A network that leaves a plateau has growing gradients for a while, and a falling loss: that is not reported. A rise from tiny to
+    ordinary gradients stays below `size`.
+
+    ## What to try
+    A lower learning rate, clipping of the gradient norm, normalisation, a smaller initialisation of recurrent weights, scaled targets;
+    for a loss that falls without bound, check that its targets are in the range it expects.
+
+    ## References
+    R. Pascanu et al. (2013), on the difficulty of training recurrent networks; AUTOTRAINER (norm above 70); TheDeepChecker (twofold
+    over five steps).
+    """
+
+    code = "T303"
+    name = "exploding-gradient"
+    severity = Severity.WARNING
+    needs = ("grad_norm/total", "train/loss")
+    explains = ("non-finite", "diverging-loss")
+
+    growth: float = 100.0
+    size: float = 70.0
+    blowup: float = 1e3
+    records: int = 20
+
+    def judge(self, record: Record) -> Iterator[Finding]:
+        refuse_games(record)
+        norms = record.series("grad_norm/total").value
+        loss = record.series("train/loss").value
+        broken = ~np.isfinite(loss)
+        before = norms[: int(np.argmin(np.isfinite(norms)))] if not np.isfinite(norms).all() else norms
+        if broken.any() and len(before) >= 3 and before[-1] > self.blowup * before[0] and before[-1] > self.size:
+            grew, first, last = before[-1] / before[0], before[0], before[-1]
+        else:
+            if len(finite(norms)) < self.records:
+                raise NotRun(f"too short: {len(finite(norms))} measured steps, at least {self.records} are needed")
+            come = progress(losses(record, self.records))
+            known = finite(norms)
+            first, last = float(np.median(known[:10])), float(np.median(known[-max(4, len(known) // 5) :]))
+            grew = last / max(first, 1e-12)
+            runaway = come.end > come.start or come.end < min(0.0, come.start) - abs(come.start)
+            if grew < self.growth or last < self.size or trend(known).z < 3 or not runaway:
+                return
+        yield self.finding(
+            f"the gradient norm grew from {first:.3g} to {last:.3g}, {grew:.3g} times",
+            where="all parameters",
+            fix="lower the learning rate or clip the gradient norm; check the scale of inputs and targets",
+            override=record.override("gradient_clip_val", 1.0),
+            first=first,
+            last=last,
+            growth=grew,
+            limit=self.growth,
+        )

@@ -1,0 +1,94 @@
+"""Rule T311."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from diagnose.record import Record
+from diagnose.rules import NotRun, Rule
+from diagnose.rules.evidence import losses, refuse_games, run
+from diagnose.statistics import progress
+from diagnose.values import Finding, Severity
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningRateTooHigh(Rule):
+    """The steps are so large that they undo what they learn.
+
+    ## What it measures
+    The size of one optimizer step relative to the weights, per layer, over the measured steps before anything becomes NaN: its largest
+    layer must be above `update` in the median of the first ten, or above ten times that at its peak. And the loss must show it: it
+    becomes NaN or infinite after it grew, or it ends above `worse` times its start. A run whose input is not finite is not judged.
+
+    ## Why it matters
+    A step that changes the weights by a tenth of their size throws the network to another place each time.
+
+    ## When it is wrong
+    Weights that start near zero take relatively large steps and are fine: without harm in the loss nothing is reported. Biases and
+    norms are counted with the weights of their layer.
+
+    ## What to try
+    Divide the learning rate by ten until the loss falls; scale the targets; warm up; clip gradients.
+
+    ## References
+    TheDeepChecker (2023): log10 of the update ratio above -1; A. Karpathy: about 1e-3 is healthy.
+    """
+
+    code = "T311"
+    name = "learning-rate-too-high"
+    severity = Severity.WARNING
+    needs = ("update_ratio/layers", "train/loss")
+    explains = (
+        "non-finite",
+        "diverging-loss",
+        "exploding-gradient",
+        "oscillating-loss",
+        "loss-not-decreasing",
+        "prediction-collapse",
+        "clipping-dominates",
+        "dead-units",
+        "saturated-units",
+    )
+
+    update: float = 0.1
+    worse: float = 1.05
+    rows: int = 60
+
+    def judge(self, record: Record) -> Iterator[Finding]:
+        if record.facts.get("nonfinite", {}).get("what") == "input":
+            raise NotRun("the input is not finite")
+        refuse_games(record)
+        ratios = record.series("update_ratio/layers").value
+        known = ratios[np.isfinite(ratios).any(axis=1)]
+        if len(known) < 2:
+            raise NotRun(f"too short: {len(known)} measured steps, at least 2 are needed")
+        largest = np.nanmax(known, axis=1)
+        typical, peak = float(np.median(largest[:10])), float(largest.max())
+        loss = record.series("train/loss").value
+        broken = ~np.isfinite(loss)
+        before = loss[: int(np.argmax(broken))] if broken.any() else loss
+        if broken.any():
+            grew = len(before) > 1 and float(np.max(before)) > 2 * abs(float(before[0]))
+            start, end = float(before[0]) if len(before) else np.nan, np.inf
+        else:
+            come = progress(losses(record, self.rows))
+            start, end = float(np.mean(loss[:3])), come.end
+            grew = end > start + (self.worse - 1) * abs(start)
+        if grew and (typical > self.update or peak > 10 * self.update):
+            name = record.series("update_ratio/layers").labels[int(np.nanargmax(np.nanmax(known, axis=0)))]
+            rate = (run(record).get("optimizers") or [{"lr": 0.0}])[0]["lr"]
+            outcome = "became NaN or infinite" if broken.any() else f"went from {start:.4g} to {end:.4g}"
+            yield self.finding(
+                f"a step moves {name} by {typical:.2g} of its size in the median and by {peak:.2g} at most, where 0.001 is usual, "
+                f"and the loss {outcome}",
+                where=f"lr={rate:g}" if rate else name,
+                fix=f"lower the learning rate, to {rate / 10:.1g} first" if rate else "lower the learning rate tenfold first",
+                override=record.override("learning_rate", rate / 10) if rate else "",
+                update=typical,
+                peak=peak,
+                limit=self.update,
+                learning_rate=rate,
+            )

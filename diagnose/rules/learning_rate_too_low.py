@@ -1,0 +1,85 @@
+"""Rule T312."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from diagnose.record import Record
+from diagnose.rules import NotRun, Rule
+from diagnose.rules.evidence import below_chance, losses, planned_steps, refuse_early, refuse_games, run
+from diagnose.rules.evidence import skill as skill_of
+from diagnose.statistics import finite, progress
+from diagnose.values import Finding, Severity
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningRateTooLow(Rule):
+    """The steps are so small that the weights hardly move in the whole run.
+
+    ## What it measures
+    The relative size of one step of the layer that moves most, in the median, times the number of steps of the whole run: how far the
+    weights could travel if every step went the same way. Below `travel`, or with steps below `update`, and with a loss that lost less
+    than `progress` of its start while the gradients are not tiny (`gradient`), the finding is made. It needs `rows` batches.
+
+    ## Why it matters
+    The model would learn, given a hundred times the steps, or ten times the rate.
+
+    ## When it is wrong
+    Fine-tuning changes weights little and starts from a good loss: losses below 0.7 of chance are not reported, and models that are far
+    better than a constant prediction are not. During warm-up steps are small by design: while training goes on, half of the run must be
+    done.
+
+    ## What to try
+    Multiply the learning rate by ten until the loss falls quickly or becomes unstable, then halve it.
+
+    ## References
+    TheDeepChecker (2023): log10 of the update ratio below -4; A. Karpathy: about 1e-3 is healthy.
+    """
+
+    code = "T312"
+    name = "learning-rate-too-low"
+    severity = Severity.WARNING
+    needs = ("update_ratio/layers", "train/loss")
+    explains = ("loss-not-decreasing", "underfitting", "undertrained")
+
+    travel: float = 0.02
+    update: float = 1e-6
+    progress: float = 0.05
+    gradient: float = 1e-5
+    skill: float = 0.3
+    rows: int = 100
+    done: float = 0.5
+
+    def judge(self, record: Record) -> Iterator[Finding]:
+        refuse_games(record)
+        refuse_early(record, self.done)
+        values = losses(record, self.rows)
+        ratios = record.series("update_ratio/layers").value
+        known = ratios[np.isfinite(ratios).any(axis=1)]
+        if len(known) < 5:
+            raise NotRun(f"too short: {len(known)} measured steps, at least 5 are needed")
+        largest = np.nanmax(known, axis=1)
+        typical = float(np.median(largest))
+        steps = planned_steps(record) or int(record.series("train/loss").step[-1]) + 1
+        come = progress(values)
+        gradient = finite(record.series("grad_norm/total").value) if "grad_norm/total" in record else np.ones(1)
+        learned = skill_of(record)
+        good = below_chance(record, come.end) or (learned is not None and learned > self.skill)
+        moving = typical * steps < self.travel or typical < self.update
+        if moving and typical > 0 and come.relative < self.progress and np.median(gradient) > self.gradient and not good:
+            rate = (run(record).get("optimizers") or [{"lr": 0.0}])[0]["lr"]
+            yield self.finding(
+                f"a step moves the weights by {typical:.1g} of their size, so {steps} steps move them by {typical * steps:.2g} at most, "
+                f"and the loss went from {come.start:.4g} to {come.end:.4g}",
+                where=f"lr={rate:g}" if rate else "optimizer",
+                fix=f"raise the learning rate, to {rate * 100:.1g} first" if rate else "raise the learning rate a hundredfold first",
+                override=record.override("learning_rate", rate * 100) if rate else "",
+                update=typical,
+                travel=typical * steps,
+                limit=self.travel,
+                progress=come.relative,
+                learning_rate=rate,
+            )

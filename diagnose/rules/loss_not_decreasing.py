@@ -1,0 +1,76 @@
+"""Rule T306."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from diagnose.record import Record
+from diagnose.rules import NotRun, Rule
+from diagnose.rules.evidence import below_chance, losses, refuse_early, refuse_games
+from diagnose.rules.evidence import skill as skill_of
+from diagnose.statistics import progress
+from diagnose.values import Finding, Severity
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossNotDecreasing(Rule):
+    """The training loss shows no downward trend worth the name.
+
+    ## What it measures
+    The level of the first tenth of all batches against that of the last fifth, with standard errors that know about autocorrelation. It
+    needs `rows` batches, `epochs` epochs (or ten times the rows) and, while training goes on, `done` of the run. The drop must be below
+    `drop` of the start, or below `sure` of it and within two standard errors; and the model must be no better than a constant
+    prediction where that is known (`skill`).
+
+    ## Why it matters
+    Nothing is learned. Whatever the cause, training on will not help.
+
+    ## When it is wrong
+    A model that starts at its floor (fine-tuning, resumed runs) has nothing to gain: losses below 0.7 of chance, and models with some
+    skill, are not reported. Losses of adversarial games have no trend: with several optimizers the rule does not run.
+
+    ## What to try
+    The other findings usually name the cause. Without any: overfit one batch (python -m diagnose check), then try learning rates ten
+    times higher and lower.
+
+    ## References
+    H. B. Mann (1945), P. K. Sen (1968) for trends under noise; AUTOTRAINER and gradsnitch for the symptom.
+    """
+
+    code = "T306"
+    name = "loss-not-decreasing"
+    severity = Severity.ERROR
+    needs = ("train/loss",)
+    role = "symptom"
+
+    rows: int = 100
+    epochs: int = 3
+    done: float = 0.3
+    drop: float = 0.02
+    sure: float = 0.1
+    skill: float = 0.15
+
+    def judge(self, record: Record) -> Iterator[Finding]:
+        refuse_games(record)
+        refuse_early(record, self.done)
+        values = losses(record, self.rows, self.epochs)
+        if not np.isfinite(record.series("train/loss").value[-self.rows // 4 :]).all():
+            raise NotRun("the loss is not finite at the end")
+        come = progress(values)
+        learned = skill_of(record)
+        unsure = come.drop < 2 * come.error and come.relative < self.sure
+        if (come.relative < self.drop or unsure) and not below_chance(record, come.end) and (learned is None or learned < self.skill):
+            yield self.finding(
+                f"the loss was {come.start:.4g} in the first tenth of {len(values)} batches and {come.end:.4g} in the last fifth "
+                f"(drop {come.relative:.1%}, standard error {come.error / max(abs(come.start), 1e-12):.1%})",
+                where="train/loss",
+                fix="overfit one batch first, then try learning rates ten times higher and lower",
+                start=come.start,
+                end=come.end,
+                drop=come.relative,
+                limit=self.drop,
+                error=come.error,
+            )

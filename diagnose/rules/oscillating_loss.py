@@ -1,0 +1,75 @@
+"""Rule T308."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from diagnose.record import Record
+from diagnose.rules import Rule
+from diagnose.rules.evidence import losses, refuse_games
+from diagnose.statistics import blocks, spread, trend
+from diagnose.values import Finding, Severity
+
+
+@dataclass(frozen=True, kw_only=True)
+class OscillatingLoss(Rule):
+    """The training loss swings without getting anywhere.
+
+    ## What it measures
+    Means of forty blocks of the second half of all batches. They must show no trend, turn around at least `turns` times, spread by more
+    than `swing` of their level, and by `excess` times what the batches within the blocks explain; and the half must have gained less
+    than `gain` on its beginning.
+
+    ## Why it matters
+    The steps jump across the valley instead of into it, or something in the data comes and goes.
+
+    ## When it is wrong
+    Cyclic learning rates make the loss swing on purpose. Adversarial games swing by nature and are not judged.
+
+    ## What to try
+    A lower learning rate or a larger batch; shuffle the data; clear the gradients before each step.
+
+    ## References
+    BTTackler; gradsnitch (six reversals, 1.6 times the noise).
+    """
+
+    code = "T308"
+    name = "oscillating-loss"
+    severity = Severity.WARNING
+    needs = ("train/loss",)
+    role = "symptom"
+
+    turns: int = 8
+    swing: float = 0.2
+    excess: float = 3.0
+    gain: float = 0.1
+    rows: int = 200
+    epochs: int = 3
+
+    def judge(self, record: Record) -> Iterator[Finding]:
+        refuse_games(record)
+        values = losses(record, self.rows, self.epochs)
+        half = values[len(values) // 2 :]
+        means = blocks(half, 40)
+        within = spread(half - np.repeat(means, np.diff(np.linspace(0, len(half), len(means) + 1).astype(int)))) / np.sqrt(
+            len(half) / len(means)
+        )
+        across, middle = spread(means), float(np.median(means))
+        direction = trend(half, 40)
+        steps = np.sign(np.diff(means))
+        turned = int(np.sum(steps[1:] * steps[:-1] < 0))
+        still = abs(direction.z) < 2 and float(means[:10].mean() - means[-10:].mean()) < self.gain * abs(middle)
+        if still and turned >= self.turns and across > self.swing * abs(middle) and across > self.excess * within:
+            yield self.finding(
+                f"in the second half of training the loss swings by {across:.3g} about {middle:.4g}, turns around {turned} times and "
+                "gains nothing",
+                where="train/loss",
+                fix="lower the learning rate, shuffle the data, or use larger batches",
+                swing=across / max(abs(middle), 1e-12),
+                limit=self.swing,
+                turns=turned,
+                noise=float(within),
+            )

@@ -1,0 +1,89 @@
+"""Rule T310."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from diagnose.record import Record
+from diagnose.rules import NotRun, Rule
+from diagnose.rules.evidence import refuse_games, run
+from diagnose.statistics import finite, mann_kendall, spread
+from diagnose.values import Finding, Severity
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overfitting(Rule):
+    """The validation loss rises while the training loss falls.
+
+    ## What it measures
+    The validation losses after their minimum: at least `after` of them, rising significantly, and the last three above the minimum by
+    more than `rise` of it, by more than `share` of what validation had gained, and by three times the noise; while the training loss
+    fell by `fall` in the same time. It is a warning where the validation accuracy falls too or is not known, and else worth knowing
+    only: a sure model pays more for its errors.
+
+    ## Why it matters
+    From the minimum on the model learns its training data by heart, and what is saved last is not what is best.
+
+    ## When it is wrong
+    Few validation samples make noisy minima; hence the tests. Where early stopping ended the run, that is what it is for, and the
+    finding is for information.
+
+    ## What to try
+    Stop at the minimum and use that checkpoint; more data, augmentation, weight decay, dropout, a smaller model.
+
+    ## References
+    SageMaker Debugger (overfit, 0.1); gradsnitch (3 %).
+    """
+
+    code = "T310"
+    name = "overfitting"
+    severity = Severity.WARNING
+    needs = ("val/loss", "train/loss")
+    explains = ("suspicious-validation",)
+
+    after: int = 4
+    rise: float = 0.15
+    share: float = 0.3
+    fall: float = 0.1
+    accuracy: float = 0.02
+
+    def judge(self, record: Record) -> Iterator[Finding]:
+        refuse_games(record)
+        series = record.series("val/loss")
+        known = np.isfinite(series.value)
+        value, batch = series.value[known], series.batch[known]
+        if len(value) < self.after + 2:
+            raise NotRun(f"too short: {len(value)} validations, at least {self.after + 2} are needed")
+        best = int(np.argmin(value))
+        later = value[best:]
+        if len(later) <= self.after:
+            return
+        low, high = float(value[best]), float(np.median(later[-3:]))
+        rise = high - low
+        noise = spread(np.diff(value))
+        gained = max(float(value[0]) - low, 0.0)
+        loss = record.series("train/loss")
+        at_best = finite(loss.value[(loss.batch > batch[best] - (batch[1] - batch[0])) & (loss.batch <= batch[best])])
+        at_end = finite(loss.value[loss.batch > batch[-1] - (batch[1] - batch[0])])
+        if not len(at_best) or not len(at_end):
+            raise NotRun("the training losses around the validations were not recorded")
+        fell = float(at_best.mean() - at_end.mean()) / max(abs(float(at_best.mean())), 1e-12)
+        if rise > max(self.rise * abs(low), self.share * gained, 3 * noise) and mann_kendall(later) > 2.5 and fell > self.fall:
+            right = finite(record.series("val/accuracy").value) if "val/accuracy" in record else np.empty(0)
+            kept = len(right) > 3 and right[-3:].mean() > right.max() - self.accuracy
+            stopped = bool(run(record).get("stopped"))
+            yield self.finding(
+                f"the validation loss rose from {low:.4g} (validation {best + 1} of {len(value)}) to {high:.4g} while the training "
+                f"loss fell by {fell:.0%}",
+                where=f"epoch {int(series.epoch[known][best])}",
+                fix="use the checkpoint of the minimum; add data, augmentation or weight decay, or take a smaller model",
+                severity=Severity.INFO if kept or stopped else Severity.WARNING,
+                rise=rise / max(abs(low), 1e-12),
+                limit=self.rise,
+                minimum=low,
+                end=high,
+                train_fall=fell,
+            )

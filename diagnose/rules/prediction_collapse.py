@@ -1,0 +1,84 @@
+"""Rule T315."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from diagnose.record import Record
+from diagnose.rules import NotRun, Rule
+from diagnose.rules.evidence import losses, refuse_early, refuse_games, tail
+from diagnose.values import Finding, Severity
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionCollapse(Rule):
+    """Nearly all predictions are one class or one value while the targets vary.
+
+    ## What it measures
+    For classes, the share of the most frequent prediction in the last third of the measured batches, and in the last validation: above
+    `share`, while no class has more than `majority` of the targets. For regression and several labels, the spread of the predictions
+    over that of the targets, below `spread`. It needs `rows` batches and, while training goes on, `done` of the run.
+
+    ## Why it matters
+    The model ignores its input; accuracy looks like the share of the largest class.
+
+    ## When it is wrong
+    Where nothing in the input predicts the target, a constant is the best answer. Heavily imbalanced targets are left to the metrics
+    per class.
+
+    ## What to try
+    The other findings usually name the cause: dead or saturated units, a rate that is too high, a wrong activation, too much weight
+    decay.
+
+    ## References
+    Recurrent questions about models that predict one class; TheDeepChecker (constant output).
+    """
+
+    code = "T315"
+    name = "prediction-collapse"
+    severity = Severity.ERROR
+    needs = ("train/loss",)
+    role = "symptom"
+
+    share: float = 0.98
+    majority: float = 0.9
+    spread: float = 0.02
+    rows: int = 60
+    done: float = 0.3
+
+    def judge(self, record: Record) -> Iterator[Finding]:
+        refuse_games(record)
+        refuse_early(record, self.done)
+        losses(record, self.rows)
+        top, base = tail(record, "prediction/top_share"), tail(record, "target/top_share")
+        if len(top) and len(base):
+            held, held_base = tail(record, "val/top_share", 0.2), tail(record, "val/target_top_share", 0.2)
+            common = float(base.mean())
+            if common > self.majority:
+                raise NotRun(f"{common:.0%} of the targets are one class")
+            everywhere = not len(held) or held_base[-1] > self.majority or held[-1] >= self.share
+            if float(np.median(top)) >= self.share and everywhere:
+                yield self.finding(
+                    f"{np.median(top):.0%} of the predictions are one class, while no class has more than {common:.0%} of the targets",
+                    where="predictions",
+                    fix="look at what reaches the last layer: the model ignores its input",
+                    share=float(np.median(top)),
+                    limit=self.share,
+                    target_share=common,
+                )
+            return
+        width, target = tail(record, "prediction/std"), tail(record, "target/std")
+        if not len(width) or not len(target) or target.mean() <= 0:
+            raise NotRun(record.missing.get("prediction/std", "no predictions could be read from the loss, or the targets do not vary"))
+        ratio = float(np.median(width) / target.mean())
+        if ratio < self.spread:
+            yield self.finding(
+                f"the predictions spread by {np.median(width):.2g}, the targets by {target.mean():.3g}",
+                where="predictions",
+                fix="look at what reaches the last layer: the model ignores its input",
+                spread=ratio,
+                limit=self.spread,
+            )

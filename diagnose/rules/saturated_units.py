@@ -1,0 +1,76 @@
+"""Rule T305."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from diagnose.record import Record
+from diagnose.rules import NotRun, Rule
+from diagnose.rules.evidence import losses, skill
+from diagnose.statistics import finite, progress
+from diagnose.values import Finding, Severity
+
+
+@dataclass(frozen=True, kw_only=True)
+class SaturatedUnits(Rule):
+    """Most units of a bounded activation sit at their bounds.
+
+    ## What it measures
+    The share of sigmoid or tanh units that lie within 0.01 of a bound for nearly every sample: at least `share` of the units of one
+    activation, in `persistence` of at least `records` measured steps. It is a warning where the loss has lost less than `progress` of
+    its start or the model is hardly better than a constant prediction, and else worth knowing only.
+
+    ## Why it matters
+    At its bounds the slope of the activation is almost zero, so nothing before it learns.
+
+    ## When it is wrong
+    Gates may rightly stand open, and a classifier whose last sigmoid is sure of itself is not at fault: activations that feed a binary
+    cross-entropy as the last of the network are left out.
+
+    ## What to try
+    Standardise the inputs, initialise with smaller weights, normalise before the activation; for the output of a regression, remove the
+    activation.
+
+    ## References
+    X. Glorot and Y. Bengio (2010); TheDeepChecker (2023), saturation above 0.85 in more than half of the units.
+    """
+
+    code = "T305"
+    name = "saturated-units"
+    severity = Severity.WARNING
+    needs = ("activation/saturated", "train/loss")
+    explains = ("vanishing-gradient", "underfitting", "frozen-parameter")
+
+    share: float = 0.5
+    persistence: float = 0.8
+    progress: float = 0.2
+    records: int = 5
+
+    def judge(self, record: Record) -> Iterator[Finding]:
+        series = record.series("activation/saturated")
+        binary = record.facts.get("task", {}).get("loss", "") == "binary_cross_entropy"
+        columns = [place for place in range(len(series.labels)) if len(finite(series.value[:, place])) >= self.records]
+        if not columns:
+            raise NotRun(f"too short, or no bounded activation: fewer than {self.records} measured steps")
+        come = progress(losses(record, 20))
+        learned = skill(record)
+        stuck = come.relative < self.progress or (learned is not None and learned < self.progress)
+        for place in columns:
+            values = finite(series.value[:, place])
+            often = float(np.mean(values >= self.share))
+            if often >= self.persistence and not (binary and place == len(series.labels) - 1):
+                name = series.labels[place]
+                yield self.finding(
+                    f"{np.median(values):.0%} of the units of {name} sit at their bounds for nearly every sample, in {often:.0%} of "
+                    "the measured steps",
+                    where=name,
+                    fix="standardise what reaches this activation: scale the inputs, or initialise with smaller weights",
+                    severity=Severity.WARNING if stuck else Severity.INFO,
+                    share=float(np.median(values)),
+                    limit=self.share,
+                    persistence=often,
+                    progress=come.relative,
+                )

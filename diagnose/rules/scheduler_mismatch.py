@@ -1,0 +1,107 @@
+"""Rule T317."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from diagnose.record import Record
+from diagnose.rules import NotRun, Rule
+from diagnose.rules.evidence import planned_steps
+from diagnose.values import Finding, Severity
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchedulerMismatch(Rule):
+    """The learning rate schedule does not fit the length of the run.
+
+    ## What it measures
+    Two things. The length that a scheduler was planned for (total_steps, T_max, total_iters) against the number of times it will be
+    stepped in the whole run: a one-cycle schedule `factor` times too long never leaves its warm-up; a cosine whose length is the number
+    of batches but is stepped per epoch, or the reverse; a linear ramp that ends after the run. And the recorded rate: below `floor` of
+    its peak for more than `idle` of the planned run, or rising from beginning to end.
+
+    ## Why it matters
+    A rate of nearly zero trains nothing; a rate that stays in warm-up trains slowly; a cosine that is stepped too often goes up and
+    down.
+
+    ## When it is wrong
+    Schedules that wait for a plateau may rightly end low. Runs that stop early do not use their schedule up, which is not reported. A
+    linear probe of learning rates rises by design.
+
+    ## What to try
+    Return {'scheduler': …, 'interval': 'step'} or 'epoch' from configure_optimizers, as the schedule counts; take its length from
+    trainer.estimated_stepping_batches for steps.
+
+    ## References
+    Lightning #6948, PyTorch #65417 (OneCycleLR per epoch); gradsnitch (1 % of the peak before 80 % of the run).
+    """
+
+    code = "T317"
+    name = "scheduler-mismatch"
+    severity = Severity.WARNING
+    needs = ("run", "lr")
+    explains = ("learning-rate-too-low", "learning-rate-too-high", "undertrained", "underfitting", "frozen-parameter")
+
+    factor: float = 2.0
+    floor: float = 1e-3
+    idle: float = 0.4
+    rows: int = 20
+
+    def judge(self, record: Record) -> Iterator[Finding]:
+        facts = record.facts["run"]
+        steps, epochs = planned_steps(record), facts.get("max_epochs")
+        reported = False
+        for scheduler in facts.get("schedulers", ()):
+            mine = steps if scheduler["interval"] == "step" else epochs
+            other = epochs if scheduler["interval"] == "step" else steps
+            length = next((scheduler[k] for k in ("total_steps", "T_max", "total_iters") if k in scheduler), None)
+            if mine is None or length is None or not facts.get("automatic_optimization", True):
+                continue
+            mine = mine / max(1, scheduler.get("frequency") or 1)
+            swapped = other is not None and abs(length - other) <= 0.05 * other + 1 and not 0.8 < length / max(1, mine) < 1.25
+            warms = scheduler["name"] in ("OneCycleLR", "LinearLR")
+            if (warms and length > self.factor * mine) or (scheduler["name"] == "CosineAnnealingLR" and swapped):
+                reported = True
+                yield self.finding(
+                    f"{scheduler['name']} is laid out for {length} steps and is stepped {mine:.0f} times in this run, once per "
+                    f"{scheduler['interval']}",
+                    where=record.source("configure_optimizers") or scheduler["name"],
+                    fix=f"give it the interval 'step' or 'epoch' that its length counts (now '{scheduler['interval']}')",
+                    length=length,
+                    stepped=mine,
+                    factor=length / max(1.0, mine),
+                    limit=self.factor,
+                )
+        series = record.series("lr")
+        plateau = any("Plateau" in s["name"] for s in facts.get("schedulers", ()))
+        if reported or plateau:
+            return
+        if len(series) < self.rows:
+            raise NotRun(f"too short: {len(series)} recorded rates, at least {self.rows} are needed")
+        rates, at = np.nanmax(series.value, axis=1), series.step.astype(float)
+        total = float(steps or at[-1] + 1)
+        low = rates < self.floor * rates.max()
+        if low[-1] and rates.max() > 0:
+            since = at[int(np.flatnonzero(~low)[-1]) + 1] if (~low).any() else 0.0
+            idle = (at[-1] - since) / total
+            if idle > self.idle:
+                yield self._found(
+                    record, f"the learning rate is below {self.floor:g} of its peak since step {since:.0f} of {total:.0f}", idle, self.idle
+                )
+        rising = bool(np.all(np.diff(rates) >= 0)) and rates[-1] > 1.3 * rates[len(rates) // 2] and rates[0] < 0.5 * rates[-1]
+        if rising and facts.get("finished") and not facts.get("stopped") and not facts.get("interrupted") and total >= 50:
+            yield self._found(
+                record, f"the learning rate rises from {rates[0]:.2g} to {rates[-1]:.2g} until the end of the run", 1.0, self.idle
+            )
+
+    def _found(self, record: Record, message: str, share: float, limit: float) -> Finding:
+        return self.finding(
+            message,
+            where=record.source("configure_optimizers") or "learning rate scheduler",
+            fix="lay the schedule out for the whole run, and step it per batch or per epoch as its length counts",
+            share=share,
+            limit=limit,
+        )

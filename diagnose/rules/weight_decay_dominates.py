@@ -1,0 +1,80 @@
+"""Rule T323."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from diagnose.record import Record
+from diagnose.rules import NotRun, Rule
+from diagnose.rules.evidence import refuse_games
+from diagnose.values import Finding, Severity
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightDecayDominates(Rule):
+    """Weight decay is stronger than the data.
+
+    ## What it measures
+    For decay that is added to the gradient (Adam, SGD), decay times the norm of the weights over the norm of the data's gradient, of
+    all layers together, in the median over the first ten measured steps. For decoupled decay (AdamW), the share of an early step that
+    is decay: rate times decay over the relative size of the step. Above `coupled` or `decoupled`, and with weights that shrink below
+    `shrunk` of their size, the finding is made.
+
+    ## Why it matters
+    The optimizer mostly makes the weights smaller; the network ends near zero and predicts a constant.
+
+    ## When it is wrong
+    At the end of every regularised training both forces balance: only the early steps count.
+
+    ## What to try
+    A weight decay of 1e-4 to 1e-2; leave biases and normalisation layers out of it.
+
+    ## References
+    TheDeepChecker (2023), regularisation over data gradient; I. Loshchilov and F. Hutter (2019), decoupled weight decay.
+    """
+
+    code = "T323"
+    name = "weight-decay-dominates"
+    severity = Severity.WARNING
+    needs = ("run", "weight_norm/layers", "grad_norm/layers")
+    explains = ("underfitting", "loss-not-decreasing", "prediction-collapse", "vanishing-gradient", "dead-units", "cannot-overfit-batch")
+
+    coupled: float = 2.0
+    decoupled: float = 0.5
+    shrunk: float = 0.7
+    records: int = 5
+
+    def judge(self, record: Record) -> Iterator[Finding]:
+        optimizers = record.facts["run"].get("optimizers", ())
+        decay = max((o.get("weight_decay", 0.0) for o in optimizers), default=0.0)
+        if not decay:
+            return
+        refuse_games(record)
+        weights = record.series("weight_norm/layers").value
+        size = np.sqrt(np.nansum(weights**2, axis=1))
+        pull = np.sqrt(np.nansum(record.series("grad_norm/layers").value ** 2, axis=1))
+        if min(len(size), len(pull)) < self.records:
+            raise NotRun(f"too short: {len(size)} measured steps, at least {self.records} are needed")
+        shrank = float(np.min(size)) / float(size[0]) if size[0] > 0 else 1.0
+        optimizer = optimizers[0]
+        if optimizer.get("decoupled"):
+            moved = record.series("update_ratio/layers").value[:10] if "update_ratio/layers" in record else np.empty((0, 1))
+            rates = np.nanmax(record.series("lr").value[:10], axis=1) if "lr" in record else np.array([optimizer["lr"]])
+            typical = float(np.nanmedian(moved)) if len(moved) else 0.0
+            force, limit = float(np.median(rates)) * decay / max(typical, 1e-12), self.decoupled
+        else:
+            force, limit = decay * float(np.median(size[:10])) / max(float(np.median(pull[:10])), 1e-12), self.coupled
+        if force > limit and shrank < self.shrunk:
+            yield self.finding(
+                f"weight decay {decay:g} pulls {force:.3g} times as hard as the data, and the weights shrank to {shrank:.0%} of their size",
+                where=f"weight_decay={decay:g}",
+                fix="lower the weight decay, to 1e-4 first",
+                override=record.override("weight_decay", 1e-4),
+                force=force,
+                limit=limit,
+                shrunk=shrank,
+                weight_decay=decay,
+            )
