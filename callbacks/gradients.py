@@ -10,25 +10,30 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
 from diagnose.callbacks.monitor import Instrument, Monitor
-from diagnose.measure.gradients import combine, is_sharded, norms, owners
+from diagnose.measure.gradients import combine, is_sharded, norms, owners, similarity
+from diagnose.measure.updates import sample
 
+COMPARED, SAMPLED = 20, 2048
 Measured = tuple[list[nn.Parameter], list[int], Tensor]
 
 
 class Gradients(Instrument):
     """``grad_norm/total``, ``grad_norm/layers``, ``grad_norm/clipped``, ``clip/ratio``: of every optimizer that steps in a batch."""
 
-    writes = ("grad_norm/total", "grad_norm/layers", "grad_norm/clipped", "clip/ratio")
+    writes = ("gradient/similarity", "grad_norm/total", "grad_norm/layers", "grad_norm/clipped", "clip/ratio")
 
     def __init__(self) -> None:
         self.groups: dict[int, int] = {}
         self.names: list[str] = []
         self.pending: dict[int, Measured] = {}
         self.clips = False
+        self.compares = True
+        self.previous: tuple[int, Tensor] | None = None
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
         own = getattr(type(module), "configure_gradient_clipping", None) is not LightningModule.configure_gradient_clipping
-        self.clips = bool(trainer.gradient_clip_val) or own or not module.automatic_optimization
+        self.clips = module.automatic_optimization and (bool(trainer.gradient_clip_val) or own)  # by hand it is over when a step is seen
+        self.compares = len(trainer.optimizers) == 1
         self._label(module)
 
     def _label(self, module: LightningModule) -> None:
@@ -51,7 +56,18 @@ class Gradients(Instrument):
             raise RuntimeError("not monitored: the parameters are sharded, and the norm of a shard is not the norm of the gradient")
         if with_gradient:
             each = norms([p.grad for p in with_gradient if p.grad is not None]) / scale(module, optimizer)
+            self._compare([p.grad for p in with_gradient if p.grad is not None and not p.grad.is_sparse])
             self.pending[id(optimizer)] = (with_gradient, [self.groups[id(p)] for p in with_gradient], each)
+
+    def _compare(self, gradients: list[Tensor]) -> None:
+        """The direction of this step's gradient against that of the step before, on a sample of its entries, while steps are dense."""
+        step = self.notes.step
+        if not self.compares or step >= COMPARED or not gradients:
+            return
+        entries = torch.cat([view.float().to(gradients[0].device) for view in sample(gradients, SAMPLED)])
+        if self.previous is not None and self.previous[0] == step - 1 and len(self.previous[1]) == len(entries):
+            self.notes.put("gradient/similarity", similarity(self.previous[1], entries))
+        self.previous = (step, entries)
 
     def after_batch(self, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
         if not self.pending:
@@ -69,7 +85,7 @@ class Gradients(Instrument):
             self.notes.put("clip/ratio", clipped / total)
 
     def release(self) -> None:
-        self.pending = {}
+        self.pending, self.previous = {}, None
 
 
 def scale(module: LightningModule, optimizer: Any) -> float:

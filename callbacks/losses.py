@@ -25,9 +25,18 @@ def watchable(module: LightningModule) -> str:
 
 
 class Losses(Instrument):
-    """``train/loss`` of every batch; ``train/accuracy``, ``prediction/*`` and ``target/*`` of measured batches."""
+    """``train/loss`` of every batch; of measured batches ``train/watched_loss`` (that of the loss call) and what was predicted."""
 
-    writes = ("train/loss", "train/accuracy", "prediction/top_share", "prediction/std", "target/top_share", "target/std")
+    writes = (
+        "train/loss",
+        "train/watched_loss",
+        "backward/share",
+        "train/accuracy",
+        "prediction/top_share",
+        "prediction/std",
+        "target/top_share",
+        "target/std",
+    )
 
     def __init__(self) -> None:
         self.stack = ExitStack()
@@ -72,6 +81,8 @@ class Losses(Instrument):
         call = primary(calls, loss if loss is not None and loss.device.type == "cpu" else None) if calls else None
         if call is not None:
             self._describe(call)
+            if call.value is not None and call.value.numel() == 1:
+                self.notes.put("train/watched_loss", call.value.detach().reshape(()))
             if len(backward) == 1 and call.value is not None:
                 share = backward[0].reshape(()) / loss_scale(module) / call.value.detach().reshape(-1).mean()
                 self.notes.put("backward/share", share)

@@ -17,6 +17,7 @@ BOUNDS = {"sigmoid": (0.0, 1.0), "hardsigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0),
 MARGIN = 0.01
 NEARLY_ALL = 0.95
 ENOUGH = 8
+ZERO = 1e-6
 
 MODULES: dict[type[nn.Module], str] = {
     kind: kind.__name__.lower()
@@ -43,8 +44,8 @@ PASSING = {F.batch_norm: 3, F.layer_norm: 2, F.group_norm: 2}  # the position of
 def statistics(output: Tensor, kind: str, channels_first: bool = False) -> Tensor:
     """Mean, standard deviation, share of dead and share of saturated units of one activation, shape ``(4,)``.
 
-    A unit is an entry of the last axis (of axis 1 for convolutions); its samples are all other axes. It is *dead* where it gives the same
-    value for every sample, *saturated* where a bounded activation lies within 0.01 of a bound for 95 % of the samples. Saturation is
+    A unit is an entry of the last axis (of axis 1 for convolutions); its samples are all other axes. It is *dead* where it gives zero for
+    every sample, *saturated* where a bounded activation lies within 0.01 of a bound for 95 % of the samples. Saturation is
     NaN for unbounded activations, death for bounded ones and softmax, and both with fewer than eight samples.
 
     >>> statistics(torch.eye(10) * torch.tensor([0.0, 0, 1, 1, 1, 1, 1, 1, 1, 1]), "relu")[2]
@@ -60,8 +61,7 @@ def statistics(output: Tensor, kind: str, channels_first: bool = False) -> Tenso
         at_bound = (units < low + MARGIN) | (units > high - MARGIN)
         saturated = (at_bound.float().mean(0) >= NEARLY_ALL).float().mean()
     elif len(units) >= ENOUGH and kind != "softmax":
-        least, most = units.amin(0), units.amax(0)
-        dead = (most - least <= 1e-6 * most.abs().clamp_min(1.0)).float().mean()
+        dead = (units.abs().amax(0) <= ZERO).float().mean()
     return torch.stack([v.float() for v in (mean, variance.sqrt(), dead, saturated)])
 
 

@@ -60,6 +60,15 @@ def norms(tensors: Sequence[Tensor]) -> Tensor:
     return torch.stack(list(each))
 
 
+def similarity(first: Tensor, second: Tensor) -> Tensor:
+    """Cosine of the angle between two vectors; the mean over independent batches is signal over signal plus noise, both squared.
+
+    >>> similarity(torch.tensor([1.0, 0.0]), torch.tensor([2.0, 2.0]))
+    tensor(0.7071)
+    """
+    return (first * second).sum() / (torch.linalg.vector_norm(first) * torch.linalg.vector_norm(second))
+
+
 def combine(each: Tensor, group: Sequence[int], count: int) -> Tensor:
     """2-norms of groups of tensors from the norms of the tensors, shape ``(count,)``; NaN for a group without a tensor.
 

@@ -9,9 +9,11 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import Rule
-from diagnose.rules.evidence import losses, refuse_games
-from diagnose.statistics import blocks, spread
+from diagnose.rules.evidence import losses, refuse_games, refuse_unknown
+from diagnose.statistics import blocks, mann_kendall, spread
 from diagnose.values import Finding, Severity
+
+NOT_NEGATIVE = ("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +23,8 @@ class DivergingLoss(Rule):
     ## What it measures
     Block means of the loss of all batches (at most fifty blocks). The last tenth must lie `rise` times the start's size above the
     start, or have lost `lost` of all progress while being `rise` times above the best block; in both cases by more than four times the
-    noise. A loss that grew tenfold within the finite batches before NaN counts too.
+    noise. A loss that grew tenfold within the finite batches before NaN counts too, and so does a cross-entropy that falls without
+    end, to `below` times its start below zero. It needs `rows` batches and `epochs` epochs.
 
     ## Why it matters
     Training is undoing itself: what is saved at the end is worse than what was there before.
@@ -47,6 +50,7 @@ class DivergingLoss(Rule):
     lost: float = 0.9
     rows: int = 60
     epochs: int = 2
+    below: float = 2.0
 
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
@@ -56,6 +60,20 @@ class DivergingLoss(Rule):
             yield self._found(before[0], before.min(), before[-1])
             return
         values = losses(record, self.rows, self.epochs)
+        refuse_unknown(record, values)
+        first, last = float(values[:3].mean()), float(values[-5:].mean())
+        kind = record.facts.get("task", {}).get("loss")
+        third = values[-len(values) // 3 :]
+        if kind in NOT_NEGATIVE and last < -self.below * max(1.0, abs(first)) and mann_kendall(blocks(third, 50)) < -4:
+            yield self.finding(
+                f"the loss falls without bound, from {first:.4g} to {last:.4g}, where {kind} is never below zero",
+                where="train/loss",
+                fix="look at what the loss is given (log-probabilities, targets in range) and at its sign",
+                start=first,
+                end=last,
+                limit=self.below,
+            )
+            return
         means = blocks(values, 50)
         start, end = float(means[:3].mean()), float(means[-5:].mean())
         best, noise = float(means.min()), spread(np.diff(means))

@@ -95,6 +95,16 @@ def skill(record: Record) -> float | None:
     return max(known) if known else None
 
 
+def refuse_unknown(record: Record, values: Values) -> None:
+    """A loss below zero that no known loss function gave (a policy gradient, a critic) has no scale and no floor.
+
+    Raises:
+        NotRun: There are such losses.
+    """
+    if len(values) and values.min() < 0 and not record.facts.get("task", {}).get("loss"):
+        raise NotRun("the loss is below zero and comes from no loss function of torch, so its trend says nothing")
+
+
 def below_chance(record: Record, loss: float, share: float = 0.7) -> bool:
     """Whether a loss lies clearly below that of a predictor that knows only the shares of the classes."""
     chance = record.facts.get("probe.initial_loss", {}).get("chance")
@@ -110,3 +120,23 @@ def update_of(record: Record, label: str) -> float:
         return 0.0
     values = finite(record.series("update_ratio/layers").column(label))
     return float(np.median(values)) if len(values) else 0.0
+
+
+def periodic(record: Record, values: Values, share: float = 0.5) -> bool:
+    """Whether the place of a batch in its epoch explains most of the variance of the losses, as with data in a fixed order."""
+    length = run(record).get("batches_per_epoch")
+    if not length or length < 4 or len(values) < 3 * length:
+        return False
+    epochs = values[len(values) % length :].reshape(-1, length)[1:]
+    total = float(epochs.var())
+    return total > 0 and float(epochs.mean(0).var()) - total / len(epochs) > share * total
+
+
+def periodic(record: Record, values: Values, share: float = 0.5) -> bool:
+    """Whether the place of a batch in its epoch explains most of the variance of the losses, as with data in a fixed order."""
+    length = run(record).get("batches_per_epoch")
+    if not length or length < 4 or len(values) < 3 * length:
+        return False
+    epochs = values[len(values) % length :].reshape(-1, length)[1:]
+    total = float(epochs.var())
+    return total > 0 and float(epochs.mean(0).var()) - total / len(epochs) > share * total

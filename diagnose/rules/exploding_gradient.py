@@ -21,7 +21,8 @@ class ExplodingGradient(Rule):
     ## What it measures
     The norm of all gradients before clipping. Either the last fifth of at least `records` measured steps has a median `growth` times
     that of the first ten, above `size`, with a significant upward trend; or the norm grew `blowup`-fold within the finite steps before
-    NaN. In both cases the loss must not be falling towards a bound: it ends above its start, or far below zero.
+    NaN; or its median in the first ten steps is above `huge` while the predictions spread `wide` times as far as the targets. In the first
+    two cases the loss must not be falling towards a bound: it ends above its start, or far below zero.
 
     ## Why it matters
     Each step is then larger than the last: training ends in NaN, or in a loss that runs off to minus infinity.
@@ -48,6 +49,10 @@ class ExplodingGradient(Rule):
     growth: float = 100.0
     size: float = 70.0
     blowup: float = 1e3
+    huge: float = 1e4
+    wide: float = 100.0
+    huge: float = 1e4
+    wide: float = 100.0
     records: int = 20
 
     def judge(self, record: Record) -> Iterator[Finding]:
@@ -55,6 +60,38 @@ class ExplodingGradient(Rule):
         norms = record.series("grad_norm/total").value
         loss = record.series("train/loss").value
         broken = ~np.isfinite(loss)
+        outputs, targets = (finite(record.series(n).value) if n in record else np.ones(1) for n in ("prediction/std", "target/std"))
+        early = float(np.median(finite(norms)[:10])) if np.isfinite(norms).any() else 0.0
+        if (
+            len(outputs)
+            and len(targets)
+            and early > self.huge
+            and outputs[:3].max() > self.wide * targets[:3].max()
+            and norms[0] > self.huge
+        ):
+            yield self.finding(
+                f"the gradient norm is {early:.3g} in the first steps, and the predictions spread by {outputs[:3].max():.3g} where the "
+                f"targets spread by {targets[:3].max():.3g}",
+                where="all parameters",
+                fix="initialise recurrent and last layers with smaller weights, scale the inputs, or normalise between the layers",
+                override=record.override("gradient_clip_val", 1.0),
+                norm=early,
+                limit=self.huge,
+            )
+            return
+        outputs, targets = (finite(record.series(n).value) if n in record else np.ones(1) for n in ("prediction/std", "target/std"))
+        early = float(np.median(finite(norms)[:10])) if np.isfinite(norms).any() else 0.0
+        if len(outputs) and len(targets) and early > self.huge and outputs[:3].max() > self.wide * targets[:3].max() and norms[0] > self.huge:
+            yield self.finding(
+                f"the gradient norm is {early:.3g} in the first steps, and the predictions spread by {outputs[:3].max():.3g} where the "
+                f"targets spread by {targets[:3].max():.3g}",
+                where="all parameters",
+                fix="initialise recurrent and last layers with smaller weights, scale the inputs, or normalise between the layers",
+                override=record.override("gradient_clip_val", 1.0),
+                norm=early,
+                limit=self.huge,
+            )
+            return
         before = norms[: int(np.argmin(np.isfinite(norms)))] if not np.isfinite(norms).all() else norms
         if broken.any() and len(before) >= 3 and before[-1] > self.blowup * before[0] and before[-1] > self.size:
             grew, first, last = before[-1] / before[0], before[0], before[-1]

@@ -9,8 +9,8 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import losses, refuse_games, run
-from diagnose.statistics import progress
+from diagnose.rules.evidence import losses, periodic, refuse_games, run
+from diagnose.statistics import blocks, progress
 from diagnose.values import Finding, Severity
 
 
@@ -21,7 +21,9 @@ class LearningRateTooHigh(Rule):
     ## What it measures
     The size of one optimizer step relative to the weights, per layer, over the measured steps before anything becomes NaN: its largest
     layer must be above `update` in the median of the first ten, or above ten times that at its peak. And the loss must show it: it
-    becomes NaN or infinite after it grew, or it ends above `worse` times its start. A run whose input is not finite is not judged.
+    becomes NaN or infinite after it grew, or it ends above `worse` times its start, or early blocks of it are `thrown` times the start
+    and it never comes back far below. It needs `rows` batches where all are finite. A run whose input is not finite is not judged, nor
+    a loss that repeats itself every epoch, which the order of the data explains.
 
     ## Why it matters
     A step that changes the weights by a tenth of their size throws the network to another place each time.
@@ -55,6 +57,7 @@ class LearningRateTooHigh(Rule):
 
     update: float = 0.1
     worse: float = 1.05
+    thrown: float = 5.0
     rows: int = 60
 
     def judge(self, record: Record) -> Iterator[Finding]:
@@ -76,7 +79,9 @@ class LearningRateTooHigh(Rule):
         else:
             come = progress(losses(record, self.rows))
             start, end = float(np.mean(loss[:3])), come.end
-            grew = end > start + (self.worse - 1) * abs(start)
+            peak_loss = float(blocks(loss[: max(10, len(loss) // 4)], 10).max())
+            thrown = peak_loss > self.thrown * abs(start) and end > 0.9 * start
+            grew = (end > start + (self.worse - 1) * abs(start) or thrown) and not periodic(record, loss)
         if grew and (typical > self.update or peak > 10 * self.update):
             name = record.series("update_ratio/layers").labels[int(np.nanargmax(np.nanmax(known, axis=0)))]
             rate = (run(record).get("optimizers") or [{"lr": 0.0}])[0]["lr"]

@@ -9,7 +9,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import below_chance, losses, refuse_early, refuse_games
+from diagnose.rules.evidence import below_chance, losses, refuse_early, refuse_games, refuse_unknown
 from diagnose.rules.evidence import skill as skill_of
 from diagnose.statistics import progress
 from diagnose.values import Finding, Severity
@@ -57,6 +57,7 @@ class LossNotDecreasing(Rule):
         refuse_games(record)
         refuse_early(record, self.done)
         values = losses(record, self.rows, self.epochs)
+        refuse_unknown(record, values)
         if not np.isfinite(record.series("train/loss").value[-self.rows // 4 :]).all():
             raise NotRun("the loss is not finite at the end")
         come = progress(values)

@@ -9,7 +9,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import Rule
-from diagnose.rules.evidence import losses, refuse_games
+from diagnose.rules.evidence import losses, refuse_games, refuse_unknown
 from diagnose.statistics import blocks, spread, trend
 from diagnose.values import Finding, Severity
 
@@ -52,6 +52,7 @@ class OscillatingLoss(Rule):
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
         values = losses(record, self.rows, self.epochs)
+        refuse_unknown(record, values)
         half = values[len(values) // 2 :]
         means = blocks(half, 40)
         within = spread(half - np.repeat(means, np.diff(np.linspace(0, len(half), len(means) + 1).astype(int)))) / np.sqrt(

@@ -21,8 +21,9 @@ class Overfitting(Rule):
     ## What it measures
     The validation losses after their minimum: at least `after` of them, rising significantly, and the last three above the minimum by
     more than `rise` of it, by more than `share` of what validation had gained, and by three times the noise; while the training loss
-    fell by `fall` in the same time. It is a warning where the validation accuracy falls too or is not known, and else worth knowing
-    only: a sure model pays more for its errors.
+    fell by `fall` in the same time. Or the minimum is the first or second of at least `many` validations, and both losses have moved
+    apart by `never` since. It is a warning unless the validation accuracy is still within `accuracy` of its best and the loss below
+    `worse` times its first value: a sure model pays more for its errors, and that alone is only worth knowing.
 
     ## Why it matters
     From the minimum on the model learns its training data by heart, and what is saved last is not what is best.
@@ -49,6 +50,9 @@ class Overfitting(Rule):
     share: float = 0.3
     fall: float = 0.1
     accuracy: float = 0.02
+    worse: float = 1.2
+    many: int = 10
+    never: float = 0.05
 
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
@@ -71,16 +75,19 @@ class Overfitting(Rule):
         if not len(at_best) or not len(at_end):
             raise NotRun("the training losses around the validations were not recorded")
         fell = float(at_best.mean() - at_end.mean()) / max(abs(float(at_best.mean())), 1e-12)
-        if rise > max(self.rise * abs(low), self.share * gained, 3 * noise) and mann_kendall(later) > 2.5 and fell > self.fall:
+        sure = mann_kendall(later)
+        turned = rise > max(self.rise * abs(low), self.share * gained, 3 * noise) and sure > 2.5 and fell > self.fall
+        never = best <= 1 and len(value) >= self.many and rise > max(self.never * abs(low), 3 * noise) and sure > 5 and fell > self.never
+        if turned or never:
             right = finite(record.series("val/accuracy").value) if "val/accuracy" in record else np.empty(0)
-            kept = len(right) > 3 and right[-3:].mean() > right.max() - self.accuracy
+            kept = len(right) > 3 and right[-3:].mean() > right.max() - self.accuracy and high < self.worse * float(value[0])
             stopped = bool(run(record).get("stopped"))
             yield self.finding(
                 f"the validation loss rose from {low:.4g} (validation {best + 1} of {len(value)}) to {high:.4g} while the training "
                 f"loss fell by {fell:.0%}",
                 where=f"epoch {int(series.epoch[known][best])}",
                 fix="use the checkpoint of the minimum; add data, augmentation or weight decay, or take a smaller model",
-                severity=Severity.INFO if kept or stopped else Severity.WARNING,
+                severity=Severity.INFO if (kept and not never) or stopped else Severity.WARNING,
                 rise=rise / max(abs(low), 1e-12),
                 limit=self.rise,
                 minimum=low,

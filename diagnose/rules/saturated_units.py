@@ -21,7 +21,8 @@ class SaturatedUnits(Rule):
     ## What it measures
     The share of sigmoid or tanh units that lie within 0.01 of a bound for nearly every sample: at least `share` of the units of one
     activation, in `persistence` of at least `records` measured steps. It is a warning where the loss has lost less than `progress` of
-    its start or the model is hardly better than a constant prediction, and else worth knowing only.
+    its start, where the model is hardly better than a constant prediction, or where `extreme` of the units of a hidden layer are
+    saturated, which no training needs; else it is worth knowing only.
 
     ## Why it matters
     At its bounds the slope of the activation is almost zero, so nothing before it learns.
@@ -46,6 +47,8 @@ class SaturatedUnits(Rule):
 
     share: float = 0.5
     persistence: float = 0.8
+    extreme: float = 0.9
+    extreme: float = 0.9
     progress: float = 0.2
     records: int = 5
 
@@ -62,13 +65,13 @@ class SaturatedUnits(Rule):
             values = finite(series.value[:, place])
             often = float(np.mean(values >= self.share))
             if often >= self.persistence and not (binary and place == len(series.labels) - 1):
-                name = series.labels[place]
+                name, hidden = series.labels[place], place < len(series.labels) - 1
                 yield self.finding(
                     f"{np.median(values):.0%} of the units of {name} sit at their bounds for nearly every sample, in {often:.0%} of "
                     "the measured steps",
                     where=name,
                     fix="standardise what reaches this activation: scale the inputs, or initialise with smaller weights",
-                    severity=Severity.WARNING if stuck else Severity.INFO,
+                    severity=Severity.WARNING if stuck or (hidden and np.median(values) >= self.extreme) else Severity.INFO,
                     share=float(np.median(values)),
                     limit=self.share,
                     persistence=often,

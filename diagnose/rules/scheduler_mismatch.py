@@ -91,7 +91,7 @@ class SchedulerMismatch(Rule):
                 yield self._found(
                     record, f"the learning rate is below {self.floor:g} of its peak since step {since:.0f} of {total:.0f}", idle, self.idle
                 )
-        rising = bool(np.all(np.diff(rates) >= 0)) and rates[-1] > 1.3 * rates[len(rates) // 2] and rates[0] < 0.5 * rates[-1]
+        rising = bool(np.all(np.diff(rates) >= 0)) and rates[-1] > 1.15 * rates[at <= 0.7 * total][-1] and rates[0] < 0.5 * rates[-1]
         if rising and facts.get("finished") and not facts.get("stopped") and not facts.get("interrupted") and total >= 50:
             yield self._found(
                 record, f"the learning rate rises from {rates[0]:.2g} to {rates[-1]:.2g} until the end of the run", 1.0, self.idle

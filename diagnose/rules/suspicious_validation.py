@@ -20,7 +20,9 @@ class SuspiciousValidation(Rule):
 
     ## What it measures
     Over the last third of at least `validations` validations: the validation loss against the training loss of the same batches. Below
-    `ratio`, and with a validation accuracy that is higher by `gap` where accuracies are known, the finding is made.
+    `ratio`, and with a validation accuracy that is higher by `gap` where accuracies are known, the finding is made; or where the
+    accuracy alone is higher by `far`. Both losses are those of the same loss call, not sums of several. Both losses are
+    those of the same loss call, not sums of several.
 
     ## Why it matters
     Held-out data cannot be easier by so much: it is a part of the training data, it carries the answer, or the two losses do not
@@ -31,7 +33,8 @@ class SuspiciousValidation(Rule):
     training loss is an average over its beginning, so only later ones count.
 
     ## What to try
-    Look at how the split was made; compare both losses in the same mode, without augmentation.
+    Look at how the split was made; compare both losses in the same mode, without augmentation; look for dropout at
+    the output.
 
     ## References
     UMLAUT (2021): validation accuracy above training accuracy.
@@ -44,6 +47,7 @@ class SuspiciousValidation(Rule):
 
     ratio: float = 0.2
     gap: float = 0.15
+    far: float = 0.3
     validations: int = 5
 
     def judge(self, record: Record) -> Iterator[Finding]:
@@ -52,7 +56,7 @@ class SuspiciousValidation(Rule):
         if len(series) < self.validations:
             raise NotRun(f"too short: {len(series)} validations, at least {self.validations} are needed")
         held = tail(record, "val/loss")
-        loss = record.series("train/loss")
+        loss = record.series("train/watched_loss" if "train/watched_loss" in record else "train/loss")
         first = series.batch[-len(held)]
         same = finite(loss.value[loss.batch >= first - (series.batch[1] - series.batch[0])])
         if not len(held) or not len(same):
@@ -60,9 +64,10 @@ class SuspiciousValidation(Rule):
         ratio = float(np.median(held) / np.median(same)) if np.median(same) > 0 and np.median(held) >= 0 else 1.0
         right, trained = tail(record, "val/accuracy"), tail(record, "train/accuracy")
         gap = float(right.mean() - trained.mean()) if len(right) and len(trained) else self.gap
-        if ratio < self.ratio and gap >= self.gap:
+        if (ratio < self.ratio and gap >= self.gap) or (len(right) and gap >= self.far and ratio < 1):
             yield self.finding(
-                f"the validation loss is {np.median(held):.3g}, {ratio:.2g} times the training loss ({np.median(same):.3g})",
+                f"the validation loss is {np.median(held):.3g}, {ratio:.2g} times the training loss ({np.median(same):.3g})"
+                + (f", and its accuracy is higher by {gap:.0%}" if len(right) else ""),
                 where="val_dataloader",
                 fix="look at how the split was made, and compare both losses in the same mode",
                 ratio=ratio,
