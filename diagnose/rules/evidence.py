@@ -130,13 +130,3 @@ def periodic(record: Record, values: Values, share: float = 0.5) -> bool:
     epochs = values[len(values) % length :].reshape(-1, length)[1:]
     total = float(epochs.var())
     return total > 0 and float(epochs.mean(0).var()) - total / len(epochs) > share * total
-
-
-def periodic(record: Record, values: Values, share: float = 0.5) -> bool:
-    """Whether the place of a batch in its epoch explains most of the variance of the losses, as with data in a fixed order."""
-    length = run(record).get("batches_per_epoch")
-    if not length or length < 4 or len(values) < 3 * length:
-        return False
-    epochs = values[len(values) % length :].reshape(-1, length)[1:]
-    total = float(epochs.var())
-    return total > 0 and float(epochs.mean(0).var()) - total / len(epochs) > share * total

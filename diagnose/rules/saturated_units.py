@@ -48,7 +48,6 @@ class SaturatedUnits(Rule):
     share: float = 0.5
     persistence: float = 0.8
     extreme: float = 0.9
-    extreme: float = 0.9
     progress: float = 0.2
     records: int = 5
 

@@ -21,8 +21,7 @@ class SuspiciousValidation(Rule):
     ## What it measures
     Over the last third of at least `validations` validations: the validation loss against the training loss of the same batches. Below
     `ratio`, and with a validation accuracy that is higher by `gap` where accuracies are known, the finding is made; or where the
-    accuracy alone is higher by `far`. Both losses are those of the same loss call, not sums of several. Both losses are
-    those of the same loss call, not sums of several.
+    accuracy alone is higher by `far`. Both losses are those of the same loss call, not sums of several.
 
     ## Why it matters
     Held-out data cannot be easier by so much: it is a part of the training data, it carries the answer, or the two losses do not
