@@ -17,10 +17,11 @@ from torch.utils.hooks import RemovableHandle
 from diagnose.experiments.batches import leaves
 from diagnose.experiments.sandbox import Sandbox, Unusable, told
 from diagnose.measure.graph import head, linearity, reshaped, sums_to_one
-from diagnose.measure.losses import LossCall, WatchLosses, class_last, primary
+from diagnose.measure.losses import ELEMENTWISE, REGRESSION, LossCall, WatchLosses, class_last, primary
 from diagnose.record import Record
 
 STEPS = 3
+UNLABELLED = 255
 MODAL = (_BatchNorm, nn.modules.dropout._DropoutNd)
 BIAS_CANCELLING = (_BatchNorm, nn.modules.instancenorm._InstanceNorm)
 
@@ -73,14 +74,14 @@ class Anatomy:
         ran: Names of the modules that ran, in forward order.
         used: Parameters that any function was given, by ``id``.
         reached: Parameters that got a gradient, by ``id``.
-        facts: What rules judge by; see `examine`.
+        input_max: Largest magnitude that the first module with weights of its own got.
     """
 
     call: LossCall | None = None
     ran: list[str] = field(default_factory=list)
     used: dict[int, Tensor] = field(default_factory=dict)
     reached: set[int] = field(default_factory=set)
-    facts: dict[str, Any] = field(default_factory=dict)
+    input_max: float | None = None
 
 
 @contextmanager
@@ -126,7 +127,13 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
     sandbox.module.zero_grad(set_to_none=True)
     trainable = {id(p) for p in sandbox.module.parameters() if p.requires_grad}
     for index, batch in enumerate(sandbox.batches[:STEPS]):
-        loss = _step(sandbox, anatomy, sandbox.move(batch), index, names, record if index == 0 else None)
+        try:
+            loss = _step(sandbox, anatomy, sandbox.move(batch), index, names, record if index == 0 else None)
+        except Exception as error:
+            if index == 0:
+                raise
+            record.add("probe.step", {**record.facts["probe.step"], "raised": told(error)})
+            break
         losses.append(float(loss) if loss is not None else float("nan"))
         backward += loss is not None and loss.requires_grad
     if "probe.step" in record:
@@ -152,6 +159,8 @@ def _step(sandbox: Sandbox, anatomy: Anatomy, batch: Any, index: int, names: Map
             anatomy.ran.append(name)
         calls_of[name] += 1
         first = args[0] if args and isinstance(args[0], Tensor) else None
+        if anatomy.input_max is None and first is not None and first.numel() and first.is_floating_point() and module._parameters:
+            anatomy.input_max = float(torch.nan_to_num(first.detach()).abs().max())
         if isinstance(module, BIAS_CANCELLING) and first is not None and module.training:
             entry = {"name": name, "values": first.numel() // max(1, first.shape[1] if first.dim() > 1 else 1)}
             entry["bias_before"] = producers.get(id(first), "")
@@ -229,7 +238,7 @@ def _describe(
         record.skip("probe.linearity", "no loss function of torch was called, so the network's output is not known")
         return
     shapes = (tuple(call.input.shape), tuple(call.target.shape))
-    if call.kind not in ("cross_entropy", "nll_loss", "kl_div") and shapes[0] != shapes[1]:
+    if call.kind in (*ELEMENTWISE, *REGRESSION) and shapes[0] != shapes[1]:
         facts["broadcast"] = facts["broadcast"] or [list(s) for s in shapes]
     chain = head(call.input)
     facts["head"] = [{"name": a.name, "axis": a.axis, "shape": list(a.shape), "scaled": a.scaled} for a in chain]
@@ -274,6 +283,9 @@ def label_statistics(call: LossCall) -> dict[str, int]:
         return {"count": 0, "distinct": 0, "min": 0, "max": 0}
     labels = torch.unique(target[target != call.options.get("ignore_index", -100)])
     low, high = (int(labels.min()), int(labels.max())) if len(labels) else (0, 0)
+    classes = call.input.shape[1] if call.input.dim() > 1 else high + 1
+    if high == UNLABELLED >= classes and len(labels) > 1 and int(labels[-2]) < classes:  # pixels without a label, not a class
+        high = int(labels[-2])
     return {"count": target.numel(), "distinct": len(labels), "min": low, "max": high}
 
 
@@ -325,7 +337,8 @@ def wrong_mode(module: nn.Module, ran: Sequence[str]) -> list[str]:
 
 
 def _parameters(sandbox: Sandbox, anatomy: Anatomy, names: Mapping[int, str], trainable: set[int], record: Record) -> None:
-    optimized = {id(p) for o in sandbox.optimizers for g in o.param_groups for p in g["params"]}
+    own = [v for m in sandbox.module.modules() for v in vars(m).values() if isinstance(v, torch.optim.Optimizer)]  # stepped by hand
+    optimized = {id(p) for o in (*sandbox.optimizers, *own) for g in o.param_groups for p in g["params"]}
     entries = []
     for parameter in sandbox.module.parameters():
         if id(parameter) in trainable and not isinstance(parameter, UninitializedParameter):

@@ -67,6 +67,17 @@ def fresh(batch: Any) -> Any:
         return changed(batch, lambda t: t.detach().clone().requires_grad_(t.requires_grad))
 
 
+def has_unknown(batch: Any) -> bool:
+    """Whether the batch holds objects that are not looked into: neither tensors, arrays, texts, numbers nor containers of them."""
+    if isinstance(batch, Mapping):
+        return any(map(has_unknown, batch.values()))
+    if isinstance(batch, (list, tuple)):
+        return any(map(has_unknown, batch))
+    if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
+        return any(has_unknown(getattr(batch, f.name)) for f in dataclasses.fields(batch))
+    return not isinstance(batch, (Tensor, np.ndarray, str, bytes, int, float, complex, type(None)))
+
+
 def size(batch: Any) -> int | None:
     """Number of samples: the length that all tensors of the batch share, ``None`` where they share none."""
     lengths = {len(t) for _, t in leaves(batch) if t.dim() > 0}
@@ -87,7 +98,10 @@ def take(batch: Any, rows: Tensor) -> Any:
 
 def same(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors hold the same numbers in the same order, whatever their shape and dtype."""
-    return a.numel() == b.numel() and bool(torch.equal(a.detach().reshape(-1).double(), b.detach().reshape(-1).double()))
+    if a.numel() != b.numel():
+        return False
+    first, second = (torch.nan_to_num(t.detach().reshape(-1).double(), nan=-1.2345e300) for t in (a, b))  # NaN equals NaN here
+    return bool(torch.equal(first, second))
 
 
 def roles(batch: Any, target: Tensor | None) -> dict[str, str]:

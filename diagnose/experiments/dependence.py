@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import combinations
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from diagnose.experiments.batches import changed, leaves, roles, same, size, take
+from diagnose.experiments.batches import changed, has_unknown, leaves, roles, same, size, take
 from diagnose.experiments.sandbox import Sandbox
 from diagnose.measure.losses import LossCall, class_last, primary, watch_losses
 from diagnose.record import Record
 
 SEED = 20
+Run = Callable[[Sandbox, Any], tuple[LossCall | None, Tensor | None]]
 
 
 @contextmanager
@@ -107,24 +109,44 @@ def swap_samples(sandbox: Sandbox, record: Record) -> None:
     scale = float(first.std()) or float(first.abs().max()) or 1.0
     found = roles(batch, before.target)  # type: ignore[union-attr]
     inputs_differ = any(not torch.equal(t, take(t, rows)) for path, t in leaves(batch) if t.dim() > 0 and found[path] == "input")
-    if not inputs_differ or not torch.isfinite(first).all():
-        record.skip(
-            "probe.dependence",
-            "no tensor of the batch but the target differs between samples" if not inputs_differ else "the outputs are not finite",
-        )
+    kept, swapped = (float((first - second)[half].abs().max()) / scale for half in (even, odd))
+    reason = ""
+    if not inputs_differ:
+        reason = "no tensor of the batch but the target differs between samples"
+    elif not torch.isfinite(first).all():
+        reason = "the outputs are not finite"
+    elif swapped == 0 and has_unknown(batch):
+        reason = "the batch holds objects of its own kind, which could not be replaced"
+    elif kept > 1e-4 and (_mixes(sandbox, batch) or _uses_labels(sandbox, batch, rows, found, run)):
+        reason = "the step mixes samples on purpose: it compares one output with several targets, or gives the targets to the network"
+    if reason:
+        record.skip("probe.dependence", reason)
         return
-    record.add(
-        "probe.dependence",
-        {
-            "kept": float((first - second)[even].abs().max()) / scale,
-            "swapped": float((first - second)[odd].abs().max()) / scale,
-            "noise": float((first - repeated).abs().max()) / scale,
-            "samples": n,
-        },
+    noise = float((first - repeated).abs().max()) / scale
+    record.add("probe.dependence", {"kept": kept, "swapped": swapped, "noise": noise, "samples": n})
+
+
+def _mixes(sandbox: Sandbox, batch: Any) -> bool:
+    """Whether the step holds one output against several targets, as mixup does."""
+    with evaluating(sandbox.module), watch_losses() as calls:
+        sandbox.training_step(sandbox.move(batch))
+    if not sandbox.module.automatic_optimization:
+        sandbox.reset()
+    pairs = [(c.input, c.target) for c in calls if c.target is not None]
+    return any(a is b and not same(s, t) for (a, s), (b, t) in combinations(pairs, 2))
+
+
+def _uses_labels(sandbox: Sandbox, batch: Any, rows: Tensor, found: Mapping[str, str], run: Run) -> bool:
+    """Whether outputs change with the targets of other samples, as in few-shot learning, where a batch is one task."""
+    targets = [t for path, t in leaves(batch) if found[path] == "target"]
+    other = changed(batch, lambda t: take(t, rows) if any(t is own for own in targets) else t)
+    before, after = (
+        c.input.detach().reshape(len(rows), -1)[::2] if (c := run(sandbox, b)[0]) is not None else None for b in (batch, other)
     )
+    return before is not None and after is not None and not torch.equal(before, after)
 
 
-def _step_for_swapping(sandbox: Sandbox) -> tuple[Any, Callable[[Sandbox, Any], tuple[LossCall | None, Tensor | None]]]:
+def _step_for_swapping(sandbox: Sandbox) -> tuple[Any, Run]:
     for batch in sandbox.held_out[:1]:
         try:
             call, _ = validation_output(sandbox, batch)

@@ -93,7 +93,7 @@ def overfit_batch(sandbox: Sandbox, call: LossCall, record: Record) -> None:
         sandbox.reset()
         torch.manual_seed(0)
         losses = train(sandbox, [batch], STEPS, rate, lambda loss: loss <= goal)
-        if not losses:
+        if not losses or (len(losses) < STEPS and losses[-1] > goal):  # it became infinite, or lost its gradient, on the way
             continue
         final = float(np.median(losses[-5:])) if losses[-1] > goal else losses[-1]
         if not best or final < best["final"]:
@@ -101,7 +101,7 @@ def overfit_batch(sandbox: Sandbox, call: LossCall, record: Record) -> None:
         if best["final"] <= low + 0.3 * (constant - low):
             break
     if not best:
-        record.skip("probe.overfit", "the loss has no gradient or is not finite")
+        record.skip("probe.overfit", "the loss has no gradient, or does not stay finite")
         return
     progress = (constant - best["final"]) / max(constant - low, 1e-9)
     weights = sum(p.numel() for p in sandbox.module.parameters() if p.requires_grad and not isinstance(p, UninitializedParameter))
