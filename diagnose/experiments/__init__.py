@@ -1,0 +1,1 @@
+"""Short trainings and probes that produce evidence; nothing is judged here."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import weakref
 from collections.abc import Callable, Iterable
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from diagnose.values import Diagnosis
 
 BATCHES = 24
 LARGEST = 100_000_000
+BOUNDS: dict[str, Any] = {"batches": 16, "samples": 1024, "seconds": 1.0}  # of reading data at the start of a fit
 _evidence: weakref.WeakKeyDictionary[LightningModule, tuple[int, dict[str, Any], dict[str, str]]] = weakref.WeakKeyDictionary()
 
 
@@ -196,8 +198,9 @@ def _examine(sandbox: Sandbox, probing: Probing, train: Any, val: Any, short: bo
         step = _targets(sandbox, call, found, record)
         shapes = {"input_shape": step["input_shape"], "target_shape": step["target_shape"], "target_dtype": step["target_dtype"]}
         loss = {"kind": call.kind, "classes": step["classes"], **shapes, "input_normalised": _normalises(module, anatomy)}
+        loss |= {"input_max": anatomy.input_max if anatomy is not None else None, "nonfinite_handled": _handles_nonfinite(sandbox, step)}
         loss |= {k: call.options[k] for k in ("ignore_index", "label_smoothing") if k in call.options}
-    probing.part("data", lambda: measure_data(record, train, val, roles=found, loss=loss, batches=8 if short else 64))
+    probing.part("data", lambda: measure_data(record, train, val, roles=found, loss=loss, **(BOUNDS if short else {})))
     record.add("task", _task(record))
     record.add("optimizers", [type(o).__name__ for o in sandbox.optimizers])
     probing.part("probe.validation", lambda: validate(sandbox, record))
@@ -270,6 +273,15 @@ def validate(sandbox: Sandbox, record: Record) -> None:
 
 def _modal(module: torch.nn.Module) -> bool:
     return isinstance(module, MODAL) and getattr(module, "p", 1.0) > 0
+
+
+def _handles_nonfinite(sandbox: Sandbox, step: dict[str, Any]) -> bool:
+    """Whether a batch with NaN or infinity in it gave a finite loss."""
+    losses = step.get("loss", [])
+    return any(
+        isfinite(loss) and any(not torch.isfinite(t).all() for _, t in leaves(batch) if t.is_floating_point())
+        for batch, loss in zip(sandbox.batches, losses, strict=False)
+    )
 
 
 def _normalises(module: LightningModule, anatomy: Anatomy | None) -> bool:
