@@ -21,7 +21,7 @@ class AccumulationMismatch(Rule):
     ## What it measures
     Under manual optimisation: the number of backward passes per optimizer step, and what was differentiated over the value of the loss
     call in the same batch. With at least `passes` passes per step in the median of at least `steps` steps, a share that is nearer to 1
-    than to 1 / passes means that the sum is used where the mean is meant.
+    than to 1 / passes (within `tolerance`) means that the sum is used where the mean is meant.
 
     ## Why it matters
     The step is as many times too large as batches are accumulated, and changes with their number.

@@ -129,4 +129,4 @@ def periodic(record: Record, values: Values, share: float = 0.5) -> bool:
         return False
     epochs = values[len(values) % length :].reshape(-1, length)[1:]
     total = float(epochs.var())
-    return total > 0 and float(epochs.mean(0).var()) - total / len(epochs) > share * total
+    return total > 1e-12 * float(np.square(epochs).mean()) and float(epochs.mean(0).var()) - total / len(epochs) > share * total

@@ -80,7 +80,7 @@ class LearningRateTooHigh(Rule):
             come = progress(losses(record, self.rows))
             start, end = float(np.mean(loss[:3])), come.end
             peak_loss = float(blocks(loss[: max(10, len(loss) // 4)], 10).max())
-            thrown = peak_loss > self.thrown * abs(start) and end > 0.9 * start
+            thrown = peak_loss > self.thrown * abs(loss[0]) and end > 0.9 * loss[0]
             grew = (end > start + (self.worse - 1) * abs(start) or thrown) and not periodic(record, loss)
         if grew and (typical > self.update or peak > 10 * self.update):
             name = record.series("update_ratio/layers").labels[int(np.nanargmax(np.nanmax(known, axis=0)))]

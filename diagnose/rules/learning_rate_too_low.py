@@ -28,9 +28,9 @@ class LearningRateTooLow(Rule):
     The model would learn, given a hundred times the steps, or ten times the rate.
 
     ## When it is wrong
-    Fine-tuning changes weights little and starts from a good loss: losses below 0.7 of chance are not reported, and models that are far
-    better than a constant prediction are not. During warm-up steps are small by design: while training goes on, half of the run must be
-    done.
+    Fine-tuning changes weights little and starts from a good loss: losses below 0.7 of chance are not reported, and models that have
+    gained more than `skill` over a constant prediction are not. During warm-up steps are small by design: while training goes on, half
+    of the run must be done.
 
     ## What to try
     Multiply the learning rate by ten until the loss falls quickly or becomes unstable, then halve it.

@@ -11,7 +11,7 @@ from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import below_chance, losses, refuse_early, refuse_games, refuse_unknown
 from diagnose.rules.evidence import skill as skill_of
-from diagnose.statistics import progress
+from diagnose.statistics import progress, trend
 from diagnose.values import Finding, Severity
 
 
@@ -22,8 +22,8 @@ class LossNotDecreasing(Rule):
     ## What it measures
     The level of the first tenth of all batches against that of the last fifth, with standard errors that know about autocorrelation. It
     needs `rows` batches, `epochs` epochs (or ten times the rows) and, while training goes on, `done` of the run. The drop must be below
-    `drop` of the start, or below `sure` of it and within two standard errors; and the model must be no better than a constant
-    prediction where that is known (`skill`).
+    `drop` of the start, or below `sure` of it and within two standard errors without a significant trend; and the model must be no
+    better than a constant prediction where that is known (`skill`).
 
     ## Why it matters
     Nothing is learned. Whatever the cause, training on will not help.
@@ -50,7 +50,7 @@ class LossNotDecreasing(Rule):
     epochs: int = 3
     done: float = 0.3
     drop: float = 0.02
-    sure: float = 0.1
+    sure: float = 0.05
     skill: float = 0.15
 
     def judge(self, record: Record) -> Iterator[Finding]:
@@ -62,7 +62,7 @@ class LossNotDecreasing(Rule):
             raise NotRun("the loss is not finite at the end")
         come = progress(values)
         learned = skill_of(record)
-        unsure = come.drop < 2 * come.error and come.relative < self.sure
+        unsure = come.drop < 2 * come.error and come.relative < self.sure and trend(values).z > -1.5
         if (come.relative < self.drop or unsure) and not below_chance(record, come.end) and (learned is None or learned < self.skill):
             yield self.finding(
                 f"the loss was {come.start:.4g} in the first tenth of {len(values)} batches and {come.end:.4g} in the last fifth "

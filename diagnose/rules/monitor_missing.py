@@ -29,7 +29,8 @@ class MonitorMissing(Rule):
     Metrics that are logged only in some epochs: with strict=False they are judged at the end of the run only.
 
     ## What to try
-    Use the name that is logged; it is given. With several validation loaders names end in /dataloader_idx_0.
+    Use the name that is logged; it is given where one is `similar` enough (0 to 1). With several validation loaders names end in
+    /dataloader_idx_0.
 
     ## References
     Lightning #11534, #12095, #18259.

@@ -21,7 +21,7 @@ class OscillatingLoss(Rule):
     ## What it measures
     Means of forty blocks of the second half of all batches. They must show no trend, turn around at least `turns` times, spread by more
     than `swing` of their level, and by `excess` times what the batches within the blocks explain; and the half must have gained less
-    than `gain` on its beginning.
+    than `gain` on its beginning. It needs `rows` batches and `epochs` epochs (or ten times the rows).
 
     ## Why it matters
     The steps jump across the valley instead of into it, or something in the data comes and goes.

@@ -21,7 +21,7 @@ class SchedulerMismatch(Rule):
     Two things. The length that a scheduler was planned for (total_steps, T_max, total_iters) against the number of times it will be
     stepped in the whole run: a one-cycle schedule `factor` times too long never leaves its warm-up; a cosine whose length is the number
     of batches but is stepped per epoch, or the reverse; a linear ramp that ends after the run. And the recorded rate: below `floor` of
-    its peak for more than `idle` of the planned run, or rising from beginning to end.
+    its peak for more than `idle` of the planned run, or rising from beginning to end. The rate needs `rows` records.
 
     ## Why it matters
     A rate of nearly zero trains nothing; a rate that stays in warm-up trains slowly; a cosine that is stepped too often goes up and

@@ -20,8 +20,8 @@ class SuspiciousValidation(Rule):
 
     ## What it measures
     Over the last third of at least `validations` validations: the validation loss against the training loss of the same batches. Below
-    `ratio`, and with a validation accuracy that is higher by `gap` where accuracies are known, the finding is made; or where the
-    accuracy alone is higher by `far`. Both losses are those of the same loss call, not sums of several.
+    `ratio`, and with a validation accuracy that is higher by `gap` where accuracies are known, the finding is made. Both losses are
+    those of the same loss call, not sums of several.
 
     ## Why it matters
     Held-out data cannot be easier by so much: it is a part of the training data, it carries the answer, or the two losses do not
@@ -44,9 +44,8 @@ class SuspiciousValidation(Rule):
     severity = Severity.WARNING
     needs = ("val/loss", "train/loss")
 
-    ratio: float = 0.2
+    ratio: float = 0.1
     gap: float = 0.15
-    far: float = 0.3
     validations: int = 5
 
     def judge(self, record: Record) -> Iterator[Finding]:
@@ -63,7 +62,7 @@ class SuspiciousValidation(Rule):
         ratio = float(np.median(held) / np.median(same)) if np.median(same) > 0 and np.median(held) >= 0 else 1.0
         right, trained = tail(record, "val/accuracy"), tail(record, "train/accuracy")
         gap = float(right.mean() - trained.mean()) if len(right) and len(trained) else self.gap
-        if (ratio < self.ratio and gap >= self.gap) or (len(right) and gap >= self.far and ratio < 1):
+        if ratio < self.ratio and gap >= self.gap:
             yield self.finding(
                 f"the validation loss is {np.median(held):.3g}, {ratio:.2g} times the training loss ({np.median(same):.3g})"
                 + (f", and its accuracy is higher by {gap:.0%}" if len(right) else ""),

@@ -21,7 +21,7 @@ class WeightDecayDominates(Rule):
     For decay that is added to the gradient (Adam, SGD), decay times the norm of the weights over the norm of the data's gradient, of
     all layers together, in the median over the first ten measured steps. For decoupled decay (AdamW), the share of an early step that
     is decay: rate times decay over the relative size of the step. Above `coupled` or `decoupled`, and with weights that shrink below
-    `shrunk` of their size, the finding is made.
+    `shrunk` of their size, the finding is made. It needs `records` measured steps.
 
     ## Why it matters
     The optimizer mostly makes the weights smaller; the network ends near zero and predicts a constant.

@@ -1,0 +1,23 @@
+"""Rule T316: a threshold that sets every step."""
+
+from __future__ import annotations
+
+from diagnose.rules.clipping_dominates import ClippingDominates
+from tests.rules.training import findings, not_run, training
+
+
+def test_a_threshold_far_below_the_norm_is_found() -> None:
+    (found,) = findings(ClippingDominates(), training(clip__ratio=[0.001] * 30, grad_norm__total=[10.0] * 30))
+    assert "10" in found.fix
+
+
+def test_mild_clipping_is_healthy() -> None:
+    assert findings(ClippingDominates(), training(clip__ratio=[0.3] * 30, grad_norm__total=[3.0] * 30)) == ()
+
+
+def test_clipping_of_peaks_is_healthy() -> None:
+    assert findings(ClippingDominates(), training(clip__ratio=[0.001, 1.0] * 15, grad_norm__total=[3.0] * 30)) == ()
+
+
+def test_few_steps_are_too_short() -> None:
+    assert "too short" in not_run(ClippingDominates(), training(clip__ratio=[0.001] * 3))

@@ -1,0 +1,23 @@
+"""Rule T304: units that give zero for every sample."""
+
+from __future__ import annotations
+
+from diagnose.rules.dead_units import DeadUnits
+from tests.rules.training import findings, not_run, training
+
+LABELS = {"activation__dead": ["net.1 (ReLU)", "fc2 → relu"]}
+
+
+def test_a_dead_layer_is_found() -> None:
+    (found,) = findings(DeadUnits(), training(labels=LABELS, activation__dead=[[1.0, 0.9]] * 10))
+    assert found.where == "net.1 (ReLU)"
+    assert found.evidence["activations"] == 2
+
+
+def test_a_layer_that_rests_now_and_then_is_healthy() -> None:
+    assert findings(DeadUnits(), training(labels=LABELS, activation__dead=[[0.9, 0.3], [0.4, 0.3]] * 5)) == ()
+
+
+def test_bounded_activations_are_left_to_another_rule() -> None:
+    rows = [[float("nan"), float("nan")]] * 10
+    assert "too short" in not_run(DeadUnits(), training(labels=LABELS, activation__dead=rows))

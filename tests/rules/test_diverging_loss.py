@@ -1,0 +1,37 @@
+"""Rule T307: a loss that rises."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from diagnose.rules.diverging_loss import DivergingLoss
+from tests.rules.training import falling, findings, not_run, training
+
+TASK = {"task": {"loss": "cross_entropy"}}
+
+
+def test_a_rise_above_the_start_is_found() -> None:
+    (found,) = findings(DivergingLoss(), training([*falling(2.3, 1.0, 150), *np.linspace(1, 9, 150)]))
+    assert found.evidence["end"] > 6
+
+
+def test_growth_before_nan_is_found() -> None:
+    (found,) = findings(DivergingLoss(), training([1.0, 50.0, 1e6, np.nan]))
+    assert found.evidence["end"] == 1e6
+
+
+def test_a_cross_entropy_that_falls_without_bound_is_found() -> None:
+    (found,) = findings(DivergingLoss(), training(1 - np.linspace(0, 80, 300), facts=TASK))
+    assert "never below zero" in found.message
+
+
+def test_a_falling_loss_is_healthy() -> None:
+    assert findings(DivergingLoss(), training(falling(2.3, 0.1), facts=TASK)) == ()
+
+
+def test_noise_at_a_low_level_is_healthy() -> None:
+    assert findings(DivergingLoss(), training([*falling(2.3, 0.01, 250), *[0.05] * 50])) == ()
+
+
+def test_few_batches_are_too_short() -> None:
+    assert "too short" in not_run(DivergingLoss(), training([1.0, 1.1, 1.2]))

@@ -1,0 +1,47 @@
+"""Rule T311: steps that undo what they learn."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from diagnose.rules.learning_rate_too_high import LearningRateTooHigh
+from tests.rules.training import falling, findings, not_run, training
+
+LABELS = {"update_ratio__layers": ["a", "b"]}
+
+
+def test_large_steps_and_a_loss_that_blows_up_are_found() -> None:
+    record = training([10.0, 500.0, 1e8, np.nan, np.nan], labels=LABELS, update_ratio__layers=[[3.0, 0.5], [40.0, 2.0], [np.nan, np.nan]])
+    (found,) = findings(LearningRateTooHigh(), record)
+    assert found.where == "lr=0.1"
+    assert "to 0.01 first" in found.fix
+
+
+def test_the_override_sets_the_rate_of_our_configuration() -> None:
+    facts = {"config_keys": {"learning_rate": "optimizer.lr"}}
+    record = training([1.0, 5.0, np.inf], facts=facts, labels=LABELS, update_ratio__layers=[[3.0, 0.5], [4.0, 2.0]])
+    (found,) = findings(LearningRateTooHigh(), record)
+    assert found.override == "optimizer.lr=0.01"
+
+
+def test_a_loss_thrown_up_that_never_comes_back_is_found() -> None:
+    record = training([2.3, 9.0, *[160.0] * 30, *[2.4] * 200], labels=LABELS, update_ratio__layers=[[0.3, 0.2]] * 12)
+    assert len(findings(LearningRateTooHigh(), record)) == 1
+
+
+def test_large_steps_with_a_falling_loss_are_healthy() -> None:
+    assert findings(LearningRateTooHigh(), training(falling(1.0, 0.1), labels=LABELS, update_ratio__layers=[[0.5, 0.2]] * 20)) == ()
+
+
+def test_small_steps_are_healthy() -> None:
+    assert findings(LearningRateTooHigh(), training(np.linspace(1, 3, 300), labels=LABELS, update_ratio__layers=[[1e-3, 1e-3]] * 20)) == ()
+
+
+def test_a_loss_that_repeats_every_epoch_is_healthy() -> None:
+    waves = [1.0, 1.0, 1.0, *np.tile(np.linspace(1, 5, 30), 10)][:300]
+    assert findings(LearningRateTooHigh(), training(waves, labels=LABELS, update_ratio__layers=[[0.5, 0.2]] * 20)) == ()
+
+
+def test_with_an_input_that_is_not_finite_it_does_not_run() -> None:
+    record = training([np.nan], facts={"nonfinite": {"what": "input"}}, labels=LABELS, update_ratio__layers=[[0.5, 0.2]] * 20)
+    assert not_run(LearningRateTooHigh(), record) == "the input is not finite"

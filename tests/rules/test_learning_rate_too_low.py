@@ -1,0 +1,32 @@
+"""Rule T312: weights that hardly move."""
+
+from __future__ import annotations
+
+from diagnose.rules.learning_rate_too_low import LearningRateTooLow
+from tests.rules.training import falling, findings, not_run, training
+
+LABELS = {"update_ratio__layers": ["a", "b"]}
+
+
+def test_tiny_steps_and_a_flat_loss_are_found() -> None:
+    (found,) = findings(LearningRateTooLow(), training([1.3] * 300, labels=LABELS, update_ratio__layers=[[1e-7, 3e-6]] * 30))
+    assert found.where == "lr=0.1"
+    assert found.evidence["travel"] < 0.01
+
+
+def test_ordinary_steps_are_healthy() -> None:
+    assert findings(LearningRateTooLow(), training([1.3] * 300, labels=LABELS, update_ratio__layers=[[1e-3, 3e-3]] * 30)) == ()
+
+
+def test_tiny_steps_with_a_falling_loss_are_healthy() -> None:
+    assert findings(LearningRateTooLow(), training(falling(1.3, 0.2), labels=LABELS, update_ratio__layers=[[1e-7, 3e-6]] * 30)) == ()
+
+
+def test_tiny_gradients_are_another_fault() -> None:
+    record = training([1.3] * 300, labels=LABELS, update_ratio__layers=[[1e-7, 3e-6]] * 30, grad_norm__total=[1e-8] * 30)
+    assert findings(LearningRateTooLow(), record) == ()
+
+
+def test_warm_up_is_too_early_to_judge() -> None:
+    record = training([1.3] * 120, run={"finished": False, "max_epochs": 100}, labels=LABELS, update_ratio__layers=[[1e-7, 3e-6]] * 30)
+    assert "too early" in not_run(LearningRateTooLow(), record)

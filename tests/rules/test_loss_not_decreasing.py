@@ -1,0 +1,53 @@
+"""Rule T306: a loss without a trend."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from diagnose.rules.loss_not_decreasing import LossNotDecreasing
+from tests.rules.training import falling, findings, not_run, training
+
+
+def noisy(level: float, rows: int = 300, seed: int = 0) -> list[float]:
+    return list(level * (1 + 0.05 * np.random.default_rng(seed).standard_normal(rows)))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_noise_about_a_level_is_found_for_every_seed(seed: int) -> None:
+    (found,) = findings(LossNotDecreasing(), training(noisy(2.3, seed=seed)))
+    assert abs(found.evidence["drop"]) < 0.05
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_falling_loss_is_healthy_for_every_seed(seed: int) -> None:
+    assert findings(LossNotDecreasing(), training(falling(2.3, 1.9, noise=0.2, seed=seed))) == ()
+
+
+def test_a_significant_but_tiny_drop_is_found() -> None:
+    assert len(findings(LossNotDecreasing(), training(np.linspace(1.314, 1.310, 300)))) == 1
+
+
+def test_a_loss_far_below_chance_is_healthy() -> None:
+    facts = {"task": {"kind": "multiclass", "loss": "cross_entropy", "classes": 10}}
+    assert findings(LossNotDecreasing(), training(noisy(0.4), facts=facts)) == ()
+
+
+def test_three_batches_are_too_short() -> None:
+    assert not_run(LossNotDecreasing(), training([2.3] * 3)).startswith("too short: 3 batches")
+
+
+def test_two_epochs_are_too_short() -> None:
+    assert not_run(LossNotDecreasing(), training([2.3] * 120, epoch_length=60)).startswith("too short: 2 epochs")
+
+
+def test_the_beginning_of_a_run_is_too_early() -> None:
+    assert "too early" in not_run(LossNotDecreasing(), training([2.3] * 120, run={"finished": False, "max_epochs": 100}))
+
+
+def test_games_are_not_judged() -> None:
+    assert "several optimizers" in not_run(LossNotDecreasing(), training([2.3] * 300, run={"optimizers": [{"lr": 1.0}] * 2}))
+
+
+def test_losses_below_zero_from_nowhere_are_not_judged() -> None:
+    assert "below zero" in not_run(LossNotDecreasing(), training(np.linspace(0.1, -0.1, 300)))

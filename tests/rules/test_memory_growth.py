@@ -1,0 +1,25 @@
+"""Rule T319: memory that grows step by step."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from diagnose.rules.memory_growth import MemoryGrowth
+from tests.rules.training import findings, not_run, training
+
+
+def test_steady_growth_is_found() -> None:
+    (found,) = findings(MemoryGrowth(), training(memory__rss=np.linspace(5e8, 2e9, 60)))
+    assert found.evidence["grown"] > 1e8
+
+
+def test_a_cache_that_fills_is_healthy() -> None:
+    assert findings(MemoryGrowth(), training(memory__rss=[*np.linspace(5e8, 2e9, 15), *[2e9] * 45])) == ()
+
+
+def test_a_single_jump_is_healthy() -> None:
+    assert findings(MemoryGrowth(), training(memory__rss=[1e9] * 40 + [2e9] * 20)) == ()
+
+
+def test_few_records_are_too_short() -> None:
+    assert "too short" in not_run(MemoryGrowth(), training(memory__rss=[1e9] * 5))

@@ -1,0 +1,26 @@
+"""Rule T308: swings without progress."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from diagnose.rules.oscillating_loss import OscillatingLoss
+from tests.rules.training import falling, findings, not_run, training
+
+
+def test_swings_are_found() -> None:
+    waves = 1 + 0.8 * np.sin(np.arange(400) / 3.0)
+    (found,) = findings(OscillatingLoss(), training(waves * (1 + 0.02 * np.random.default_rng(0).standard_normal(400))))
+    assert found.evidence["turns"] >= 8
+
+
+def test_plain_noise_is_healthy() -> None:
+    assert findings(OscillatingLoss(), training(2 + 0.3 * np.random.default_rng(0).standard_normal(400))) == ()
+
+
+def test_a_falling_loss_is_healthy() -> None:
+    assert findings(OscillatingLoss(), training(falling(2.3, 0.1, 400))) == ()
+
+
+def test_few_batches_are_too_short() -> None:
+    assert "too short" in not_run(OscillatingLoss(), training([1.0, 2.0] * 20))

@@ -1,0 +1,43 @@
+"""Rule T310: validation rises while training falls."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from diagnose.rules.overfitting import Overfitting
+from diagnose.values import Severity
+from tests.rules.training import falling, findings, not_run, training
+
+UP = [1.0, 0.7, 0.6, 0.62, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2]
+
+
+def test_a_rising_validation_loss_is_found() -> None:
+    (found,) = findings(
+        Overfitting(), training(falling(1.0, 0.01), val__loss=UP, val__accuracy=[0.5, 0.7, 0.8, 0.8, 0.7, 0.7, 0.6, 0.6, 0.6, 0.6])
+    )
+    assert found.severity == Severity.WARNING
+    assert found.evidence["minimum"] == 0.6
+
+
+def test_with_the_accuracy_kept_it_is_for_information() -> None:
+    up = [1.0, 0.7, 0.6, 0.62, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9]
+    (found,) = findings(Overfitting(), training(falling(1.0, 0.01), val__loss=up, val__accuracy=[0.5, 0.7, *[0.8] * 8]))
+    assert found.severity == Severity.INFO
+
+
+def test_after_early_stopping_it_is_for_information() -> None:
+    (found,) = findings(Overfitting(), training(falling(1.0, 0.01), run={"stopped": "no improvement"}, val__loss=UP))
+    assert found.severity == Severity.INFO
+
+
+def test_validation_that_never_gains_is_found() -> None:
+    (found,) = findings(Overfitting(), training(np.linspace(2.3, 2.0, 300), val__loss=np.linspace(2.30, 2.48, 40)))
+    assert found.severity == Severity.WARNING
+
+
+def test_validation_that_levels_off_is_healthy() -> None:
+    assert findings(Overfitting(), training(falling(1.0, 0.1), val__loss=falling(1.0, 0.3, 20, noise=0.03))) == ()
+
+
+def test_two_validations_are_too_short() -> None:
+    assert not_run(Overfitting(), training(falling(1.0, 0.1), val__loss=[0.5, 0.9])).startswith("too short: 2 validations")

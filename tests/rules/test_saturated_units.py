@@ -1,0 +1,40 @@
+"""Rule T305: bounded units at their bounds."""
+
+from __future__ import annotations
+
+from diagnose.rules.saturated_units import SaturatedUnits
+from diagnose.values import Severity
+from tests.rules.training import falling, findings, not_run, training
+
+LABELS = {"activation__saturated": ["fc1 → tanh", "fc2 → sigmoid"]}
+
+
+def rows(first: float, second: float = 0.0) -> list[list[float]]:
+    return [[first, second]] * 10
+
+
+def test_saturation_without_progress_is_a_warning() -> None:
+    (found,) = findings(SaturatedUnits(), training([1.09] * 200, labels=LABELS, activation__saturated=rows(0.7)))
+    assert found.where == "fc1 → tanh"
+    assert found.severity == Severity.WARNING
+
+
+def test_some_saturation_with_progress_is_for_information() -> None:
+    (found,) = findings(SaturatedUnits(), training(falling(1.1, 0.1), labels=LABELS, activation__saturated=rows(0.7)))
+    assert found.severity == Severity.INFO
+
+
+def test_a_hidden_layer_of_nothing_but_bounds_is_a_warning_all_the_same() -> None:
+    (found,) = findings(SaturatedUnits(), training(falling(1.1, 0.1), labels=LABELS, activation__saturated=rows(0.97)))
+    assert found.severity == Severity.WARNING
+
+
+def test_a_sure_sigmoid_before_binary_cross_entropy_is_healthy() -> None:
+    facts = {"task": {"loss": "binary_cross_entropy"}}
+    assert findings(SaturatedUnits(), training(falling(0.7, 0.01), facts=facts, labels=LABELS, activation__saturated=rows(0.0, 0.99))) == ()
+
+
+def test_unbounded_activations_do_not_run() -> None:
+    assert "no bounded activation" in not_run(
+        SaturatedUnits(), training([1.0], labels=LABELS, activation__saturated=rows(float("nan"), float("nan")))
+    )

@@ -1,0 +1,65 @@
+"""Rule T317: schedules that do not fit the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from diagnose.record import Record
+from diagnose.rules.scheduler_mismatch import SchedulerMismatch
+from tests.rules.training import findings, not_run, training
+
+LABELS = {"lr": ["SGD 0, group 0"]}
+
+
+def schedule(rates: Sequence[float], *schedulers: dict[str, Any], **run: Any) -> Record:
+    return training([1.0] * 300, run={"schedulers": list(schedulers), **run}, labels=LABELS, lr=[[r] for r in rates])
+
+
+def test_one_cycle_for_batches_stepped_per_epoch_is_found() -> None:
+    cycle = {"name": "OneCycleLR", "interval": "epoch", "frequency": 1, "total_steps": 300}
+    (found,) = findings(SchedulerMismatch(), schedule([1e-3] * 30, cycle))
+    assert found.evidence["factor"] == 30
+
+
+def test_one_cycle_stepped_per_batch_is_healthy() -> None:
+    cycle = {"name": "OneCycleLR", "interval": "step", "frequency": 1, "total_steps": 300}
+    rates = [*np.linspace(0.01, 0.1, 10), *np.linspace(0.1, 1e-6, 20)]
+    assert findings(SchedulerMismatch(), schedule(rates, cycle)) == ()
+
+
+def test_a_cosine_for_epochs_stepped_per_batch_is_found() -> None:
+    cosine = {"name": "CosineAnnealingLR", "interval": "step", "frequency": 1, "T_max": 10}
+    assert len(findings(SchedulerMismatch(), schedule([0.1, 0.0] * 15, cosine))) == 1
+
+
+def test_a_cosine_for_epochs_stepped_per_epoch_is_healthy() -> None:
+    cosine = {"name": "CosineAnnealingLR", "interval": "epoch", "frequency": 1, "T_max": 10}
+    assert findings(SchedulerMismatch(), schedule(0.05 * (1 + np.cos(np.linspace(0, np.pi, 30))), cosine)) == ()
+
+
+def test_a_rate_that_dies_early_is_found() -> None:
+    (found,) = findings(SchedulerMismatch(), schedule([*np.geomspace(0.1, 1e-6, 10), *[1e-6] * 20]))
+    assert found.evidence["share"] > 0.4
+
+
+def test_three_decades_of_step_decay_are_healthy() -> None:
+    assert findings(SchedulerMismatch(), schedule([0.1] * 10 + [0.01] * 10 + [0.001] * 10)) == ()
+
+
+def test_a_rate_that_only_rises_is_found() -> None:
+    assert len(findings(SchedulerMismatch(), schedule(np.linspace(0, 0.01, 30)))) == 1
+
+
+def test_warm_up_to_a_constant_rate_is_healthy() -> None:
+    assert findings(SchedulerMismatch(), schedule([*np.linspace(0, 0.01, 12), *[0.01] * 18])) == ()
+
+
+def test_a_run_that_stopped_during_warm_up_is_healthy() -> None:
+    assert findings(SchedulerMismatch(), schedule(np.linspace(0, 0.01, 30), stopped="no improvement")) == ()
+
+
+def test_few_rates_are_too_short() -> None:
+    assert "too short" in not_run(SchedulerMismatch(), schedule([0.1] * 3))

@@ -1,0 +1,37 @@
+"""Rule T302: gradients that shrink towards the input."""
+
+from __future__ import annotations
+
+from diagnose.record import Record
+from diagnose.rules.vanishing_gradient import VanishingGradient
+from tests.rules.training import falling, findings, not_run, training
+
+LAYERS = {"grad_norm__layers": ["a", "b", "c", "d"], "update_ratio__layers": ["a", "b", "c", "d"]}
+
+
+def deep(first: float, loss: list[float], update: float = 1e-6) -> Record:
+    norms = [[first, 1e-3, 1e-2, 0.6]] * 20
+    return training(loss, labels=LAYERS, grad_norm__layers=norms, update_ratio__layers=[[update, 1e-3, 1e-3, 1e-2]] * 20)
+
+
+def test_a_first_layer_without_gradient_is_found() -> None:
+    (found,) = findings(VanishingGradient(), deep(1e-4, [2.3] * 300))
+    assert found.where == "a"
+    assert found.evidence["ratio"] < 1e-3
+
+
+def test_a_network_that_learns_is_healthy() -> None:
+    assert findings(VanishingGradient(), deep(1e-4, falling(2.3, 0.2))) == ()
+
+
+def test_equal_gradients_are_healthy() -> None:
+    assert findings(VanishingGradient(), deep(0.1, [2.3] * 300)) == ()
+
+
+def test_an_adaptive_optimizer_that_moves_the_first_layer_is_healthy() -> None:
+    assert findings(VanishingGradient(), deep(1e-4, [2.3] * 300, update=1e-3)) == ()
+
+
+def test_few_steps_are_too_short() -> None:
+    record = training([2.3] * 40, labels=LAYERS, grad_norm__layers=[[1.0, 1.0, 1.0, 1.0]] * 4)
+    assert not_run(VanishingGradient(), record).startswith("too short: 4 measured steps")

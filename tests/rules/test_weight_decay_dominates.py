@@ -1,0 +1,47 @@
+"""Rule T323: decay stronger than the data."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from diagnose.record import Record
+from diagnose.rules.weight_decay_dominates import WeightDecayDominates
+from tests.rules.training import findings, training
+
+LABELS = {name: ["a", "b"] for name in ("weight_norm__layers", "grad_norm__layers", "update_ratio__layers")} | {"lr": ["AdamW 0, group 0"]}
+
+
+def decayed(decay: float, shrunk: float, *, decoupled: bool = False, update: float = 1e-2) -> Record:
+    optimizer = {"name": "AdamW" if decoupled else "Adam", "lr": 1e-3, "weight_decay": decay, "decoupled": decoupled}
+    sizes = np.linspace(4, 4 * shrunk, 30)
+    return training(
+        run={"optimizers": [optimizer]},
+        labels=LABELS,
+        weight_norm__layers=[[s, s / 4] for s in sizes],
+        grad_norm__layers=[[0.1, 0.2]] * 30,
+        update_ratio__layers=[[update, update]] * 30,
+        lr=[[1e-3]] * 30,
+    )
+
+
+def test_decay_in_the_gradient_is_found() -> None:
+    (found,) = findings(WeightDecayDominates(), decayed(1.0, 0.1))
+    assert found.where == "weight_decay=1"
+    assert found.evidence["force"] > 10
+
+
+def test_decoupled_decay_is_found() -> None:
+    assert len(findings(WeightDecayDominates(), decayed(20.0, 0.1, decoupled=True))) == 1
+
+
+def test_ordinary_decay_is_healthy() -> None:
+    assert findings(WeightDecayDominates(), decayed(1e-3, 0.9)) == ()
+    assert findings(WeightDecayDominates(), decayed(0.01, 0.5, decoupled=True)) == ()
+
+
+def test_weights_that_keep_their_size_are_healthy() -> None:
+    assert findings(WeightDecayDominates(), decayed(1.0, 1.0)) == ()
+
+
+def test_no_decay_is_healthy() -> None:
+    assert findings(WeightDecayDominates(), decayed(0.0, 0.1)) == ()
