@@ -1,0 +1,85 @@
+"""Confidence intervals: seeded bootstrap over samples, vectorised."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diagnose.measure.classification import Cells, headline
+
+RESAMPLES = 1000
+LARGE = 10_000  # above, the mean of that many samples is as good as Gaussian
+BLOCK = 4_000_000  # numbers held at once
+
+Floats = NDArray[np.float64]
+Interval = tuple[float, float]
+
+
+def interval(values: Floats, level: float = 0.95) -> Interval:
+    """The percentiles that enclose ``level`` of the resampled values; NaN without a finite one."""
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return math.nan, math.nan
+    low, high = np.percentile(values, [50 * (1 - level), 50 * (1 + level)])
+    return float(low), float(high)
+
+
+def wilson(right: float, n: float) -> Interval:
+    """Wilson's 95 % interval of a share: unlike the bootstrap it has a width also at 0 and 1.
+
+    References:
+        E. B. Wilson, Probable Inference, the Law of Succession, and Statistical Inference, JASA 22 (1927).
+
+    >>> [round(v, 4) for v in wilson(10, 10)]
+    [0.7225, 1.0]
+    """
+    if n <= 0:
+        return math.nan, math.nan
+    z, share = 1.959963984540054, right / n
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def resampled_headline(cells: Cells, *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Floats]:
+    """`headline` numbers of resampled confusion matrices, each of shape ``(resamples,)``.
+
+    To draw samples with replacement is to draw the cells from a multinomial distribution, so the cost does not depend on the samples.
+    """
+    rng = np.random.default_rng(seed)
+    share = cells.count / cells.n
+    rows = max(1, BLOCK // max(len(share), cells.classes))
+    parts = []
+    for start in range(0, resamples, rows):
+        counts = rng.multinomial(cells.n, share, size=min(rows, resamples - start))
+        parts.append(headline(*cells.totals(counts)))
+    return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+
+
+def resampled_means(columns: Floats, *, seed: int = 0, resamples: int = RESAMPLES) -> Floats:
+    """Means of resampled rows.
+
+    Args:
+        columns: One row per sample, shape ``(n, k)``.
+        seed: Seed of the drawing.
+        resamples: How often to draw ``n`` rows with replacement.
+
+    Returns:
+        Shape ``(resamples, k)``. Above 10,000 rows the means are drawn from the Gaussian that they follow by the central limit theorem.
+    """
+    rng = np.random.default_rng(seed)
+    n, k = columns.shape
+    if n > LARGE:
+        spread = np.cov(columns, rowvar=False).reshape(k, k) / n
+        drawn: Floats = rng.multivariate_normal(columns.mean(0), spread, size=resamples, method="eigh", check_valid="ignore")
+        return drawn
+    rows = max(1, BLOCK // n)
+    parts = []
+    for start in range(0, resamples, rows):
+        size = min(rows, resamples - start)
+        drawn_rows = rng.integers(n, size=(size, n)) + np.arange(size)[:, None] * n
+        weights = np.bincount(drawn_rows.reshape(-1), minlength=size * n).reshape(size, n)
+        parts.append(weights @ columns / n)
+    return np.concatenate(parts)

@@ -1,0 +1,64 @@
+"""Rule E402."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from diagnose.record import Record
+from diagnose.rules import NotRun, Rule
+from diagnose.values import Finding, Severity
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnpredictedClass(Rule):
+    """A class that the data hold is never predicted.
+
+    ## What it measures
+    Per evaluated loader, the classes with at least `support` samples and at least the share `share` of all samples that no sample was
+    predicted as.
+
+    ## Why it matters
+    Recall of such a class is zero, and accuracy hides it. Often all samples go to few classes because training has collapsed.
+
+    ## When it is wrong
+    A class that resembles a larger one can lose every single comparison although its probability is sensible; a lower threshold or weight
+    then shows it.
+
+    ## What to try
+    Check that labels are numbered alike in training and test and that the output has a unit per class. Weight the loss or the sampling
+    for rare classes, or lower the threshold. If nearly all classes are missing, look at the findings about training.
+
+    ## References
+    Provost, Machine Learning from Imbalanced Data Sets 101, AAAI Workshop 2000.
+    """
+
+    code = "E402"
+    name = "unpredicted-class"
+    severity = Severity.WARNING
+    needs = ("evaluation",)
+    role = "symptom"
+
+    support: int = 5
+    share: float = 0.01
+
+    def judge(self, record: Record) -> Iterator[Finding]:
+        entries = {k: e for k, e in record.facts["evaluation"].items() if e.get("per_class") and e["task"] != "multilabel"}
+        if not entries:
+            raise NotRun("no evaluated loader has classes")
+        for loader, entry in entries.items():
+            least = max(self.support, self.share * entry["n"])
+            never = [row for row in entry["per_class"] if row["support"] >= least and not row["predicted"]]
+            if never:
+                names = ", ".join(str(row["name"]) for row in never[:5]) + (" ..." if len(never) > 5 else "")
+                samples = sum(row["support"] for row in never)
+                several = len(never) > 1
+                yield self.finding(
+                    f"{f'classes {names} have' if several else f'class {names} has'} {samples} of {entry['n']} samples of {loader} and "
+                    f"{'are' if several else 'is'} never predicted",
+                    where=f"{loader}, {names}",
+                    fix="check the numbering of the classes, then weight the loss or the sampling for the missing ones",
+                    classes=len(never),
+                    samples=samples,
+                    threshold=least,
+                )
