@@ -74,6 +74,7 @@ class Monitor(Callback, ABC):
         self.record = record if isinstance(record, Record) else Record()
         self.every_n_steps, self.strict = every_n_steps, strict
         self.notes = Notes(self.record, Cadence() if every_n_steps is None else Cadence(dense=0, every=every_n_steps))
+        self._key = self._generate_state_key(every_n_steps=every_n_steps, path=str(self.path))
         self._fits = 0
         self._equip()
 
@@ -83,7 +84,7 @@ class Monitor(Callback, ABC):
 
     @property
     def state_key(self) -> str:
-        return self._generate_state_key(every_n_steps=self.every_n_steps, path=str(self.path))
+        return self._key  # asked for by the Trainer at every hook
 
     def state_dict(self) -> dict[str, Any]:
         return {"batch": self.notes.batch, "next": self.notes.next}
