@@ -9,7 +9,9 @@ import pickle
 import random
 import re
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 import lightning
@@ -20,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import diagnose.callbacks
+from diagnose.callbacks.monitor import Instrument
 
 CALLBACKS: list[type[lightning.Callback]] = [
     value
@@ -165,6 +168,15 @@ def test_it_can_be_copied_and_pickled_before_and_after(kind: type[lightning.Call
         assert type(copy.deepcopy(callback)) is kind
         assert type(pickle.loads(pickle.dumps(callback))) is kind
         train(Noisy, [callback])
+
+
+def test_what_the_instruments_write_is_documented() -> None:
+    for module in iter_modules(diagnose.callbacks.__path__):
+        import_module(f"diagnose.callbacks.{module.name}")
+    guide = (Path(__file__).parents[1] / "docs/record.md").read_text(encoding="utf-8")
+    names = [name for kind in Instrument.__subclasses__() for name in kind.writes]
+    assert len(names) > 20
+    assert [name for name in names if f"`{name}`" not in guide] == []
 
 
 @every_callback
