@@ -1,0 +1,81 @@
+"""Rule E408."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from scipy.stats import binom
+
+from diagnose.record import Record
+from diagnose.rules import NotRun, Rule
+from diagnose.values import Finding, Severity
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollapsedEmbedding(Rule):
+    """A hidden layer has collapsed to a point or a line, or has lost the classes that an other layer tells apart.
+
+    ## What it measures
+    Per mapped layer with at least `samples` samples and two features: its effective rank (0 if it gives the same for every sample) and
+    the k-NN accuracy of the labels in it, by a binomial test at level `level` against the share of the largest class. It fires for a
+    constant layer; for a layer at chance whose effective rank is below `rank`; and for a layer at chance while another mapped layer is
+    clearly above.
+
+    ## Why it matters
+    What a layer has lost, no later layer can bring back.
+
+    ## When it is wrong
+    Classes can lie so that neighbours do not show them (parity) and still be separable; hence the comparison with an other layer.
+
+    ## What to try
+    Look for dead units, a saturated activation, a vanishing gradient or too strong a regularisation at this layer; lower the learning
+    rate; check that the layer is trained at all.
+
+    ## References
+    Roy and Vetterli, The effective rank: a measure of effective dimensionality, EUSIPCO 2007. Jing et al., Understanding Dimensional
+    Collapse in Contrastive Self-supervised Learning, ICLR 2022.
+    """
+
+    code = "E408"
+    name = "collapsed-embedding"
+    severity = Severity.WARNING
+    needs = ("embedding",)
+    role = "symptom"
+
+    rank: float = 1.1
+    level: float = 0.01
+    samples: int = 50
+
+    def judge(self, record: Record) -> Iterator[Finding]:
+        layers = {
+            name: fact
+            for name, fact in record.facts["embedding"].items()
+            if fact["n"] >= self.samples and fact.get("effective_rank") is not None and fact["dim"] >= 2
+        }
+        if not layers:
+            raise NotRun(f"no mapped layer has {self.samples} samples and two features")
+        chances = {name: self._chance(fact) for name, fact in layers.items()}
+        informed = [name for name, p in chances.items() if p is not None and p < self.level / 10]
+        for name, fact in layers.items():
+            p, fix = chances[name], "look for dead units, saturation or vanishing gradients at this layer, and lower the learning rate"
+            numbers = {"effective_rank": fact["effective_rank"], "threshold": self.rank}
+            if fact["effective_rank"] == 0:
+                yield self.finding(f"gives the same {fact['dim']} numbers for all {fact['n']} samples", where=name, fix=fix, **numbers)
+                continue
+            if p is None or p < self.level:
+                continue
+            numbers |= {"knn_accuracy": fact["knn_accuracy"], "chance": fact["chance"], "p": p}
+            told = f"the classes of neighbours agree no more than by chance ({fact['knn_accuracy']:.1%}, chance {fact['chance']:.1%})"
+            if fact["effective_rank"] < self.rank:
+                yield self.finding(f"all samples lie on a line, and {told}", where=name, fix=fix, **numbers)
+            elif informed:
+                other = layers[informed[0]]["knn_accuracy"]
+                yield self.finding(f"{told}, while they agree in {informed[0]} ({other:.1%})", where=name, fix=fix, **numbers)
+
+    def _chance(self, fact: dict[str, Any]) -> float | None:
+        """How likely chance gives such a k-NN accuracy."""
+        if fact.get("knn_accuracy") is None or not fact.get("chance"):
+            return None
+        return float(binom.sf(round(fact["knn_accuracy"] * fact["n"]) - 1, fact["n"], fact["chance"]))
