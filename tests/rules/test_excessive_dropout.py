@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+
+from diagnose.record import Record
+from diagnose.rules.excessive_dropout import ExcessiveDropout
+from diagnose.values import Severity
+from tests.rules.probes import findings, step
+
+
+def test_strong_dropout() -> None:
+    dropout = [{"name": "net.2", "p": 0.5}, {"name": "net.5", "p": 0.9}]
+    (finding,) = findings(ExcessiveDropout(), probe__dropout=dropout, probe__step=step())
+    assert finding.severity is Severity.WARNING
+    assert finding.where == "self.net.5"
+    assert finding.message == "dropout sets 90% of the units to zero in every step"
+    assert finding.fix == "lower p to between 0.1 and 0.5"
+    assert finding.evidence == {"p": 0.9, "limit": 0.75}
+
+
+def test_dropout_on_the_output_comes_first() -> None:
+    dropout = [{"name": "net.5", "p": 0.9}]
+    (finding,) = findings(ExcessiveDropout(), probe__dropout=dropout, probe__step=step(dropout_on_output=0.2))
+    assert finding.severity is Severity.WARNING
+    assert finding.where == "model.py:20"
+    assert "dropout with p = 0.2 stands on the output" in finding.message
+    assert finding.fix == "remove the dropout after the last layer"
+
+
+@pytest.mark.parametrize(("p", "severity"), [(0.75, Severity.WARNING), (0.74, Severity.INFO), (0.6, Severity.INFO)])
+def test_edges(p: float, severity: Severity) -> None:
+    (finding,) = findings(ExcessiveDropout(), probe__dropout=[{"name": "d", "p": p}], probe__step=step())
+    assert finding.severity is severity
+
+
+def test_usual_dropout_is_clean() -> None:
+    assert findings(ExcessiveDropout(), probe__dropout=[{"name": "d", "p": 0.59}], probe__step=step()) == []
+    assert findings(ExcessiveDropout(), probe__dropout=[], probe__step={"kind": "", "head": []}) == []
+
+
+def test_the_override() -> None:
+    record = Record()
+    record.add("probe.dropout", [{"name": "d", "p": 0.8}])
+    record.add("probe.step", step())
+    record.add("config_keys", {"dropout": "model.dropout"})
+    assert next(ExcessiveDropout().judge(record)).override == "model.dropout=0.2"

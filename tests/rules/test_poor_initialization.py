@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from typing import Any
+
+from diagnose.rules.poor_initialization import PoorInitialization
+from diagnose.values import Severity
+from tests.rules.probes import findings
+
+
+def layer(name: str, gain: float = 0.58, **changes: Any) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "name": name,
+        "fan_in": 64,
+        "fan_out": 64,
+        "gain": gain,
+        "input_std": 1.0,
+        "output_std": gain,
+        "symmetric": False,
+    }
+    return {**entry, "zero": False, "normalised": False, "last": False, **changes}
+
+
+def judge(*layers: dict[str, Any]) -> list[Any]:
+    return findings(PoorInitialization(), probe__initialization=list(layers))
+
+
+def test_weights_that_are_too_large() -> None:
+    (finding,) = judge(layer("a", 8.0), layer("b", 8.0, input_std=5.0, output_std=40.0), layer("c", 0.58))
+    assert finding.severity is Severity.WARNING
+    assert finding.where == "a"
+    assert finding.message == (
+        "signals grow from 1 to 40 through 2 layers: their weights have 8.0 times the scale 1/sqrt(fan-in), He's is 1.4"
+    )
+    assert "nn.init.kaiming_normal_ (ReLU)" in finding.fix
+    assert finding.evidence == {"gain": 8.0, "limit": 4.0, "growth": 40.0}
+
+
+def test_weights_that_are_too_small() -> None:
+    (finding,) = judge(layer("a", 0.01), layer("b", 0.01, input_std=0.01, output_std=1e-4), layer("c", last=True))
+    assert finding.severity is Severity.WARNING
+    assert finding.message.startswith("signals shrink from 1 to 0.0001 through 2 layers")
+
+
+def test_equal_units() -> None:
+    (finding,) = judge(layer("a", 0.0, symmetric=True, zero=True), layer("b", 0.0, symmetric=True, zero=True), layer("c", last=True))
+    assert "all units of a, b have zero weights and equal gradients" in finding.message
+    (mixed,) = judge(layer("a", 0.0, symmetric=True), layer("c", last=True))
+    assert "all units of a have equal weights" in mixed.message
+
+
+def test_usual_weights_are_clean() -> None:
+    assert judge(layer("a"), layer("b", 1.41), layer("c", last=True)) == []
+
+
+def test_one_layer_alone_and_normalised_layers_are_not_judged() -> None:
+    assert judge(layer("a", 8.0), layer("b")) == []
+    assert judge(layer("a", 8.0, normalised=True), layer("b", 8.0, normalised=True)) == []
+    assert judge(layer("a", 8.0, output_std=1.5), layer("b", 8.0, output_std=1.5)) == []  # the signal does not grow
+    assert judge(layer("a", 4.0), layer("b", 4.0)) == []  # the edge
+    assert judge(layer("a", 0.05), layer("b", 0.05)) == []
+
+
+def test_a_last_layer_that_starts_at_zero_is_no_fault() -> None:
+    assert judge(layer("a"), layer("b", 0.0, zero=True, symmetric=True, last=True)) == []
+    assert judge(layer("a", 0.0, zero=True), layer("b", 0.0, zero=True), layer("c", last=True)) == []  # unequal gradients
+    assert judge(layer("a", 0.0, zero=True, symmetric=True, fan_out=1), layer("c", last=True)) == []  # one unit

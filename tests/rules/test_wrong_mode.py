@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from diagnose.rules.wrong_mode import WrongMode
+from diagnose.values import Severity
+from tests.rules.probes import findings
+
+
+def test_eval_mode_in_training() -> None:
+    (finding,) = findings(WrongMode(), probe__modes={"training": ["backbone.1", "backbone.5"], "validation": []})
+    assert finding.severity is Severity.ERROR
+    assert finding.where == "self.backbone.1"
+    assert finding.message == "2 batch norm or dropout modules stand in eval mode in training: backbone.1, backbone.5"
+    assert "call .train() on the module after loading it" in finding.fix
+    assert finding.evidence == {"modules": 2}
+
+
+def test_train_mode_in_validation() -> None:
+    (finding,) = findings(WrongMode(), probe__modes={"training": [], "validation": [f"d{i}" for i in range(6)]})
+    assert "6 batch norm or dropout modules stand in train mode in validation: d0, d1, d2, d3 and 2 more" in finding.message
+    assert "remove .train() from the validation code" in finding.fix
+
+
+def test_both_are_two_findings() -> None:
+    assert len(findings(WrongMode(), probe__modes={"training": ["a"], "validation": ["b"]})) == 2
+
+
+def test_the_right_modes_are_clean() -> None:
+    assert findings(WrongMode(), probe__modes={"training": [], "validation": []}) == []

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from diagnose.rules.wrong_output_size import WrongOutputSize
+from diagnose.values import Severity
+from tests.rules.probes import findings, not_run, step
+
+
+def labels(low: int, high: int, count: int = 768, distinct: int | None = None) -> dict[str, int]:
+    return {"count": count, "distinct": high - low + 1 if distinct is None else distinct, "min": low, "max": high}
+
+
+def judge(classes: int, known: dict[str, int], **changes: Any) -> list[Any]:
+    return findings(WrongOutputSize(), probe__step=step(classes=classes, labels=known, **changes))
+
+
+def test_one_unit() -> None:
+    (finding,) = judge(1, labels(0, 1))
+    assert finding.severity is Severity.ERROR
+    assert finding.where == "model.py:31"
+    assert finding.message == "cross_entropy gets one unit, so the loss is zero whatever the output"
+    assert "binary_cross_entropy_with_logits" in finding.fix
+    assert finding.evidence == {"units": 1}
+
+
+def test_too_few_units() -> None:
+    (finding,) = judge(9, labels(0, 9))
+    assert finding.severity is Severity.ERROR
+    assert finding.message == "the labels go up to 9, so 10 classes need as many units; the output has 9"
+    assert finding.fix == "give the last layer 10 units"
+    assert finding.evidence == {"units": 9, "needed": 10}
+
+
+def test_far_too_many_units() -> None:
+    (finding,) = judge(1000, labels(0, 9))
+    assert (finding.severity, finding.evidence) == (Severity.WARNING, {"units": 1000, "classes": 10})
+    (unsure,) = judge(1000, labels(0, 9, count=199))
+    assert unsure.severity is Severity.INFO
+
+
+@pytest.mark.parametrize(
+    ("classes", "known", "changes"),
+    [
+        (10, labels(0, 9), {}),
+        (99, labels(0, 9), {}),  # the edge
+        (10, labels(1, 10), {}),  # counted from one: rule D109 speaks of it
+        (30000, labels(0, 40), {"target_shape": [32, 12]}),  # a vocabulary
+    ],
+)
+def test_what_fits_is_clean(classes: int, known: dict[str, int], changes: dict[str, Any]) -> None:
+    assert judge(classes, known, **changes) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"kind": "mse_loss"}, "only class indices tell the number of classes; the loss is mse_loss"),
+        ({"target_dtype": "float32"}, "only class indices tell the number of classes; the loss is cross_entropy"),
+        ({"labels": labels(0, 0, count=0)}, "no class label was read"),
+    ],
+)
+def test_what_it_cannot_judge(changes: dict[str, Any], reason: str) -> None:
+    assert not_run(WrongOutputSize(), probe__step=step(**changes)) == reason
+
+
+def test_a_step_without_a_known_loss() -> None:
+    bare = {"kind": "", "head": [], "calls": 0, "broadcast": None, "raised": ""}
+    assert not_run(WrongOutputSize(), probe__step=bare) == "only class indices tell the number of classes; the loss is not known"
