@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from traceback import print_exc
 
 from diagnose.cli.arguments import Arguments, UsageError, parse
 
@@ -24,7 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(import_module(f"diagnose.cli.{arguments.module}").run(arguments))
     except UsageError as error:
         if arguments.debug:
-            raise
+            print_exc()
+            return USAGE_ERROR
         lines = str(error).strip().splitlines()
         print("\n".join([f"diagnose: {lines[0]}", *lines[1:MOST_LINES]]), file=sys.stderr)
         return USAGE_ERROR

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
+from importlib.resources import files
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,29 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from diagnose.cli.arguments import Arguments, UsageError
+from diagnose.cli.arguments import Arguments, UsageError, nearest
 from diagnose.cli.usage import GROUPS, options
 
-PATHS = ("ckpt_path", "predictions", "output_dir", "path", "root", "file", "dir", "dirpath")
+PATHS = ("ckpt_path", "predictions", "output_dir", "path", "root", "file", "dir", "dirpath")  # last parts of keys that hold paths
+NEEDED = ("model", "data", "optimizer", "trainer")
+RUN_DIR = "${output_dir}/${command}/${now:%Y-%m-%d}/${now:%H-%M-%S}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Composed:
-    """A composed config and how it came about."""
+    """A composed config and how it came about.
+
+    Attributes:
+        config: The config with its interpolations, as it is saved for a replay.
+        hydra: Hydra's own part.
+        overrides: The words that changed it.
+        folder: Where the run's folder is to stand.
+    """
 
     config: DictConfig
     hydra: DictConfig
     overrides: tuple[str, ...]
+    folder: str
 
 
 def group_options(group: str, config_dir: str) -> list[str]:
@@ -43,8 +54,9 @@ def quoted(word: str) -> str:
     key, equals, value = word.partition("=")
     if not equals or key.lstrip("+~").rpartition(".")[2] not in PATHS or value[:1] in ("'", '"') or value in ("null", ""):
         return word
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"{key}='{escaped}'"
+    inner = re.sub(r"(\\*)'", r"\1\1\\'", value)  # in a quoted value a backslash counts only before a quote
+    trailing = len(inner) - len(inner.rstrip("\\"))
+    return f"{key}='{inner}{inner[len(inner) - trailing :]}'"
 
 
 def rule_option(word: str) -> str:
@@ -64,7 +76,7 @@ def rule_option(word: str) -> str:
 def normalise(words: list[str], config_dir: str) -> list[str]:
     """Overrides as Hydra wants them, from words as people type them.
 
-    ``model=mlp`` and ``+model=mlp`` both choose an option; paths are taken as typed; a misspelt group or option is an error.
+    ``model=mlp`` and ``+model=mlp`` both choose an option; paths are taken as typed; a misspelt option is an error.
     """
     result = []
     for word in words:
@@ -76,24 +88,17 @@ def normalise(words: list[str], config_dir: str) -> list[str]:
         if bare in GROUPS and not key.startswith("~"):
             word = f"{bare}={value}"
             known = group_options(bare, config_dir)
-            wanted = [v.strip() for v in value.split(",")]
-            for option in wanted:
-                if option not in known and option != "null":
-                    raise UsageError(f"{bare} has no option {option!r}{_guess(option, known)}\nthe options are {', '.join(known)}")
+            for option in value.strip("[]").split(","):
+                if option.strip() not in (*known, "null"):
+                    raise UsageError(f"{bare} has no option {option!r}{nearest(option, known)}\nthe options are {', '.join(known)}")
         result.append(word)
     return result
 
 
-def _guess(word: str, known: list[str]) -> str:
-    close = get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
 def combinations(overrides: list[str]) -> Iterator[list[str]]:
     """The runs of ``--multirun``: one list of overrides per combination of the values of ``seed=1,2,3``."""
-    parsed = _parsed(overrides)
     choices: list[list[str]] = []
-    for text, override in zip(overrides, parsed, strict=True):
+    for text, override in zip(overrides, parsed(overrides), strict=True):
         if override.is_sweep_override():
             key = override.get_key_element()
             choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
@@ -103,7 +108,7 @@ def combinations(overrides: list[str]) -> Iterator[list[str]]:
         yield list(combination)
 
 
-def _parsed(overrides: list[str]) -> list[Override]:
+def parsed(overrides: list[str]) -> list[Override]:
     try:
         return OverridesParser.create().parse_overrides(overrides)
     except HydraException as error:
@@ -111,7 +116,7 @@ def _parsed(overrides: list[str]) -> list[Override]:
         raise UsageError(f"{text}\nquote a value that holds , = [ ] {{ }} or spaces: 'key=\"a value\"'") from error
 
 
-def config(arguments: Arguments, overrides: list[str]) -> Composed:
+def config(arguments: Arguments, command: str, overrides: list[str]) -> Composed:
     """Compose the config of one run.
 
     Raises:
@@ -120,73 +125,109 @@ def config(arguments: Arguments, overrides: list[str]) -> Composed:
     for flag, folder in (("--config-dir", arguments.config_dir), ("--config-path", arguments.config_path)):
         if folder and not Path(folder).is_dir():
             raise UsageError(f"{flag}: there is no folder {folder!r}")
-    for override in _parsed(overrides):
-        if override.is_sweep_override():
-            raise UsageError(f"{override.input_line} names several values; add --multirun to run once for each")
-    GlobalHydra.instance().clear()
-    with _opened(arguments):
-        search = [f"hydra.searchpath=['file://{Path(arguments.config_dir).resolve()}']"] if arguments.config_dir else []
-        try:
-            full = compose(arguments.config_name, overrides=[*overrides, *search], return_hydra_config=True)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise _readable(error, arguments, overrides) from error
+    words = parsed(overrides)
+    for word in words:
+        if word.is_sweep_override():
+            raise UsageError(f"{word.input_line} names several values; add --multirun to run once for each")
+    try:
+        full = composed(arguments, overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise readable(error, arguments, words) from error
     hydra = full.hydra
     OmegaConf.set_struct(full, False)
+    OmegaConf.set_struct(hydra, False)
     del full["hydra"]
-    _check_added(overrides, full)
+    check_added(words, full)
+    full = completed(full, command)
     try:
-        OmegaConf.resolve(full)
+        plain = OmegaConf.to_container(full, resolve=True)
+        assert isinstance(plain, dict)
+        chosen = any(word.key_or_group == "hydra.run.dir" for word in words)
+        raw: Any = OmegaConf.to_container(hydra, resolve=False)
+        place = OmegaConf.create({**plain, "run_dir": raw["run"]["dir"] if chosen or not arguments.config_path else RUN_DIR})
+        hydra.run.dir = str(place.run_dir)
     except OmegaConfBaseException as error:
         raise UsageError(f"the config cannot be resolved: {str(error).splitlines()[0]}") from error
-    return Composed(config=full, hydra=hydra, overrides=tuple(overrides))
+    return Composed(config=full, hydra=hydra, overrides=tuple(overrides), folder=hydra.run.dir)
 
 
-def _opened(arguments: Arguments) -> Any:
+def composed(arguments: Arguments, overrides: list[str], *, hydra: bool = True) -> DictConfig:
+    """What Hydra makes of the words; groups are looked up in ``--config-dir`` and in the package too."""
+    search = [f"file://{Path(arguments.config_dir).resolve()}"] if arguments.config_dir else []
+    GlobalHydra.instance().clear()
+    start: initialize_config_dir | initialize_config_module
     if arguments.config_path:
-        return initialize_config_dir(str(Path(arguments.config_path).resolve()), version_base="1.3")
-    return initialize_config_module("diagnose.conf", version_base="1.3")
+        search.append("pkg://diagnose.conf")
+        start = initialize_config_dir(str(Path(arguments.config_path).resolve()), version_base="1.3")
+    else:
+        start = initialize_config_module("diagnose.conf", version_base="1.3")
+    places = ",".join("'" + place.replace("'", "\\'") + "'" for place in search)
+    found = [f"hydra.searchpath=[{places}]"] if search else []
+    with start:
+        return compose(arguments.config_name, overrides=[*overrides, *found], return_hydra_config=hydra)
 
 
-def _readable(error: Exception, arguments: Arguments, overrides: list[str]) -> UsageError:
+def completed(config: DictConfig, command: str) -> DictConfig:
+    """The config with the command, and with the package's own values for keys that a config of the user's lacks."""
+    ours = OmegaConf.load(str(files("diagnose.conf") / "config.yaml"))
+    assert isinstance(ours, DictConfig)
+    rest = {key: value for key, value in ours.items() if key not in ("defaults", "hydra")}
+    whole = OmegaConf.merge(OmegaConf.create(rest), config, {"command": command})
+    assert isinstance(whole, DictConfig)
+    absent = [key for key in NEEDED if not whole.get(key)]
+    if absent and not (command == "evaluate" and whole.get("predictions")):
+        raise UsageError(f"the config has no {absent[0]}\nchoose one by {absent[0]}={options(absent[0])[0]}")
+    return whole
+
+
+def readable(error: Exception, arguments: Arguments, words: list[Override]) -> UsageError:
     """The error of Hydra in the words of its user: which word is wrong, and the nearest that is right."""
-    base = _base(arguments)
-    for override in _parsed(overrides):
-        key = override.key_or_group
-        if override.is_add() or override.is_force_add() or key.startswith("hydra") or key in GROUPS:
+    known = known_keys(arguments, words)
+    for word in words:
+        key = word.key_or_group
+        if word.is_add() or word.is_force_add() or key.startswith("hydra"):
             continue
-        if base is not None and key not in base:
-            return UsageError(f"the config has no key {key!r}{_guess(key, base)}\n--cfg job shows all keys; +{key}=... adds a new one")
+        if arguments.config_path and key in GROUPS and key not in str(known):
+            continue
+        if arguments.config_path and key in GROUPS:
+            return UsageError(
+                f"the config in {arguments.config_path!r} holds the values of {key}, not a choice of it\n"
+                f"set single values ({key}.<key>=...), or choose without --config-path"
+            )
+        if known and key not in known:
+            return UsageError(
+                f"the config has no key {key!r}{nearest(key, [*known, *GROUPS])}\n--cfg job shows all keys; +{key}=... adds a new one"
+            )
     first, *more = [line for line in str(error).splitlines() if line.strip()]
     return UsageError("\n".join([first, *more[:2]]))
 
 
-def _base(arguments: Arguments) -> list[str] | None:
-    """All keys of the config as it is without overrides of keys (with those of groups)."""
-    groups = [w for w in normalise([w for w in arguments.words if "=" in w], arguments.config_dir) if w.partition("=")[0] in GROUPS]
-    GlobalHydra.instance().clear()
-    with _opened(arguments):
-        try:
-            return keys(compose(arguments.config_name, overrides=[] if arguments.multirun else groups))
-        except (HydraException, OmegaConfBaseException):
-            return None
+def known_keys(arguments: Arguments, words: list[Override]) -> list[str]:
+    """All keys of the config as the chosen options make it, without the overrides of single keys; nothing where these are at fault."""
+    chosen = [w.input_line for w in words if w.key_or_group in GROUPS and w.input_line and not arguments.config_path]
+    try:
+        return list(keys(composed(arguments, chosen, hydra=False)))
+    except (HydraException, OmegaConfBaseException):
+        return []
 
 
-def keys(config: Any, prefix: str = "") -> list[str]:
+def keys(config: Mapping[Any, Any], prefix: str = "") -> Iterator[str]:
     """Dotted names of all keys of a config, nodes included."""
-    found: list[str] = []
-    if isinstance(config, DictConfig):
-        for key in config:
-            name = f"{prefix}{key!s}"
-            found += [name, *keys(config._get_node(key), f"{name}.")]
-    return found
+    for key in config:
+        yield f"{prefix}{key!s}"
+        node = config._get_node(key) if isinstance(config, DictConfig) else config[key]
+        if isinstance(node, DictConfig) and not node._is_none() and not node._is_interpolation():
+            yield from keys(node, f"{prefix}{key!s}.")
 
 
-def _check_added(overrides: list[str], config: DictConfig) -> None:
+def check_added(words: list[Override], config: DictConfig) -> None:
     """``+modle=mlp`` adds a key silently in plain Hydra: refuse an added key that is nearly one that exists."""
-    for override in _parsed(overrides):
-        key = override.key_or_group
-        if override.is_add() and "." not in key:
-            known = [k for k in (*GROUPS, *map(str, config)) if k != key]
-            close = get_close_matches(key, known, n=1, cutoff=0.75)
+    for word in words:
+        key = word.key_or_group
+        if word.is_add():
+            parent, _, last = key.rpartition(".")
+            node = OmegaConf.select(config, parent) if parent else config
+            siblings = [str(k) for k in node if str(k) != last] if isinstance(node, DictConfig) else []
+            close = nearest(last, [*siblings, *(() if parent else GROUPS)], cutoff=0.75)
             if close:
-                raise UsageError(f"the config has no key {key!r}; did you mean {close[0]!r}?\n++{key}=... adds it all the same")
+                raise UsageError(f"the config has no key {key!r}{close}\n++{key}=... adds it all the same")

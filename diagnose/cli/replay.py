@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from diagnose.cli import runs
 from diagnose.cli.arguments import Arguments, UsageError
 
 
@@ -16,7 +19,20 @@ def run(arguments: Arguments) -> int:
     from diagnose.experiments.replay import replay
 
     try:
-        print(replay(path))
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+        print(replay(path, own_module(arguments, path)))
+    except (ValueError, RuntimeError) as error:
+        raise UsageError(str(error).splitlines()[0]) from error
     return 0
+
+
+def own_module(arguments: Arguments, path: Path) -> Any:
+    """The module of the run that the file lies in, by that run's config; ``None`` for a file from elsewhere."""
+    saved = runs.saved_config(path)
+    if saved is None:
+        return None
+    from diagnose.cli import setup
+    from diagnose.cli.job import prepare
+
+    job = prepare(replace(arguments, config_path=str(saved)), "train", [])
+    setup.prepare(job.settings)
+    return setup.module(job.settings, setup.data(job.settings))

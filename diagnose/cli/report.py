@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+from omegaconf import OmegaConf
 from rich.console import Console
 
 from diagnose.cli.arguments import Arguments, UsageError
 from diagnose.cli.compose import rule_option
-from diagnose.cli.runs import Stages
-from diagnose.cli.train import finish
+from diagnose.cli.job import Result, chosen_rules, finish, severity
+from diagnose.cli.runs import Stages, followed
 from diagnose.record import Record
-from diagnose.rules import build
-from diagnose.values import Severity
 
 
 def run(arguments: Arguments) -> int:
@@ -20,46 +20,40 @@ def run(arguments: Arguments) -> int:
     words = [w for w in arguments.words if "=" in w and not Path(w).exists()]
     if not folders:
         raise UsageError("report needs the folder of a run, for example: python -m diagnose report outputs/train/latest")
-    statuses = [_render(folder, words, arguments) for folder in folders]
-    return max(statuses)
+    results = [render(followed(folder), words, Console(stderr=arguments.json, highlight=False)) for folder in folders]
+    if arguments.json:
+        documents = [result.to_dict() for result in results]
+        print(json.dumps(documents if len(documents) > 1 else documents[0], indent=1, allow_nan=False))
+    return max(result.status for result in results)
 
 
-def _render(folder: Path, words: list[str], arguments: Arguments) -> int:
+def render(folder: Path, words: list[str], console: Console) -> Result:
     try:
         record = Record.read(folder / "record")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UsageError(f"{str(folder)!r} is no run: {error}") from error
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise UsageError(str(error)) from error
-    settings = record.facts.get("config", {})
-    chosen = {**settings.get("rules", {}), "fail_on": settings.get("fail_on", "error")}
+    settings = record.facts.get("config") or {}
+    chosen = {**(settings.get("rules") or {}), "fail_on": settings.get("fail_on", "error")}
     for word in words:
-        _set(chosen, word)
-    try:
-        rules = build(chosen.get("select") or (), chosen.get("ignore") or (), chosen.get("options") or {})
-        fail_on = Severity(chosen["fail_on"])
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    record.facts.setdefault("run", {"command": "report"})
-    status, _ = finish(record, rules, folder, Stages(), arguments, Console(stderr=arguments.json, highlight=False), fail_on=fail_on)
-    return status
+        apply(chosen, word)
+    rules, fail_on = chosen_rules(chosen), severity(chosen["fail_on"])
+    return finish(record, folder, rules=rules, fail_on=fail_on, stages=Stages(), console=console)
 
 
-def _set(chosen: dict[str, object], word: str) -> None:
+def apply(chosen: dict[str, object], word: str) -> None:
     """Apply ``rules.select=[M]``, ``rules.ignore=[D104]``, ``rules.<name>.<threshold>=...`` or ``fail_on=warning`` to a saved run."""
-    from omegaconf import OmegaConf
-
     key, _, value = rule_option(word).lstrip("+").partition("=")
-    parsed = OmegaConf.to_container(OmegaConf.create(f"value: {value}"))
-    assert isinstance(parsed, dict)
+    node = OmegaConf.to_container(OmegaConf.create(f"value: {value}"))
+    assert isinstance(node, dict)
     if key == "fail_on":
-        chosen["fail_on"] = parsed["value"]
+        chosen["fail_on"] = node["value"]
     elif key in ("rules.select", "rules.ignore"):
-        chosen[key.partition(".")[2]] = parsed["value"]
+        chosen[key.partition(".")[2]] = node["value"]
     elif key.startswith("rules.options."):
         code, _, name = key.removeprefix("rules.options.").partition(".")
-        options = chosen.setdefault("options", {})
-        assert isinstance(options, dict)
-        options.setdefault(code, {})[name] = parsed["value"]
+        options = chosen["options"] = dict(chosen.get("options") or {})  # type: ignore[call-overload]
+        options[code] = {**options.get(code, {}), name: node["value"]}
     else:
         raise UsageError(f"report takes rules.select, rules.ignore, thresholds of rules and fail_on, got {word!r}")

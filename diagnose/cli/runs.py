@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,50 +16,101 @@ from omegaconf import OmegaConf
 from diagnose.cli.arguments import UsageError
 from diagnose.cli.compose import Composed
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 SECRET = re.compile(r"token|secret|passw|api_?key|credential", re.IGNORECASE)
 
 
-def create(composed: Composed) -> Path:
+class Unwritten(UsageError):
+    """A run was made, but not all of it could be written; what was stays."""
+
+
+@contextmanager
+def folder(composed: Composed) -> Iterator[Path]:
     """Make the run's folder with ``.hydra/config.yaml``, ``hydra.yaml`` and ``overrides.yaml`` in it, and point ``latest`` to it.
 
-    Two runs of one second get different folders.
+    Two runs of one second get different folders. A run that cannot be made after all (a UsageError inside the block) leaves nothing behind.
 
     Raises:
         UsageError: The folder cannot be written.
+        Unwritten: The disk was full in the course of the block.
     """
-    OmegaConf.set_struct(composed.hydra, False)
-    wanted = Path(str(composed.hydra.run.dir)).absolute()
+    wanted = Path(composed.folder).absolute()
+    absent = [parent for parent in wanted.parents if not parent.exists()]
+    latest = wanted.parent.parent / "latest"
+    before = latest.readlink() if latest.is_symlink() else None
     try:
-        for number in range(1, 1000):
-            folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
-            with suppress(FileExistsError):
-                folder.mkdir(parents=True)
-                break
-        hydra = folder / ".hydra"
-        hydra.mkdir()
-        (hydra / "config.yaml").write_text(OmegaConf.to_yaml(composed.config), encoding="utf-8")
-        (hydra / "hydra.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create({"hydra": composed.hydra})), encoding="utf-8")
-        (hydra / "overrides.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(list(composed.overrides))), encoding="utf-8")
-        _point(folder)
+        made = _make(wanted)
+        _save_config(composed, made / ".hydra")
+        _point(made)
     except OSError as error:
         raise UsageError(
             f"the run's folder {str(wanted)!r} cannot be written: {error.strerror or error}\nchoose another by output_dir=DIR"
         ) from error
-    return folder
+    try:
+        yield made
+    except Unwritten:
+        raise
+    except UsageError:
+        shutil.rmtree(made, ignore_errors=True)
+        latest.unlink(missing_ok=True)
+        if before is not None:
+            latest.symlink_to(before, target_is_directory=True)
+        with suppress(OSError):  # another run may stand there by now
+            for parent in absent:
+                parent.rmdir()
+        raise
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise Unwritten(
+            f"{str(made)!r} cannot be written: {error.strerror or error}; what was recorded so far is kept\n"
+            f"make room, then: python -m diagnose report {made}"
+        ) from error
 
 
-def _point(folder: Path) -> None:
+def _make(wanted: Path) -> Path:
+    for number in range(1, 1000):
+        made = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+        with suppress(FileExistsError):
+            made.mkdir(parents=True)
+            return made
+    raise FileExistsError(f"{wanted} and 998 others of its name exist")
+
+
+def _save_config(composed: Composed, target: Path) -> None:
+    target.mkdir()
+    overrides = OmegaConf.create(list(composed.overrides))
+    files = {"config": composed.config, "hydra": OmegaConf.create({"hydra": composed.hydra}), "overrides": overrides}
+    for name, content in files.items():
+        text = OmegaConf.to_yaml(content)
+        (target / f"{name}.yaml").write_text(text, encoding="utf-8")
+
+
+def _point(made: Path) -> None:
     """``outputs/<command>/latest``: a relative symlink, or a text file where links are not to be had."""
-    latest = folder.parent.parent / "latest"
-    target = folder.relative_to(latest.parent)
+    latest = made.parent.parent / "latest"
     if latest.is_dir() and not latest.is_symlink():
         return
-    partial = latest.with_name(f".latest-{folder.name}")
+    target = made.relative_to(latest.parent)
+    partial = latest.with_name(f".latest-{made.name}")
     try:
         partial.symlink_to(target, target_is_directory=True)
     except OSError:
         partial.write_text(f"{target}\n", encoding="utf-8")
     partial.replace(latest)
+
+
+def followed(path: Path) -> Path:
+    """The folder that a pointer written as a text file names, or the path itself."""
+    if path.name == "latest" and path.is_file():
+        return path.parent / path.read_text(encoding="utf-8").strip()
+    return path
+
+
+def saved_config(file: Path) -> Path | None:
+    """The folder ``.hydra`` of the run that a file lies in, at most three levels up."""
+    found = (parent / ".hydra" for parent in list(file.absolute().parents)[:3])
+    return next((place for place in found if (place / "config.yaml").is_file()), None)
 
 
 def redacted(config: Any) -> Any:
@@ -81,6 +134,10 @@ class Stages:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.seconds.items())
+        return f"{sum(self.seconds.values()):.1f} ({parts})"
 
     def rows(self) -> list[dict[str, Any]]:
         """As the fact ``stages`` holds them."""

@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
 from lightning.pytorch.loggers import CSVLogger, Logger
 
+from diagnose.cli import runs
 from diagnose.cli.arguments import UsageError
+from diagnose.cli.job import Job, versions
 from diagnose.cli.targets import ALLOWED, build, locate
 from diagnose.models.classifier import Classifier
+from diagnose.record import Record
 
 KEYS = {
     "learning_rate": "optimizer.lr",
@@ -48,14 +52,28 @@ def config_keys(config: dict[str, Any]) -> dict[str, str]:
     return {concept: key for concept, key in KEYS.items() if holds(key)}
 
 
+def describe(record: Record, job: Job, command: str) -> None:
+    """Write what is known of a run before it starts: its config, the keys of its config, its seed and versions."""
+    record.add("config", runs.redacted(job.composed.config))
+    record.add("config_keys", config_keys(job.settings))
+    record.add("run", {"command": command, "seed": job.settings["seed"], "versions": versions(), "interrupted": ""})
+
+
 def prepare(config: dict[str, Any]) -> None:
     """Seed, threads and quiet libraries; to be called once before anything of a run is built."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=UserWarning, module=r"lightning\.")
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
-    torch.set_num_threads(int(config["threads"] or 1))
+    threads = config["threads"] or (1 if builtin(config) else None)  # networks of this size are slower on several
+    if threads:
+        torch.set_num_threads(int(threads))
     seed_everything(int(config["seed"]), workers=True, verbose=False)
+
+
+def builtin(config: dict[str, Any]) -> bool:
+    """Whether the model is one of ours: a network that `Classifier` trains."""
+    return str(config["model"].get("_target_", "")).startswith("diagnose.models.networks.")
 
 
 def data(config: dict[str, Any]) -> LightningDataModule:
@@ -71,8 +89,7 @@ def data(config: dict[str, Any]) -> LightningDataModule:
 def module(config: dict[str, Any], source: LightningDataModule) -> LightningModule:
     """The module: a network of ours with its optimizer and scheduler, or the user's own LightningModule."""
     node, allow = config["model"], config["allow_targets"]
-    ours = str(node.get("_target_", "")).startswith("diagnose.models.networks.")
-    if not ours:
+    if not builtin(config):
         own = build(node, "model", allow)
         if not isinstance(own, LightningModule):
             raise UsageError(f"model._target_ must name a LightningModule, {node['_target_']!r} gave a {type(own).__qualname__}")
@@ -84,7 +101,7 @@ def module(config: dict[str, Any], source: LightningDataModule) -> LightningModu
     optimizer = partial(locate(settings.pop("_target_"), (*ALLOWED, *allow)), **settings)
     try:
         optimizer([torch.nn.Parameter(torch.zeros(1))])
-        return Classifier(net, optimizer, config["scheduler"])
+        return Classifier(net, optimizer, config.get("scheduler"))
     except (TypeError, ValueError) as error:
         raise UsageError(f"optimizer or scheduler: {error}") from error
 
@@ -92,7 +109,7 @@ def module(config: dict[str, Any], source: LightningDataModule) -> LightningModu
 def callbacks(config: dict[str, Any], folder: Path) -> list[Callback]:
     """Lightning's own callbacks from the config (early stopping, checkpoints, whatever else is named there)."""
     made: list[Callback] = []
-    for name, node in config["callbacks"].items():
+    for name, node in (config.get("callbacks") or {}).items():
         if name != "doctor" and node:
             extra = {"dirpath": folder / "checkpoints"} if name == "checkpoint" else {}
             made.append(build(node, f"callbacks.{name}", config["allow_targets"], **extra))
@@ -101,7 +118,7 @@ def callbacks(config: dict[str, Any], folder: Path) -> list[Callback]:
 
 def logger(config: dict[str, Any], folder: Path) -> Logger | bool:
     """The logger of the group ``logger``, inside the run's folder."""
-    name = config["logger"]["name"]
+    name = (config.get("logger") or {"name": "none"})["name"]
     if name == "none":
         return False
     if name == "csv":
@@ -127,11 +144,11 @@ def trainer(config: dict[str, Any], folder: Path, extra: list[Callback]) -> Trai
     if options.get("gradient_clip_val") is None:
         options.pop("gradient_clip_algorithm", None)
     try:
-        return Trainer(**options, default_root_dir=folder, logger=logger(config, folder), callbacks=extra, enable_progress_bar=False,
-                       enable_model_summary=False, num_sanity_val_steps=0)  # fmt: skip
-    except (TypeError, ValueError, RuntimeError) as error:  # MisconfigurationException is an Exception of its own
-        raise UsageError(f"trainer: {error}") from error
-    except Exception as error:
-        if type(error).__name__ == "MisconfigurationException":
-            raise UsageError(f"trainer: {str(error).splitlines()[0]}") from error
-        raise
+        return Trainer(
+            **{"enable_progress_bar": False, "enable_model_summary": False, "num_sanity_val_steps": 0, **options},
+            default_root_dir=folder,
+            logger=logger(config, folder),
+            callbacks=extra,
+        )
+    except (TypeError, ValueError, RuntimeError, MisconfigurationException) as error:
+        raise UsageError(f"trainer: {str(error).splitlines()[0]}") from error

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
 from diagnose.cli.arguments import UsageError
 
-ALLOWED = ("diagnose", "torch.nn", "torch.optim", "lightning.pytorch", "pytorch_lightning", "torchmetrics")
+OWN = ("diagnose.models", "diagnose.data", "diagnose.callbacks")
+CLASSES = ("torch.nn", "torch.optim", "lightning.pytorch", "pytorch_lightning", "torchmetrics")  # of these only classes may be called
+ALLOWED = (*OWN, *CLASSES)
 
 
 def locate(target: str, allowed: Sequence[str]) -> Any:
@@ -20,13 +23,14 @@ def locate(target: str, allowed: Sequence[str]) -> Any:
         UsageError: It is outside, or not there.
     """
 
-    def inside(name: str) -> bool:
-        return any(name == prefix or name.startswith(prefix + ".") for prefix in allowed)
+    def inside(name: str, prefixes: Sequence[str] = allowed) -> bool:
+        return any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes)
 
     if not inside(target):
-        raise UsageError(
-            f"_target_ {target!r} is outside {', '.join(allowed)}\nallow its package by allow_targets=[{target.partition('.')[0]}]"
-        )
+        package = target.partition(".")[0]
+        known = package in sys.stdlib_module_names or package in {name.partition(".")[0] for name in ALLOWED}
+        advice = "" if known else f"\na package of your own is allowed by allow_targets=[{package}]"
+        raise UsageError(f"_target_ {target!r} is outside {', '.join(allowed)}{advice}")
     parts = target.split(".")
     for cut in range(len(parts) - 1, 0, -1):
         name = ".".join(parts[:cut])
@@ -44,6 +48,8 @@ def locate(target: str, allowed: Sequence[str]) -> Any:
         real = f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', '')}"
         if not callable(found) or not inside(real):
             raise UsageError(f"_target_ {target!r} leads to {real!r}, outside {', '.join(allowed)}; it is not called")
+        if inside(real, CLASSES) and not isinstance(found, type):
+            raise UsageError(f"_target_ {target!r} is a function; of {', '.join(CLASSES)} only classes may be named")
         return found
     raise UsageError(f"_target_ {target!r} cannot be imported: there is no module {parts[0]!r}")
 

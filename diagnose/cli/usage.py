@@ -21,6 +21,13 @@ FLAGS = {
     "--json": "print the result as JSON",
     "--debug": "full traceback of an error",
 }
+EXAMPLES = {
+    "train +model=mlp": "the digits that scikit-learn ships, with the default network",
+    "train model=cnn trainer.max_epochs=3 seed=7": "any key of the config can be set; --cfg job shows them all",
+    "train -m seed=1,2,3": "three runs and a table",
+    "evaluate ckpt_path=outputs/train/latest/checkpoints/last.ckpt": "a report of a trained model, with the config of its run",
+    "report outputs/train/latest rules.ignore=[D104]": "the same run, judged and rendered again",
+}
 
 
 def options(group: str) -> list[str]:
@@ -39,12 +46,6 @@ def run(arguments: Arguments) -> int:
         "Commands": COMMANDS,
         "Groups and their options (group=option)": {g: ", ".join(options(g)) for g in GROUPS},
         "Flags": FLAGS,
-        "Examples": {
-            "train +model=mlp": "the digits that scikit-learn ships, with the default network",
-            "train model=cnn trainer.max_epochs=3 seed=7": "any key of the config can be set; --cfg job shows them all",
-            "evaluate ckpt_path=outputs/train/latest/checkpoints/best.ckpt": "a report of a trained model",
-            "report outputs/train/latest": "the same run, judged and rendered again",
-        },
     }
     for title, rows in tables.items():
         table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None, padding=(0, 2, 0, 2))
@@ -53,5 +54,8 @@ def run(arguments: Arguments) -> int:
         for name, text in rows.items():
             table.add_row(name.replace("[", "\\["), text)
         console.print(table)
+    console.print("[bold]Examples[/bold]")
+    for example, text in EXAMPLES.items():
+        console.print(f"  [cyan]python -m diagnose {example}[/cyan]\n      {text}", soft_wrap=True)
     console.print("Exit status: 0 clean, 1 findings at or above fail_on, 2 usage or configuration error, 130 interrupted.")
     return 0

@@ -1,0 +1,195 @@
+"""What the commands that make a run share: composing it, once or per combination, and ending it with a report."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from diagnose.cli.arguments import Arguments, UsageError
+from diagnose.cli.compose import Composed, combinations, config, normalise
+from diagnose.cli.runs import Stages, Unwritten
+from diagnose.record import Record
+from diagnose.rules import Rule, build
+from diagnose.rules import diagnose as judge
+from diagnose.values import Severity
+
+if TYPE_CHECKING:
+    from diagnose.report.values import Report
+
+USAGE_ERROR, INTERRUPTED = 2, 130
+DISTRIBUTIONS = ("torch", "lightning", "torchmetrics", "scikit-learn", "numpy", "openTSNE", "hydra-core")
+
+
+@dataclass(kw_only=True)
+class Job:
+    """A run that is to be made.
+
+    Attributes:
+        composed: Its config.
+        settings: The config as plain values.
+        rules: The rules to judge by.
+        fail_on: The severity from which a finding makes the exit status 1.
+        console: Where it speaks; not standard output under ``--json``.
+        stages: Where its seconds go.
+    """
+
+    composed: Composed
+    settings: dict[str, Any]
+    rules: tuple[Rule, ...]
+    fail_on: Severity
+    console: Console
+    stages: Stages = field(default_factory=Stages)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What became of a run."""
+
+    status: int
+    folder: Path | None = None
+    report: Report | None = None
+    error: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As ``--json`` prints it."""
+        if self.report is None:
+            return {"status": self.status, "error": self.error}
+        values = self.report.diagnosis.to_dict()
+        headlines = {h.name: h.value for h in self.report.headlines}
+        return {"status": self.status, "folder": str(self.folder), "report": f"{self.folder}/report.html", "headlines": headlines, **values}
+
+
+def repeat(arguments: Arguments, command: str, once: Callable[[Job], Result]) -> int:
+    """Compose and make a run; with ``--multirun`` one per combination, each in its own folder, and a table at the end.
+
+    All are composed before the first starts. One that cannot be made does not cost the others; Ctrl-C ends them all.
+
+    Returns:
+        The worst exit status.
+
+    Raises:
+        UsageError: A run cannot be composed, or the only one cannot be made.
+    """
+    overrides = normalise(arguments.words, arguments.config_dir)
+    sweep = list(combinations(overrides)) if arguments.multirun else [overrides]
+    jobs = [prepare(arguments, command, own) for own in sweep]
+    if arguments.cfg:
+        print(shown(arguments, jobs[0].composed))
+        return 0
+    results: list[Result] = []
+    for job in jobs:
+        try:
+            results.append(once(job))
+        except UsageError as error:
+            if len(jobs) == 1:
+                raise
+            job.console.print(f"diagnose: {error}", style="red", markup=False)
+            results.append(Result(status=USAGE_ERROR, error=str(error)))
+        if results[-1].status == INTERRUPTED:
+            break
+    if arguments.json:
+        documents = [result.to_dict() for result in results]
+        print(json.dumps(documents if arguments.multirun else documents[0], indent=1, allow_nan=False))
+    elif arguments.multirun:
+        print_table(sweep, results, jobs[0].console)
+    return max(result.status for result in results)
+
+
+def prepare(arguments: Arguments, command: str, overrides: list[str]) -> Job:
+    composed = config(arguments, command, overrides)
+    values = OmegaConf.to_container(composed.config, resolve=True)
+    assert isinstance(values, dict)
+    settings = {str(k): v for k, v in values.items()}
+    console = Console(stderr=arguments.json, highlight=False)
+    rules, fail_on = chosen_rules(settings.get("rules") or {}), severity(settings.get("fail_on", "error"))
+    return Job(composed=composed, settings=settings, rules=rules, fail_on=fail_on, console=console)
+
+
+def shown(arguments: Arguments, composed: Composed) -> str:
+    """The config as ``--cfg`` asks for it."""
+    if arguments.cfg not in ("job", "hydra", "all"):
+        raise UsageError(f"--cfg must be job, hydra or all, got {arguments.cfg!r}")
+    parts = []
+    if arguments.cfg in ("hydra", "all"):
+        parts.append(OmegaConf.to_yaml(OmegaConf.create({"hydra": composed.hydra})))
+    if arguments.cfg in ("job", "all"):
+        parts.append(OmegaConf.to_yaml(composed.config, resolve=arguments.resolve))
+    return "\n".join(parts).rstrip()
+
+
+def print_table(sweep: list[list[str]], results: list[Result], console: Console) -> None:
+    """One line per run: what distinguishes it, its numbers, its findings, its folder."""
+    from rich.table import Table
+
+    common = set.intersection(*map(set, sweep)) if len(sweep) > 1 else set()
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("run", "numbers", "findings", "status", "folder"):
+        table.add_column(column, overflow="fold")
+    for own, result in zip(sweep, results, strict=False):
+        name = " ".join(word for word in own if word not in common)
+        if result.report is None:
+            table.add_row(name, "", result.error.splitlines()[0] if result.error else "", str(result.status), "")
+            continue
+        numbers = ", ".join(f"{h.name} {h.value:.4f}" for h in result.report.headlines[:2] if h.value is not None)
+        found = " ".join(f.code for f in result.report.diagnosis.findings) or "none"
+        table.add_row(name, numbers, found, str(result.status), result.folder.name if result.folder else "")
+    console.print()
+    console.print(table)
+
+
+def chosen_rules(chosen: Mapping[str, Any]) -> tuple[Rule, ...]:
+    """The rules that the group ``rules`` chooses; one name may stand for a list of one."""
+    names = {key: [v] if isinstance(v := chosen.get(key) or [], str) else v for key in ("select", "ignore")}
+    try:
+        return build(names["select"], names["ignore"], chosen.get("options") or {})
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"rules: {error}") from error
+
+
+def severity(name: object) -> Severity:
+    """``fail_on`` as a severity."""
+    try:
+        return Severity(str(name))
+    except ValueError as error:
+        raise UsageError(f"fail_on must be one of {', '.join(s.value for s in Severity)}, got {name!r}") from error
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in DISTRIBUTIONS}}
+
+
+def finish(record: Record, folder: Path, *, rules: tuple[Rule, ...], fail_on: Severity, stages: Stages, console: Console) -> Result:
+    """Judge a record, write the report into the run's folder, print the summary.
+
+    Raises:
+        Unwritten: The report cannot be written.
+    """
+    with stages("report"):
+        from diagnose.report import build_report, write_report
+        from diagnose.report.terminal import print_summary
+
+        diagnosis = judge(record, rules)
+        title = f"diagnose {record.facts.get('run', {}).get('command', '')}".strip()
+        report = build_report(record, diagnosis, title=title, created=datetime.now().isoformat(timespec="seconds"))
+        try:
+            paths = write_report(report, folder, fail_on=fail_on)
+        except OSError as error:
+            raise Unwritten(f"{error}\nthe record is kept; try again by: python -m diagnose report {folder}") from error
+    print_summary(replace(report, stages=()), console)  # they follow, with the report's own
+    run = record.facts.get("run", {})
+    for name, value in (("folder", folder.absolute()), ("checkpoint", run.get("checkpoint")), ("seed", run.get("seed"))):
+        if value not in (None, ""):
+            console.print(f"{name:11}{value}", style="dim", markup=False, soft_wrap=True)
+    console.print(f"{'seconds':11}{stages}", style="dim", soft_wrap=True)
+    console.print(f"{'report':11}{paths['html'].absolute()}", markup=False, soft_wrap=True)
+    return Result(status=int(bool(diagnosis.at_or_above(fail_on))), folder=folder.absolute(), report=report)
