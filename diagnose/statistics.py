@@ -112,7 +112,7 @@ def trend(values: ArrayLike, rows: int = 100) -> Trend:
     coarse = blocks(array, rows)
     slope = theil_sen(coarse)
     left = coarse - slope * np.arange(len(coarse))
-    scale = len(array) / max(1, len(coarse))
+    scale = max(1, len(array)) / max(1, len(coarse))
     z = mann_kendall(coarse, autocorrelation(left))
     return Trend(slope=slope / scale, change=slope * max(0, len(coarse) - 1), noise=spread(left), z=z, n=len(array))
 

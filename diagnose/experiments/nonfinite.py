@@ -121,7 +121,9 @@ def locate(
         with FirstNonFinite() as mode, mode.naming(sandbox.module):
             loss, _ = sandbox.training_step(batch, index)
         if mode.found is not None:
-            found.update(what="activation" if mode.found[0] else "loss", module=mode.found[0], operation=mode.found[1])
+            place, operation = mode.found
+            what = "loss" if operation in LOSSES.values() else "activation"
+            found.update(what=what, module=place or type(module).__name__, operation=operation)
         elif loss is not None and broken(loss):
             found.update(what="loss")
         elif loss is not None and loss.requires_grad:

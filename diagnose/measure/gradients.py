@@ -53,6 +53,8 @@ def norms(tensors: Sequence[Tensor]) -> Tensor:
         return torch.zeros(0)
     plain = [dense(t) for t in tensors]
     low = any(t.dtype in (torch.float16, torch.bfloat16) for t in plain)
+    if low:
+        plain = [t.float() if t.dtype is torch.float64 else t for t in plain]
     each = torch._foreach_norm(plain, 2, dtype=torch.float32) if low else torch._foreach_norm(plain, 2)
     device = each[0].device
     if any(n.device != device or n.dtype != torch.float32 for n in each):

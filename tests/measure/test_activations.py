@@ -1,0 +1,127 @@
+"""Activation statistics of networks whose numbers are known by hand."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from diagnose.measure.activations import Sites, WatchActivations, activation_modules, attach, compiled, statistics, weight_names
+
+
+def watch(net: nn.Module, x: Tensor, backward: bool = False) -> dict[str, Tensor]:
+    sites = Sites()
+    handles = attach(activation_modules(net), sites)
+    with WatchActivations(sites, weight_names(net)):
+        out = net(x)
+        if backward:
+            out.sum().backward()
+    for handle in handles:
+        handle.remove()
+    return sites.found
+
+
+def test_dead_units_give_zero_for_every_sample() -> None:
+    x = torch.rand(10, 4) + 0.1
+    x[:, 0] = 0
+    x[0, 1] = 0
+    mean, deviation, dead, saturated = statistics(x, "relu")
+    assert dead == 0.25
+    assert torch.isnan(saturated)
+    assert math.isclose(mean, x.mean(), rel_tol=1e-6)
+    assert math.isclose(deviation, x.std(correction=0), rel_tol=1e-5)
+
+
+def test_a_channel_is_a_unit_of_a_convolution() -> None:
+    x = torch.rand(2, 5, 3, 3)
+    x[:, 2] = 0
+    assert math.isclose(statistics(x, "relu", channels_first=True)[2], 0.2, rel_tol=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "low", "high"), [("tanh", -1.0, 1.0), ("sigmoid", 0.0, 1.0)])
+def test_saturated_units_sit_at_their_bounds(kind: str, low: float, high: float) -> None:
+    x = torch.full((20, 4), (low + high) / 2)
+    x[:, 0], x[:, 1] = low, high
+    x[:10, 2] = high
+    assert statistics(x, kind)[3] == 0.5
+    assert torch.isnan(statistics(x, kind)[2])
+
+
+def test_seven_samples_are_too_few_to_call_a_unit_dead() -> None:
+    assert torch.isnan(statistics(torch.zeros(7, 3), "relu")[2])
+
+
+def test_half_precision_is_measured() -> None:
+    assert torch.isfinite(statistics(torch.ones(10, 3, dtype=torch.bfloat16), "relu")[:3]).all()
+
+
+class Mixed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(inplace=True), nn.Flatten())
+        self.fc = nn.Linear(27, 6)
+        self.out = nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.out(torch.tanh(self.fc(self.conv(x))))
+        return F.gelu(scores)
+
+
+def test_modules_and_functions_are_seen_under_their_names() -> None:
+    assert list(watch(Mixed(), torch.randn(8, 1, 5, 5))) == ["conv.1 (ReLU)", "fc → tanh", "out → gelu"]
+
+
+def test_an_operation_in_place_is_measured_on_the_spot() -> None:
+    net, x = Mixed(), torch.randn(8, 1, 5, 5)
+    assert math.isclose(watch(net, x)["conv.1 (ReLU)"][0], F.relu(net.conv[0](x)).mean().detach(), rel_tol=1e-5)
+
+
+def test_watching_leaves_no_hook() -> None:
+    net = Mixed()
+    watch(net, torch.randn(8, 1, 5, 5))
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
+
+
+def test_hooks_can_be_copied_and_pickled_while_they_are_on() -> None:
+    net = Mixed()
+    attach(activation_modules(net), Sites())
+    copy.deepcopy(net)
+    pickle.dumps(net)
+
+
+def test_a_shared_activation_is_measured_at_its_first_call() -> None:
+    act = nn.ReLU()
+    net = nn.Sequential(nn.Linear(3, 3), act, nn.Linear(3, 3), act)
+    assert len(watch(net, torch.randn(8, 3))) == 1
+
+
+def test_what_a_checkpoint_computes_again_is_not_counted() -> None:
+    class Saving(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(3, 3)
+            self.runs = 0
+
+        def block(self, x: Tensor) -> Tensor:
+            self.runs += 1
+            return torch.relu(self.fc(x)) * self.runs
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = checkpoint(self.block, x, use_reentrant=False)
+            return out
+
+    net = Saving()
+    assert list(watch(net, torch.randn(8, 3), backward=True)) == ["fc → relu"]
+    assert net.runs == 2
+
+
+def test_compiled_modules_are_named() -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    net[0].compile(backend="eager")
+    assert compiled(net) == ["0"]
