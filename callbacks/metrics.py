@@ -112,7 +112,7 @@ def describe_run(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
         "validates": bool(trainer.num_val_batches and any(trainer.num_val_batches)),
         "accumulate": trainer.accumulate_grad_batches,
         "clip_val": trainer.gradient_clip_val,
-        "clip_algorithm": str(trainer.gradient_clip_algorithm or "norm") if trainer.gradient_clip_val else None,
+        "clip_algorithm": str(getattr(trainer.gradient_clip_algorithm, "value", None) or "norm") if trainer.gradient_clip_val else None,
         "precision": str(trainer.precision),
         "automatic_optimization": module.automatic_optimization,
         "epochs_done": trainer.current_epoch,
