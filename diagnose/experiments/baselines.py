@@ -10,23 +10,25 @@ from torch.nn import functional as F
 
 from diagnose.measure.losses import LossCall
 
+CATEGORICAL = ("cross_entropy", "nll_loss")
+BERNOULLI = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
+
 
 def chance(call: LossCall) -> float | None:
     """The least mean loss of a constant prediction on the call's own targets, in the loss's unit; ``None`` where it is not known.
 
-    Cross-entropy and NLL: entropy of the class shares (with label smoothing mixed in). Binary cross-entropy: entropy of each column's
-    share. Squared error: variance per column; absolute error: mean distance from the median; Huber and smooth L1: their value at the
-    median.
+    Cross-entropy and NLL: entropy of the class shares. Binary cross-entropy: entropy of each column's share. Both with label smoothing and
+    weights as the loss has them. Squared error: variance per column; absolute error: mean distance from the median; Huber and smooth L1:
+    their value at the median.
     """
     if call.target is None:
         return None
-    target = call.target.detach().float() if call.target.is_floating_point() else call.target.detach()
-    if call.kind in ("cross_entropy", "nll_loss"):
-        return _entropy(_shares(call, target))
-    columns = target.float().reshape(len(target), -1) if target.dim() > 0 else target.float().reshape(1, 1)
-    if call.kind.startswith("binary_cross_entropy"):
-        p = columns.mean(0).clamp(0, 1)
-        return float(_bernoulli_entropy(p).mean())
+    if call.kind in CATEGORICAL:
+        return float(_least(_class_weights(call).sum(0)))
+    if call.kind in BERNOULLI:
+        ones, zeros = _odds(call)
+        return float(_least(torch.stack([ones.mean(0), zeros.mean(0)], -1)).mean())
+    columns = _columns(call.target.detach().float())
     if call.kind == "mse_loss":
         return float(columns.var(0, correction=0).mean())
     centre = columns.median(0).values.expand_as(columns)
@@ -46,47 +48,53 @@ def floor(call: LossCall) -> float | None:
     """
     if call.target is None:
         return None
-    target = call.target.detach()
-    if call.kind == "cross_entropy":
-        smoothing, classes = float(call.options.get("label_smoothing", 0.0)), call.input.shape[1 if call.input.dim() > 1 else 0]
-        if target.is_floating_point():
-            rows = target.float().movedim(1, -1).reshape(-1, classes) if target.dim() > 1 else target.float().reshape(1, -1)
-            rows = (1 - smoothing) * rows + smoothing / classes
-            return float(torch.special.entr(rows.clamp(min=0)).sum(1).mean())
-        row = torch.full((classes,), smoothing / classes)
-        row[0] += 1 - smoothing
-        return _entropy(row)
-    if call.kind == "nll_loss":
-        return 0.0
-    if call.kind.startswith("binary_cross_entropy"):
-        return float(_bernoulli_entropy(target.float().clamp(0, 1)).mean())
+    if call.kind in CATEGORICAL:
+        return float(_least(_class_weights(call)).sum())
+    if call.kind in BERNOULLI:
+        return float(_least(torch.stack(_odds(call), -1)).mean())
     return 0.0 if call.kind in ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss") else None
 
 
-def _shares(call: LossCall, target: Tensor) -> Tensor:
-    classes = call.input.shape[1 if call.input.dim() > 1 else 0]
-    smoothing = float(call.options.get("label_smoothing", 0.0))
-    if target.is_floating_point():
-        rows = target.movedim(1, -1).reshape(-1, classes) if target.dim() > 1 else target.reshape(1, -1)
-        shares = rows.mean(0)
-    else:
-        labels = target.reshape(-1)
-        labels = labels[(labels >= 0) & (labels < classes) & (labels != call.options.get("ignore_index", -100))]
-        shares = torch.bincount(labels, minlength=classes).float() / max(1, len(labels))
-    return (1 - smoothing) * shares + smoothing / classes
-
-
-def _entropy(shares: Tensor) -> float:
-    return float(torch.special.entr(shares).sum())
-
-
-def _bernoulli_entropy(p: Tensor) -> Tensor:
-    entropy: Tensor = torch.special.entr(p) + torch.special.entr(1 - p)
-    return entropy
-
-
 def uniform(call: LossCall) -> float | None:
-    """The loss of equal odds: ``ln C`` for ``C`` classes, ``ln 2`` for binary cross-entropy; ``None`` for other losses."""
-    if call.kind in ("cross_entropy", "nll_loss"):
-        return math.log(max(2, call.input.shape[1 if call.input.dim() > 1 else 0]))
-    return math.log(2) if call.kind.startswith("binary_cross_entropy") else None
+    """The loss of equal odds: ``ln C`` for ``C`` classes, ``ln 2`` for binary, times the weights of the loss; ``None`` for other losses."""
+    if call.target is None:
+        return None
+    if call.kind in CATEGORICAL:
+        weights = _class_weights(call)
+        return float(weights.sum()) * math.log(max(2, weights.shape[1]))
+    return float(sum(_odds(call)).mean()) * math.log(2) if call.kind in BERNOULLI else None  # type: ignore[union-attr]
+
+
+def _least(weights: Tensor) -> Tensor:
+    """The minimum over distributions q of ``-sum(weights * log q)`` along the last axis, shape ``(...)``; it lies at q = weights / sum."""
+    least: Tensor = torch.special.entr(weights).sum(-1) - torch.special.entr(weights.sum(-1))
+    return least
+
+
+def _class_weights(call: LossCall) -> Tensor:
+    """How much each position's loss counts each class's ``-log p`` in the mean, shape ``(n, C)``."""
+    assert call.target is not None
+    classes = call.input.shape[1 if call.input.dim() > 1 else 0]
+    target, smoothing = call.target.detach(), float(call.options.get("label_smoothing", 0.0))
+    given = call.options.get("weight")
+    weight = torch.ones(classes) if given is None else given.detach().float().cpu()
+    if target.is_floating_point():
+        rows = target.float().cpu().movedim(1, -1).reshape(-1, classes) if target.dim() > 1 else target.float().cpu().reshape(1, -1)
+        return ((1 - smoothing) * rows + smoothing / classes) * weight / len(rows)
+    labels = target.reshape(-1).cpu()
+    labels = labels[(labels >= 0) & (labels < classes) & (labels != call.options.get("ignore_index", -100))]
+    counted = (1 - smoothing) * F.one_hot(labels.long(), classes) + smoothing / classes
+    return counted * weight / max(float(weight[labels.long()].sum()), 1e-12)
+
+
+def _odds(call: LossCall) -> tuple[Tensor, Tensor]:
+    """How much each target counts ``-log p`` and ``-log(1 - p)`` in the mean, two tensors of shape ``(n, k)``."""
+    assert call.target is not None
+    target = call.target.detach().float().clamp(0, 1)
+    parts = (call.options.get(name) for name in ("weight", "pos_weight"))
+    weight, positive = (torch.ones(()) if p is None else p.detach().float().to(target.device) for p in parts)
+    return _columns(weight * positive * target), _columns((weight * (1 - target)).expand_as(weight * positive * target))
+
+
+def _columns(target: Tensor) -> Tensor:
+    return target.reshape(len(target), -1) if target.dim() > 0 else target.reshape(1, 1)

@@ -43,8 +43,9 @@ def initial_loss(sandbox: Sandbox, record: Record) -> None:
         record.skip("probe.initial_loss", "no loss function of torch with one value was called")
         return
     first = calls_of[0][0]
-    known = [chance(c) for c, _ in calls_of]
-    reference, even = [k for k in known if k is not None], uniform(first)
+    reference = [known for c, _ in calls_of if (known := chance(c)) is not None]
+    odds = [known for c, _ in calls_of if (known := uniform(c)) is not None]
+    even = sum(odds) / len(odds) if odds else None
     if not reference or str(first.options.get("reduction")) != "mean":
         why = f"what chance gives is not known for {first.kind}" if not reference else "the loss is a sum, so chance has no fixed value"
         record.skip("probe.initial_loss", why)
