@@ -156,10 +156,14 @@ class Layers:
                 self.handles.append(child.register_forward_hook(self._after))
 
     def detach(self) -> None:
+        """Take the hooks away; what a batch that is not over has shown is dropped."""
+        self.detach_hooks()
+        self.seen = {}
+
+    def detach_hooks(self) -> None:
         for handle in self.handles:
             handle.remove()
         self.handles = []
-        self.seen = {}
 
     def _before(self, child: nn.Module, inputs: tuple[Any, ...]) -> None:
         value = next((i for i in inputs if isinstance(i, Tensor)), None)

@@ -1,0 +1,110 @@
+"""The confusion matrix of every validation and test."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from numpy.typing import NDArray
+from torch import Tensor
+
+from diagnose.callbacks.watching import Watching, cell
+from diagnose.measure.classification import WIDEST
+from diagnose.measure.losses import Predictions
+
+
+class ConfusionMatrix(Watching):
+    """Counts true against predicted classes in every validation and test of a classifier.
+
+    Predictions and targets come from the calls of loss functions in ``validation_step`` and ``test_step``, or from the ``preds`` and
+    ``target`` that the step returns. Each evaluation starts at zero; the sanity check is left out; loaders are kept apart; counts of all
+    ranks are summed. Cost: one count per batch on the module's device, one picture per evaluation.
+
+    ``callback.matrices`` holds the counts of the last evaluation, rows are true classes: ``{"val": ..., "val-1": ..., "test": ...}``.
+
+    Args:
+        class_names: A name per class.
+        dirpath: Folder for ``val-epoch0003-step000120.png``, ``.csv`` and ``.json`` (``test.*`` for a test); by default nothing is
+            written.
+        extract: ``extract(output, batch)`` gives predictions and targets where the loss calls do not: a mapping with ``preds`` and
+            ``target``, or a pair.
+        strict: Raise what fails, where it would otherwise be logged once and switch this callback off.
+    """
+
+    def __init__(
+        self,
+        *,
+        class_names: Sequence[str] | None = None,
+        dirpath: Path | str | None = None,
+        extract: Callable[[Any, Any], Any] | None = None,
+        strict: bool = False,
+    ) -> None:
+        super().__init__(class_names, dirpath, extract, strict)
+        self.matrices: dict[str, NDArray[np.int64]] = {}
+        self._counts: dict[int, Tensor] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_counts": {}}
+
+    def begin(self, stage: str, trainer: Trainer, module: LightningModule) -> None:
+        self._counts = {}
+
+    def take(self, found: Predictions, loader: int) -> None:
+        if found.task not in ("binary", "multiclass"):
+            raise ValueError(f"a confusion matrix needs one class per sample, this task is {found.task}")
+        classes = max(found.classes, len(self.class_names or ()))
+        if classes > WIDEST:
+            raise ValueError(f"a confusion matrix of {classes} classes is too large, the limit is {WIDEST}")
+        counts = self._counts.get(loader)
+        counts = (
+            widened(counts, classes) if counts is not None else torch.zeros(classes, classes, dtype=torch.long, device=found.target.device)
+        )
+        width = len(counts)
+        flat = found.target.long() * width + found.prediction.long()
+        self._counts[loader] = counts + torch.bincount(flat, minlength=width * width).reshape(width, width)
+
+    def finish(self, stage: str, trainer: Trainer, module: LightningModule) -> None:
+        counts = summed(self._counts, trainer, module.device) if trainer.world_size > 1 else self._counts
+        self._counts = {}
+        for loader, table in sorted(counts.items()):
+            name = stage if loader == 0 else f"{stage}-{loader}"
+            self.matrices[name] = table.cpu().numpy()
+            if self.dirpath is not None and trainer.is_global_zero:
+                within = f"-epoch{trainer.current_epoch:04d}-step{trainer.global_step:06d}" if trainer.state.fn == "fit" else ""
+                self._write(self.dirpath / f"{name}{within}", self.matrices[name])
+
+    def _write(self, path: Path, counts: NDArray[np.int64]) -> None:
+        from diagnose.report.figures import confusion_figure, style
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        names = self.class_names or [str(i) for i in range(len(counts))]
+        with path.with_name(f"{path.name}.csv").open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow(["true \\ predicted", *map(cell, names)])
+            table.writerows([cell(name), *row] for name, row in zip(names, counts.tolist(), strict=True))
+        document = {"class_names": names, "counts": counts.tolist(), "n": int(counts.sum())}
+        path.with_name(f"{path.name}.json").write_text(json.dumps(document), encoding="utf-8")
+        with style():
+            confusion_figure(counts, names).savefig(path.with_name(f"{path.name}.png"), dpi=150, facecolor="white")
+
+
+def widened(counts: Tensor, classes: int) -> Tensor:
+    """The counts with room for at least ``classes`` classes."""
+    missing = classes - len(counts)
+    return torch.nn.functional.pad(counts, (0, missing, 0, missing)) if missing > 0 else counts
+
+
+def summed(counts: dict[int, Tensor], trainer: Trainer, device: torch.device) -> dict[int, Tensor]:
+    """The counts of all ranks; each rank takes part, also one that saw no batch."""
+    size = torch.tensor([max(counts, default=-1) + 1, max(map(len, counts.values()), default=0)], device=device)
+    loaders, classes = trainer.strategy.reduce(size, reduce_op="max").tolist()
+    empty = torch.zeros(classes, classes, dtype=torch.long, device=device)
+    return {
+        i: trainer.strategy.reduce(widened(counts[i], classes) if i in counts else empty.clone(), reduce_op="sum") for i in range(loaders)
+    }

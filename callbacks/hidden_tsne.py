@@ -1,0 +1,122 @@
+"""Maps of hidden layers at the end of a fit or test."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning.pytorch import LightningModule, Trainer
+from numpy.typing import NDArray
+
+from diagnose.callbacks.watching import Watching, cell
+from diagnose.experiments.predict import Layers
+from diagnose.measure.embedding import Embedding, project
+from diagnose.measure.losses import Predictions
+
+
+class HiddenTSNE(Watching):
+    """Maps hidden layers by t-SNE at the end of a fit (over the last validation) and of a test.
+
+    Hooks are there only while a batch of the first loader runs; what they keep is copied to the host. Every rank looks at its own
+    samples, the first one writes. Cost: a copy of the layer's output per batch, and the map itself at the end (some seconds for 2,000
+    samples).
+
+    ``callback.embeddings`` holds an `Embedding` per layer: places, k-NN accuracy, silhouette, trustworthiness.
+
+    Args:
+        layers: Names or globs of modules, whose outputs are mapped; with `` (input)`` behind the name their inputs. By default the input
+            of the last layer with parameters, and that of one in the middle.
+        cap: The most samples to map; of more, a choice with the shares of the classes.
+        dirpath: Folder for ``test-<layer>.png`` and ``.csv`` (``fit-<layer>.*`` after a fit); by default nothing is written.
+        seed: Of the choice of samples and of the map.
+        class_names: A name per class.
+        strict: Raise what fails, where it would otherwise be logged once and switch this callback off.
+    """
+
+    def __init__(
+        self,
+        *,
+        layers: Sequence[str] | None = None,
+        cap: int = 2000,
+        dirpath: Path | str | None = None,
+        seed: int = 0,
+        class_names: Sequence[str] | None = None,
+        strict: bool = False,
+    ) -> None:
+        super().__init__(class_names, dirpath, None, strict)
+        if cap < 1:
+            raise ValueError(f"cap must be a positive number of samples, got {cap!r}")
+        self.layers = [layers] if isinstance(layers, str) else None if layers is None else list(layers)
+        self.cap, self.seed = cap, seed
+        self.embeddings: dict[str, Embedding] = {}
+        self._hidden: Layers | None = None
+        self._found: list[tuple[NDArray[Any], NDArray[Any]]] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_hidden": None, "_found": []}
+
+    def begin(self, stage: str, trainer: Trainer, module: LightningModule) -> None:
+        self._hidden, self._found = Layers(module, self.layers), []
+
+    def before(self, module: LightningModule, loader: int) -> None:
+        if loader == 0 and self._hidden is not None:
+            self._hidden.attach()
+
+    def take(self, found: Predictions, loader: int) -> None:
+        if loader == 0 and self._hidden is not None:
+            self._hidden.detach_hooks()
+            self._hidden.end_batch(len(found.target))
+            self._found.append((found.target.cpu().numpy(), found.prediction.cpu().numpy()))
+
+    def release(self) -> None:
+        super().release()
+        if self._hidden is not None:
+            self._hidden.detach()
+
+    def finish(self, stage: str, trainer: Trainer, module: LightningModule) -> None:
+        if trainer.state.fn != "fit":
+            self._map(stage, trainer)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._guarded(trainer, self._map, "fit", trainer)
+
+    def _map(self, stage: str, trainer: Trainer) -> None:
+        hidden, found = self._hidden, self._found
+        self._hidden, self._found = None, []
+        if hidden is None or not found:
+            return
+        target, prediction = (np.concatenate([pair[i] for pair in found]) for i in range(2))
+        classes = np.issubdtype(target.dtype, np.integer) and target.ndim == 1
+        self.embeddings = {}
+        for layer, parts in hidden.kept.items():
+            features = np.concatenate(parts)
+            labels = target[: len(features)] if classes else None
+            embedding = project(features, seed=self.seed, cap=self.cap, labels=labels)
+            self.embeddings[layer] = embedding
+            if self.dirpath is not None and trainer.is_global_zero and len(embedding.xy):
+                slug = "".join(c if c.isascii() and c.isalnum() else "-" for c in layer).strip("-")
+                self._write(self.dirpath / f"{stage}-{slug}", layer, embedding, target, prediction, bool(classes))
+
+    def _write(self, path: Path, layer: str, embedding: Embedding, target: NDArray[Any], prediction: NDArray[Any], classes: bool) -> None:
+        from diagnose.report.figures import embedding_figure, style
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = embedding.rows
+        names = self.class_names or [str(i) for i in range(int(max(target.max(), prediction.max())) + 1)] if classes else None
+
+        def named(value: Any) -> str:
+            return cell(names[int(value)]) if names else str(value)
+
+        with path.with_name(f"{path.name}.csv").open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow(["sample", "x", "y", "true", "predicted"])
+            for row, (x, y) in zip(rows.tolist(), embedding.xy.tolist(), strict=True):
+                table.writerow([row, f"{x:.6g}", f"{y:.6g}", named(target[row]), named(prediction[row])])
+        if classes:
+            title = f"{layer}: {embedding.method}"
+            with style():
+                figure = embedding_figure(embedding.xy, target[rows], prediction[rows], names, title)
+                figure.savefig(path.with_name(f"{path.name}.png"), dpi=150, facecolor="white")

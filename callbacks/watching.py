@@ -1,0 +1,138 @@
+"""What the callbacks of validation and test share: they see what each step predicts, and no failure of theirs reaches the run."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from diagnose.callbacks.losses import watchable
+from diagnose.experiments.predict import Extract, found_in
+from diagnose.measure.losses import LossCall, Predictions, WatchLosses
+
+log = logging.getLogger("diagnose")
+
+
+class Watching(Callback, ABC):
+    """Sees the predictions of every validation and test batch; the sanity check is left out."""
+
+    def __init__(self, class_names: Sequence[str] | None, dirpath: Path | str | None, extract: Extract | None, strict: bool) -> None:
+        self.class_names = None if class_names is None else [str(name) for name in class_names]
+        self.dirpath = None if dirpath is None else Path(dirpath)
+        self.extract, self.strict = extract, strict
+        self.off = ""
+        self._stack = ExitStack()
+        self._calls: list[LossCall] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        left_out = ("_stack", "_calls")
+        return {k: v for k, v in self.__dict__.items() if k not in left_out}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _stack=ExitStack(), _calls=[])
+
+    @abstractmethod
+    def begin(self, stage: str, trainer: Trainer, module: LightningModule) -> None:
+        """A validation or test begins."""
+
+    def before(self, module: LightningModule, loader: int) -> None:
+        """A batch begins."""
+
+    @abstractmethod
+    def take(self, found: Predictions, loader: int) -> None:
+        """What one batch predicted."""
+
+    @abstractmethod
+    def finish(self, stage: str, trainer: Trainer, module: LightningModule) -> None:
+        """The validation or test is over."""
+
+    def release(self) -> None:
+        """Take modes and hooks away; may be called at any moment, also twice."""
+        self._stack.close()
+        self._calls = []
+
+    def _guarded(self, trainer: Trainer, call: Callable[..., None], *arguments: Any) -> None:
+        """Call, unless switched off; what fails switches this callback off."""
+        if self.off or trainer.sanity_checking:
+            return
+        try:
+            call(*arguments)
+        except Exception as error:
+            self.release()
+            if self.strict:
+                raise
+            self.off = f"{type(self).__name__} failed ({type(error).__name__}: {error}) and switched itself off"
+            log.warning("%s; the run goes on. strict=True raises it", self.off)
+
+    def _start(self, stage: str, trainer: Trainer, module: LightningModule) -> None:
+        self.off = watchable(module) if self.extract is None else ""
+        if self.off:
+            log.warning("%s does not work here: %s", type(self).__name__, self.off)
+        self._guarded(trainer, self.begin, stage, trainer, module)
+
+    def _before(self, module: LightningModule, loader: int) -> None:
+        self.release()
+        self.before(module, loader)
+        self._calls = self._stack.enter_context(WatchLosses()).calls
+
+    def _after(self, output: Any, batch: Any, loader: int) -> None:
+        self._stack.close()
+        with torch.no_grad():
+            found, _, _ = found_in(output, batch, self._calls, self.extract)
+        if found is not None:
+            self.take(found, loader)
+        self.release()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._start("val", trainer, pl_module)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._start("test", trainer, pl_module)
+
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._guarded(trainer, self._before, pl_module, dataloader_idx)
+
+    def on_test_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._guarded(trainer, self._before, pl_module, dataloader_idx)
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._guarded(trainer, self._after, outputs, batch, dataloader_idx)
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._guarded(trainer, self._after, outputs, batch, dataloader_idx)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._guarded(trainer, self.finish, "val", trainer, pl_module)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._guarded(trainer, self.finish, "test", trainer, pl_module)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self.release()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self.release()
+
+
+def cell(text: str) -> str:
+    """A name as a cell of a table: what spreadsheets would take for a formula is quoted.
+
+    >>> cell("=1+1"), cell("cat"), cell("-1")
+    ("'=1+1", 'cat', '-1')
+    """
+    formula = text[:1] in ("=", "+", "-", "@", "\t", "\r") and not text.lstrip("+-").replace(".", "", 1).isdigit()
+    return f"'{text}" if formula else text

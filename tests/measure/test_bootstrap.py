@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import bootstrap, norm
+
+from diagnose.measure.bootstrap import LARGE, interval, resampled_headline, resampled_means, wilson
+from diagnose.measure.classification import cells
+
+RNG = np.random.default_rng(2)
+
+
+def test_wilson_by_its_equation() -> None:
+    z, share, n = norm.ppf(0.975), 0.9, 50
+    low, high = wilson(45, n)
+    for edge in (low, high):  # the limits solve |share - p| = z sqrt(p (1 - p) / n)
+        assert abs(share - edge) == pytest.approx(z * math.sqrt(edge * (1 - edge) / n))
+    assert wilson(50, 50)[1] == 1.0
+    assert all(math.isnan(v) for v in wilson(0, 0))
+
+
+def test_the_mean_has_the_interval_of_scipy() -> None:
+    values = RNG.exponential(size=400)
+    low, high = interval(resampled_means(values[:, None], resamples=4000)[:, 0])
+    expected = bootstrap((values,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(0)).confidence_interval
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=0.01)
+
+
+def test_many_samples_are_resampled_as_well() -> None:
+    values = RNG.exponential(size=(LARGE + 1, 2))
+    drawn = resampled_means(values)
+    assert drawn.shape == (1000, 2)
+    error = values.std(0) / math.sqrt(len(values))
+    np.testing.assert_allclose(drawn.mean(0), values.mean(0), atol=4 * error.max())
+    np.testing.assert_allclose(drawn.std(0), error, rtol=0.1)
+
+
+def test_drawing_cells_is_drawing_samples() -> None:
+    target = RNG.integers(0, 4, 300)
+    prediction = np.where(RNG.random(300) < 0.8, target, RNG.integers(0, 4, 300))
+    low, high = interval(resampled_headline(cells(target, prediction, 4))["accuracy"])
+    expected_low, expected_high = interval(resampled_means((target == prediction).astype(float)[:, None])[:, 0])
+    assert (low, high) == pytest.approx((expected_low, expected_high), abs=0.01)
+
+
+def test_the_same_seed_gives_the_same_interval() -> None:
+    found = cells(RNG.integers(0, 3, 90), RNG.integers(0, 3, 90), 3)
+    one, two, other = (resampled_headline(found, seed=s)["macro_f1"] for s in (1, 1, 2))
+    assert np.array_equal(one, two)
+    assert not np.array_equal(one, other)
+
+
+def test_numbers_that_are_undefined_are_left_out() -> None:
+    assert interval(np.array([np.nan, 1.0, 1.0])) == (1.0, 1.0)
+    assert all(math.isnan(v) for v in interval(np.array([np.nan])))
