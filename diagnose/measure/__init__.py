@@ -1,0 +1,1 @@
+"""Pure functions: tensors or arrays in, numbers out."""
