@@ -68,7 +68,8 @@ def similarity(first: Tensor, second: Tensor) -> Tensor:
     >>> similarity(torch.tensor([1.0, 0.0]), torch.tensor([2.0, 2.0]))
     tensor(0.7071)
     """
-    return (first * second).sum() / (torch.linalg.vector_norm(first) * torch.linalg.vector_norm(second))
+    cosine: Tensor = (first * second).sum() / (torch.linalg.vector_norm(first) * torch.linalg.vector_norm(second))
+    return cosine
 
 
 def combine(each: Tensor, group: Sequence[int], count: int) -> Tensor:

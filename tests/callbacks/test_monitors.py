@@ -66,7 +66,7 @@ def by_hand(module: Net, batches: list[Any]) -> list[float]:
     for group in batches:
         optimizer.zero_grad()
         for batch in group:
-            (nn.functional.cross_entropy(module(batch[0]), batch[1]) / len(group)).backward()
+            (nn.functional.cross_entropy(module(batch[0]), batch[1]) / len(group)).backward()  # type: ignore[no-untyped-call]
         norms.append(float(torch.cat([p.grad.reshape(-1) for p in module.parameters() if p.grad is not None]).norm()))
         optimizer.step()
     return norms
@@ -219,7 +219,7 @@ def test_lazy_frozen_shared_and_sparse_parameters() -> None:
         def __init__(self) -> None:
             super().__init__()
             self.table = nn.Embedding(7, 4, sparse=True)
-            self.first = nn.LazyLinear(8)  # type: ignore[assignment]
+            self.first = nn.LazyLinear(8)
             self.frozen = nn.Linear(8, 8).requires_grad_(False)
             self.again = self.second
 

@@ -20,8 +20,8 @@ def test_slow_growth_with_a_runaway_loss_is_found() -> None:
 
 
 def test_outputs_that_are_far_too_wide_are_found() -> None:
-    series = {"grad_norm__total": [1e9] * 30, "prediction__std": [5000.0] * 30, "target__std": [1.0] * 30}
-    (found,) = findings(ExplodingGradient(), training(falling(1e7, 1e5), **series))
+    record = training(falling(1e7, 1e5), grad_norm__total=[1e9] * 30, prediction__std=[5000.0] * 30, target__std=[1.0] * 30)
+    (found,) = findings(ExplodingGradient(), record)
     assert "the predictions spread by 5e+03" in found.message
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from tests.rules.training import findings, not_run, training
 LABELS = {"lr": ["SGD 0, group 0"]}
 
 
-def schedule(rates: Sequence[float], *schedulers: dict[str, Any], **run: Any) -> Record:
+def schedule(rates: Iterable[float], *schedulers: dict[str, Any], **run: Any) -> Record:
     return training([1.0] * 300, run={"schedulers": list(schedulers), **run}, labels=LABELS, lr=[[r] for r in rates])
 
 
