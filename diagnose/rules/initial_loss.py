@@ -63,8 +63,8 @@ class InitialLoss(Rule):
                 )
             elif first["chance"] > 0 and first["ratio"] > self.offset:
                 yield self.finding(
-                    f"the loss before the first step is {first['loss']:.4g}, {first['ratio']:.3g} times the {first['chance']:.3g} that a constant "
-                    f"prediction reaches: the targets (size {first['target_rms']:.3g}) lie far from where the network starts",
+                    f"the loss before the first step is {first['loss']:.4g}, {first['ratio']:.3g} times the {first['chance']:.3g} that a "
+                    f"constant prediction reaches: the targets (size {first['target_rms']:.3g}) lie far from where the network starts",
                     fix="standardise the targets, or start the bias of the last layer at their mean",
                     loss=first["loss"],
                     chance=first["chance"],
