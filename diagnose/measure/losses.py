@@ -108,7 +108,7 @@ def primary(calls: Sequence[LossCall], loss: Tensor | None = None) -> LossCall |
             if (
                 call.value is not None
                 and call.value.numel() == 1
-                and torch.equal(call.value.detach().reshape(()), loss.detach().reshape(()))
+                and torch.equal(call.value.detach().reshape(()).to(loss), loss.detach().reshape(()))
             ):
                 return call
     order = {"cross_entropy": 2, "nll_loss": 2, "binary_cross_entropy_with_logits": 1, "binary_cross_entropy": 1}

@@ -1,0 +1,304 @@
+"""The graph of hand-made networks: what stands before the loss, and which layers follow each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from diagnose.measure.graph import Activation, Linearity, head, linearity, op, parents, reached, sums_to_one, variable
+
+X = torch.randn(6, 8)
+IMAGES = torch.randn(4, 4, 6, 6)
+
+
+def lines(module: nn.Module, x: Tensor, forward: Callable[[Tensor], Tensor] | None = None) -> Linearity:
+    output: Tensor = (forward or module)(x)
+    return linearity(output, {id(p): n for n, p in module.named_parameters()})
+
+
+def names(output: Tensor) -> list[str]:
+    return [a.name for a in head(output)]
+
+
+# The head
+
+
+LAST = nn.Linear(8, 3)
+HEADS: dict[str, tuple[Callable[[], Tensor], list[str]]] = {
+    "linear": (lambda: LAST(X), []),
+    "softmax": (lambda: LAST(X).softmax(1), ["Softmax"]),
+    "log of softmax": (lambda: (LAST(X).softmax(1) + 1e-8).log(), ["Log", "Softmax"]),
+    "log_softmax": (lambda: F.log_softmax(LAST(X), -1), ["LogSoftmax"]),
+    "clamped sigmoid": (lambda: LAST(X).sigmoid().clamp(1e-6, 1 - 1e-6), ["Clamp", "Sigmoid"]),
+    "relu, reshaped": (lambda: LAST(X).relu().view(3, 6).t().contiguous(), ["Relu"]),
+    "one column of a softmax": (lambda: LAST(X).softmax(1)[:, 1], ["Softmax"]),
+    "in place": (lambda: F.relu_(LAST(X)), ["Relu"]),
+    "two in a row": (lambda: LAST(X).tanh().sigmoid(), ["Sigmoid", "Tanh"]),
+    "dropped": (lambda: F.dropout(LAST(X).tanh(), 0.5), ["Tanh"]),
+    "a hidden activation": (lambda: LAST(X.relu() * LAST.weight[0, 0]), []),
+    "two branches meet": (lambda: LAST(X).sigmoid() * LAST(X).tanh(), []),
+    "another dtype": (lambda: LAST(X).softmax(1).double(), ["Softmax"]),
+    "not trained": (lambda: X.sigmoid(), []),
+    "convolution": (lambda: nn.Conv2d(4, 2, 1)(IMAGES).sigmoid(), ["Sigmoid"]),
+    "pooled": (lambda: nn.Conv2d(4, 2, 1)(IMAGES).relu().mean((2, 3)), ["Relu"]),
+    "matrix product": (lambda: (X @ LAST.weight.t()).softmax(1), ["Softmax"]),
+    "a module": (lambda: nn.Sequential(LAST, nn.Softmax(dim=1))(X), ["Softmax"]),
+}
+
+
+@pytest.mark.parametrize("case", HEADS)
+def test_activations_between_the_last_layer_and_the_loss(case: str) -> None:
+    make, expected = HEADS[case]
+    assert names(make()) == expected
+
+
+@pytest.mark.parametrize(("dim", "axis"), [(0, 0), (1, 1), (-1, 2), (2, 2), (-2, 1)])
+def test_the_axis_of_a_softmax(dim: int, axis: int) -> None:
+    for function in (torch.softmax, torch.log_softmax):
+        (found,) = head(function(nn.Linear(8, 3)(torch.randn(2, 5, 8)), dim))
+        assert (found.axis, found.shape) == (axis, (2, 5, 3))
+
+
+def test_a_result_that_is_scaled_afterwards() -> None:
+    assert head(LAST(X).softmax(1) * 30) == [Activation("Softmax", 1, (6, 3), scaled=True)]
+    assert head(LAST(X).tanh() / 0.1)[0].scaled
+    assert head(LAST(X).sigmoid().mean(1))[0].scaled
+    assert not head(LAST(X).sigmoid() + 1e-6)[0].scaled
+    assert not head(LAST(X * 30).sigmoid())[0].scaled
+
+
+def test_a_scaled_activation_says_nothing_about_the_one_before_it() -> None:
+    outer, inner = head((LAST(X).sigmoid()).tanh() * 3)
+    assert (outer.name, outer.scaled, inner.name, inner.scaled) == ("Tanh", True, "Sigmoid", False)
+
+
+def test_a_learned_scale_is_a_layer() -> None:
+    scale = nn.Parameter(torch.ones(()))
+    assert names(LAST(X).softmax(1) * scale) == []
+
+
+def test_a_freed_graph_keeps_the_name() -> None:
+    output = LAST(X).softmax(1)
+    output.sum().backward()
+    assert names(output) == ["Softmax"]
+
+
+# Linearity
+
+
+def mlp(*sizes: int, between: Callable[[], nn.Module] | None = None) -> nn.Sequential:
+    parts: list[nn.Module] = []
+    for i, (a, b) in enumerate(pairwise(sizes)):
+        parts += [between()] if between and i else []
+        parts.append(nn.Linear(a, b))
+    return nn.Sequential(*parts)
+
+
+def test_linear_layers_in_a_row() -> None:
+    assert lines(mlp(8, 16, 16, 3), X) == Linearity(3, 0, ("0", "1", "2"))
+
+
+@pytest.mark.parametrize("between", [nn.ReLU, nn.Tanh, nn.GELU, lambda: nn.LayerNorm(16), lambda: nn.ReLU(inplace=True), nn.PReLU, nn.SiLU])
+def test_a_nonlinearity_ends_the_run(between: Callable[[], nn.Module]) -> None:
+    found = lines(mlp(8, 16, 16, 3, between=between), X)
+    assert (found.layers, len(found.longest)) == (3, 1)
+    assert found.nonlinear >= 2
+
+
+@pytest.mark.parametrize("between", [nn.Identity, lambda: nn.BatchNorm1d(16), lambda: nn.Dropout(0.1), lambda: nn.Unflatten(1, (16,))])
+def test_what_is_linear_does_not_end_it(between: Callable[[], nn.Module]) -> None:
+    assert len(lines(mlp(8, 16, 16, 3, between=between), X).longest) == 3
+
+
+def test_only_the_pair_without_one_is_named() -> None:
+    net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 16), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3))
+    assert lines(net, X) == Linearity(4, 2, ("2", "3"))
+
+
+def test_convolutions_in_a_row() -> None:
+    net = nn.Sequential(nn.Conv2d(4, 8, 3), nn.AvgPool2d(2), nn.Conv2d(8, 8, 1), nn.Flatten(), nn.Linear(32, 3))
+    assert lines(net, IMAGES).longest == ("0", "2", "4")
+
+
+def test_max_pooling_is_nonlinear() -> None:
+    net = nn.Sequential(nn.Conv2d(4, 8, 3), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(32, 3))
+    assert len(lines(net, IMAGES).longest) == 1
+
+
+class Residual(nn.Module):
+    """A ResNet block whose last batch norm starts at zero."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.c1, self.b1 = nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
+        self.c2, self.b2 = nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
+        nn.init.zeros_(self.b2.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.b2(self.c2(F.relu(self.b1(self.c1(x))))))
+
+
+class Adapter(nn.Module):
+    """A frozen layer with a low-rank change beside it, as LoRA has it."""
+
+    def __init__(self, fan_in: int, fan_out: int) -> None:
+        super().__init__()
+        self.base = nn.Linear(fan_in, fan_out).requires_grad_(False)
+        self.down, self.up = nn.Linear(fan_in, 2, bias=False), nn.Linear(2, fan_out, bias=False)
+        nn.init.zeros_(self.up.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.base(x) + 2 * self.up(self.down(x))
+        return y
+
+
+class Sampled(nn.Module):
+    """The middle of a variational autoencoder."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean, self.spread = nn.Linear(16, 4), nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        m: Tensor = self.mean(x)
+        spread: Tensor = self.spread(x)
+        return m + torch.randn_like(m) * (spread / 2).exp()
+
+
+class Gate(nn.Module):
+    """A product of two linear maps, which is not linear."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.out = nn.Linear(8, 16), nn.Linear(8, 16), nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.out(self.a(x) * self.b(x))
+        return y
+
+
+def inverted(width: int, wide: int, out: int) -> nn.Sequential:
+    """MobileNetV2's block: expand, filter by channel, project linearly."""
+    expand = [nn.Conv2d(width, wide, 1, bias=False), nn.BatchNorm2d(wide), nn.ReLU6()]
+    by_channel = [nn.Conv2d(wide, wide, 3, padding=1, groups=wide, bias=False), nn.BatchNorm2d(wide), nn.ReLU6()]
+    return nn.Sequential(*expand, *by_channel, nn.Conv2d(wide, out, 1, bias=False), nn.BatchNorm2d(out))
+
+
+HEALTHY: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
+    "resnet": (lambda: nn.Sequential(Residual(4), Residual(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)), IMAGES),
+    "mobilenet": (lambda: nn.Sequential(inverted(4, 24, 4), inverted(4, 24, 8)), IMAGES),
+    "depthwise separable": (lambda: nn.Sequential(nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 8, 1), nn.ReLU(), nn.Conv2d(8, 3, 1)), IMAGES),
+    "pointwise then depthwise": (lambda: nn.Sequential(nn.Conv2d(4, 8, 1), nn.Conv2d(8, 8, 3, groups=8), nn.ReLU()), IMAGES),
+    "low-rank adapters": (lambda: nn.Sequential(Adapter(8, 32), nn.ReLU(), Adapter(32, 16)), X),
+    "variational autoencoder": (
+        lambda: nn.Sequential(nn.Linear(8, 16), nn.ReLU(), Sampled(), nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 8)),
+        X,
+    ),
+    "autoencoder with a linear code": (lambda: nn.Sequential(mlp(8, 16, 2, between=nn.ReLU), mlp(2, 16, 8, between=nn.ReLU)), X),
+    "principal components": (lambda: mlp(8, 2, 8), X),
+    "transformer": (lambda: nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), torch.randn(3, 5, 8)),
+    "lstm": (lambda: nn.Sequential(nn.Linear(8, 8), Recurrent()), torch.randn(3, 5, 8)),
+    "product of two maps": (Gate, X),
+    "gated linear unit": (lambda: nn.Sequential(nn.Linear(8, 16), nn.GLU(), nn.Linear(8, 3)), X),
+    "maxout": (lambda: nn.Sequential(nn.Linear(8, 16), nn.Unflatten(1, (8, 2)), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(8, 3)), X),
+    "one layer": (lambda: nn.Linear(8, 3), X),
+}
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm, self.out = nn.LSTM(8, 8, batch_first=True), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.out(self.lstm(x)[0][:, -1])
+        return y
+
+
+@pytest.mark.parametrize("case", HEALTHY)
+def test_sound_networks_have_no_run(case: str) -> None:
+    make, x = HEALTHY[case]
+    assert len(lines(make(), x).longest) <= 1
+
+
+def test_a_skip_around_a_nonlinearity_is_no_run() -> None:
+    class Skip(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.a(x)
+            y: Tensor = self.c(x + self.b(x.relu()))
+            return y
+
+    found = lines(Skip(), X)
+    assert len(found.longest) < found.layers
+
+
+def test_tied_weights_are_two_layers() -> None:
+    net = mlp(8, 8, 8, between=nn.ReLU)
+    net[2].weight = net[0].weight
+    assert lines(net, X).layers == 2
+
+
+def test_attention_with_hand_written_products() -> None:
+    q, k, v, out = (nn.Linear(8, 8) for _ in range(4))
+    net = nn.ModuleList([q, k, v, out])
+
+    def forward(x: Tensor) -> Tensor:
+        weights = (q(x) @ k(x).transpose(1, 2)).softmax(-1)
+        y: Tensor = out(weights @ v(x))
+        return y
+
+    assert len(lines(net, torch.randn(2, 5, 8), forward).longest) <= 1
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_checkpointed_blocks_do_not_break_it(reentrant: bool) -> None:
+    block, last = mlp(8, 16, 8, between=nn.ReLU), nn.Linear(8, 3)
+    x = X.clone().requires_grad_()
+    output = last(checkpoint(block, x, use_reentrant=reentrant))
+    assert linearity(output, {id(p): n for n, p in last.named_parameters()}).layers >= 1
+
+
+def test_an_unregistered_layer_is_named_as_such() -> None:
+    assert linearity(mlp(8, 8, 3)(X), {}).longest == ("an unregistered weight", "an unregistered weight")
+
+
+# The walk
+
+
+def test_operations_parents_and_leaves() -> None:
+    layer = nn.Linear(8, 3)
+    output = layer(X).relu()
+    assert op(output.grad_fn) == "Relu"
+    (before,) = parents(output.grad_fn)
+    assert op(before) == "Addmm"
+    assert {id(v) for p in parents(before) if (v := variable(p)) is not None} == {id(layer.weight), id(layer.bias)}
+    nodes, leaves = reached(output)
+    assert set(leaves) == {id(layer.weight), id(layer.bias)}
+    assert {op(n) for n in nodes} >= {"Relu", "Addmm"}
+
+
+def test_the_walk_ends_at_its_limit() -> None:
+    x = torch.ones(1, requires_grad=True)
+    y = x
+    for _ in range(200):
+        y = y + 1
+    nodes, _ = reached(y, limit=50)
+    assert len(nodes) <= 60
+    assert reached(None, torch.ones(1)) == ([], {})
+
+
+def test_sums_to_one() -> None:
+    values = torch.randn(5, 3).softmax(1)
+    assert sums_to_one(values, 1)
+    assert not sums_to_one(values, 0)
+    assert not sums_to_one(torch.tensor([[1.5, -0.5]]), 1)
