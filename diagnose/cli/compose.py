@@ -86,10 +86,13 @@ def normalise(words: list[str], config_dir: str) -> list[str]:
         key, _, value = word.partition("=")
         bare = key.lstrip("+~")
         if bare in GROUPS and not key.startswith("~"):
+            if value == "null":
+                result.append(f"~{bare}")
+                continue
             word = f"{bare}={value}"
             known = group_options(bare, config_dir)
             for option in value.strip("[]").split(","):
-                if option.strip() not in (*known, "null"):
+                if option.strip() not in known:
                     raise UsageError(f"{bare} has no option {option!r}{nearest(option, known)}\nthe options are {', '.join(known)}")
         result.append(word)
     return result

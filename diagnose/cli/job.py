@@ -191,5 +191,5 @@ def finish(record: Record, folder: Path, *, rules: tuple[Rule, ...], fail_on: Se
         if value not in (None, ""):
             console.print(f"{name:11}{value}", style="dim", markup=False, soft_wrap=True)
     console.print(f"{'seconds':11}{stages}", style="dim", soft_wrap=True)
-    console.print(f"{'report':11}{paths['html'].absolute()}", markup=False, soft_wrap=True)
+    console.print(str(paths["html"].absolute()), markup=False, soft_wrap=True)
     return Result(status=int(bool(diagnosis.at_or_above(fail_on))), folder=folder.absolute(), report=report)
