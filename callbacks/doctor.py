@@ -31,7 +31,7 @@ class Doctor(Monitor):
 
     At the start of the fit the fast probes of `diagnose.check` run on a copy, or their evidence is taken over where `diagnose.check` has
     seen this module. During training losses, gradients, activations, updates, predictions, learning rates and times go to
-    ``doctor.record``. The rules look at them after 30, 60, 120 ... batches and at the end; each new finding is logged once. Every rank
+    ``doctor.record``. The rules look at them after 30, 90, 270 ... batches and at the end; each new finding is logged once. Every rank
     records its own numbers and nothing is communicated, except one boolean per look with ``on_error="stop"``.
 
     Args:
@@ -41,7 +41,7 @@ class Doctor(Monitor):
         options: Thresholds per rule: ``{"vanishing-gradient": {"ratio": 1e-4}}``.
         on_error: What an ``error`` found during training does: ``"warn"`` logs it, ``"stop"`` ends training after the step, ``"raise"``
             raises a RuntimeError at once.
-        every_n_steps: Measure at every n-th optimizer step; by default each of the first 20, then ever fewer, then every
+        every_n_steps: Measure at every n-th optimizer step; by default each of the first 12, then ever fewer, then every
             ``log_every_n_steps`` of the Trainer.
         probes: Whether to run the fast probes at the start.
         record: The record to write to, or a folder for it; by default it is kept in memory.
@@ -121,7 +121,7 @@ class Doctor(Monitor):
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         if self.notes.batch >= self._next_look:
-            self._next_look = 2 * self.notes.batch
+            self._next_look = 3 * self.notes.batch
             self.notes.flush()
             self._look(trainer)
 

@@ -75,12 +75,12 @@ class Gradients(Instrument):
         pending, self.pending = list(self.pending.values()), {}
         each = torch.cat([p[2].to(pending[0][2].device) for p in pending])
         group = [g for p in pending for g in p[1]]
-        total = combine(each, [0] * len(group), 1)[0]
+        total = torch.linalg.vector_norm(each)
         self.notes.put("grad_norm/layers", combine(each, group, len(self.names)))
         self.notes.put("grad_norm/total", total)
         left = [p.grad for measured in pending for p in measured[0] if p.grad is not None]
         if self.clips and len(left) == len(group):
-            clipped = combine(norms(left), [0] * len(left), 1)[0].to(total.device)
+            clipped = torch.linalg.vector_norm(norms(left)).to(total.device)
             self.notes.put("grad_norm/clipped", clipped)
             self.notes.put("clip/ratio", clipped / total)
 
@@ -105,7 +105,7 @@ class GradientMonitor(Monitor):
 
     Args:
         record: The record to write to, or a folder for it; by default it is kept in memory, as ``monitor.record``.
-        every_n_steps: Measure at every n-th optimizer step; by default each of the first 20, then ever fewer, then every
+        every_n_steps: Measure at every n-th optimizer step; by default each of the first 12, then ever fewer, then every
             ``log_every_n_steps`` of the Trainer.
         strict: Raise what fails in measuring, where it would otherwise be logged once and measuring switched off.
     """

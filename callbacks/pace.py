@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import resource
 import sys
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -12,14 +11,16 @@ from lightning.pytorch import LightningModule, Trainer
 
 from diagnose.callbacks.monitor import Instrument
 
-STATM = Path("/proc/self/statm")
+STATM = "/proc/self/statm"
 
 
 def resident_memory() -> float:
     """Memory that the process holds, in bytes; where the system does not tell, the most it has held."""
-    if STATM.exists():
-        return float(STATM.read_text(encoding="ascii").split()[1]) * resource.getpagesize()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1.0 if sys.platform == "darwin" else 1024.0)
+    try:
+        with open(STATM, "rb", buffering=0) as file:
+            return float(file.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1.0 if sys.platform == "darwin" else 1024.0)
 
 
 class Pace(Instrument):
@@ -50,7 +51,8 @@ class Pace(Instrument):
 
     def _put(self) -> None:
         self.notes.put("lr", [float(group["lr"]) for o in self.optimizers for group in o.param_groups])
-        self.notes.put("memory/rss", resident_memory())
+        if self.notes.step >= self.notes.cadence.dense:  # reading it takes longer than a short step
+            self.notes.put("memory/rss", resident_memory())
         if self.count:
             self.notes.put("time/step", (self.busy + self.waited) / self.count)
             self.notes.put("time/data", self.waited / self.count)

@@ -65,7 +65,7 @@ class UpdateMonitor(Monitor):
 
     Args:
         record: The record to write to, or a folder for it; by default it is kept in memory, as ``monitor.record``.
-        every_n_steps: Measure at every n-th optimizer step; by default each of the first 20, then ever fewer, then every
+        every_n_steps: Measure at every n-th optimizer step; by default each of the first 12, then ever fewer, then every
             ``log_every_n_steps`` of the Trainer.
         strict: Raise what fails in measuring, where it would otherwise be logged once and measuring switched off.
     """
