@@ -21,7 +21,7 @@ class CollapsedEmbedding(Rule):
     Per mapped layer with at least `samples` samples and two features: its effective rank (0 if it gives the same for every sample) and
     the k-NN accuracy of the labels in it, by a binomial test at level `level` against the share of the largest class. It fires for a
     constant layer; for a layer at chance whose effective rank is below `rank`; and for a layer at chance while another mapped layer is
-    clearly above.
+    clearly above (at a hundredth of that level).
 
     ## Why it matters
     What a layer has lost, no later layer can bring back.
@@ -57,7 +57,7 @@ class CollapsedEmbedding(Rule):
         if not layers:
             raise NotRun(f"no mapped layer has {self.samples} samples and two features")
         chances = {name: self._chance(fact) for name, fact in layers.items()}
-        informed = [name for name, p in chances.items() if p is not None and p < self.level / 10]
+        informed = [name for name, p in chances.items() if p is not None and p < self.level / 100]
         for name, fact in layers.items():
             p, fix = chances[name], "look for dead units, saturation or vanishing gradients at this layer, and lower the learning rate"
             numbers = {"effective_rank": fact["effective_rank"], "threshold": self.rank}

@@ -19,7 +19,7 @@ RNG = np.random.default_rng(1)
 @pytest.mark.parametrize("classes", [2, 6])
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 def test_log_loss_and_brier_are_those_of_scikit_learn(classes: int, kind: type) -> None:
-    probability = RNG.dirichlet(np.ones(classes) * 0.3, 300).astype(kind)
+    probability: np.ndarray = RNG.dirichlet(np.ones(classes) * 0.3, 300).astype(kind)
     probability /= probability.sum(1, keepdims=True)
     target = RNG.integers(0, classes, 300)
     labels = list(range(classes))

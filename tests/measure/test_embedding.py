@@ -37,7 +37,7 @@ def test_the_numbers_are_those_of_scikit_learn() -> None:
 
 def test_it_is_the_same_each_time_and_leaves_the_random_state() -> None:
     np.random.seed(4)
-    before = np.random.get_state()[1].copy()  # type: ignore[index,union-attr]
+    before = np.random.get_state()[1].copy()  # type: ignore[index]
     one, two = project(CLOUDS, labels=LABELS), project(CLOUDS, labels=LABELS)
     assert np.array_equal(one.xy, two.xy)
     assert np.array_equal(np.random.get_state()[1], before)  # type: ignore[index]

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from diagnose.evaluation import evaluate_predictions
+from diagnose.record import Record
+from diagnose.rules import NotRun
+from diagnose.rules.below_baseline import BelowBaseline
+from diagnose.values import Finding, Severity
+
+RNG = np.random.default_rng(0)
+
+
+def judge(target: Any, prediction: Any, probability: Any = None) -> list[Finding]:
+    record = evaluate_predictions(Record(), np.asarray(target), np.asarray(prediction), probability).record
+    return list(BelowBaseline().judge(record))
+
+
+def test_one_class_for_everything() -> None:
+    (finding,) = judge(np.arange(200) % 4, np.full(200, 2))
+    assert finding.message == "accuracy on test is 0.25, always answering with the most frequent class gives 0.25"
+    assert (finding.severity, finding.where) == (Severity.ERROR, "test")
+
+
+def test_guessing() -> None:
+    target = RNG.permutation(np.arange(1000) % 10)
+    found = judge(target, (target + RNG.integers(1, 10, 1000)) % 10)
+    assert found[0].evidence["accuracy"] < found[0].evidence["baseline"]
+
+
+def test_a_model_that_has_learned_a_little() -> None:
+    target = np.arange(400) % 4
+    assert judge(target, np.where(RNG.random(400) < 0.3, target, RNG.integers(0, 4, 400))) == []
+
+
+def test_accuracy_given_up_for_a_rare_class() -> None:
+    target = (np.arange(1000) % 20 == 0).astype(int)
+    prediction = np.where(target == 1, RNG.random(1000) < 0.9, RNG.random(1000) < 0.12).astype(int)
+    assert (prediction == target).mean() < 0.95
+    assert judge(target, prediction) == []
+
+
+def test_a_ranking_that_no_threshold_shows() -> None:
+    target = (np.arange(1000) % 20 == 0).astype(int)
+    score = np.clip(0.05 + 0.2 * target + RNG.normal(0, 0.02, 1000), 0, 0.49)
+    assert judge(target, np.zeros(1000, dtype=int), np.stack([1 - score, score], 1)) == []
+
+
+def test_values() -> None:
+    target = RNG.normal(size=200)
+    (finding,) = judge(target, np.full(200, 0.5))
+    assert finding.message.startswith("R² on test is -")
+    assert judge(target, target + RNG.normal(size=200) * 0.9) == []
+
+
+def test_too_few_samples() -> None:
+    with pytest.raises(NotRun, match="no evaluated loader has 20 samples"):
+        judge([0, 1, 1], [1, 0, 1])

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from diagnose.measure.embedding import project
+from diagnose.record import Record
+from diagnose.rules import NotRun
+from diagnose.rules.collapsed_embedding import CollapsedEmbedding
+from diagnose.values import Finding, Severity
+
+RNG = np.random.default_rng(0)
+LABELS = np.arange(120) % 3
+GOOD = RNG.normal(size=(3, 8))[LABELS] * 3 + RNG.normal(size=(120, 8))
+NOISE = RNG.normal(size=(120, 8))
+
+
+def judge(**layers: Any) -> list[Finding]:
+    record = Record()
+    record.add("embedding", {name: project(features, labels=LABELS).facts() for name, features in layers.items()})
+    return list(CollapsedEmbedding().judge(record))
+
+
+def test_a_constant_layer() -> None:
+    (finding,) = judge(early=GOOD, late=np.full((120, 8), 0.5))
+    assert (finding.message, finding.where) == ("gives the same 8 numbers for all 120 samples", "late")
+    assert finding.severity is Severity.WARNING
+
+
+def test_a_layer_that_has_lost_the_classes() -> None:
+    (finding,) = judge(early=GOOD, late=NOISE)
+    assert finding.where == "late"
+    assert "while they agree in early" in finding.message
+
+
+def test_a_line_without_classes() -> None:
+    (finding,) = judge(late=np.outer(np.random.default_rng(5).normal(size=120), np.ones(8)))
+    assert finding.message.startswith("all samples lie on a line")
+
+
+def test_layers_that_carry_the_classes() -> None:
+    assert judge(early=GOOD, late=GOOD @ RNG.normal(size=(8, 4))) == []
+    assert judge(late=np.outer(LABELS + 0.1 * RNG.normal(size=120), np.ones(4))) == []
+
+
+def test_a_signal_too_weak_for_any_layer() -> None:
+    assert judge(early=NOISE, late=np.tanh(NOISE)) == []
+
+
+def test_layers_that_cannot_be_judged() -> None:
+    with pytest.raises(NotRun, match="no mapped layer has 50 samples and two features"):
+        judge(single=RNG.normal(size=(120, 1)))

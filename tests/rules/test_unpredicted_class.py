@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from diagnose.evaluation import evaluate_predictions
+from diagnose.record import Record
+from diagnose.rules import NotRun
+from diagnose.rules.unpredicted_class import UnpredictedClass
+from diagnose.values import Finding, Severity
+
+
+def judge(target: np.ndarray, prediction: np.ndarray) -> list[Finding]:
+    return list(UnpredictedClass().judge(evaluate_predictions(Record(), target, prediction, class_names=list("abcd")).record))
+
+
+def test_a_class_that_is_never_predicted() -> None:
+    target = np.arange(100) % 4
+    (finding,) = judge(target, np.where(target == 3, 0, target))
+    assert finding.message == "class d has 25 of 100 samples of test and is never predicted"
+    assert (finding.severity, finding.where) == (Severity.WARNING, "test, d")
+
+
+def test_several() -> None:
+    (finding,) = judge(np.arange(100) % 4, np.zeros(100, dtype=int))
+    assert finding.message == "classes b, c, d have 75 of 100 samples of test and are never predicted"
+
+
+def test_all_are_predicted_or_too_few() -> None:
+    target = np.arange(100) % 4
+    assert judge(target, target) == []
+    rare = np.where(np.arange(1000) < 9, 3, np.arange(1000) % 3)
+    assert judge(rare, np.where(rare == 3, 0, rare)) == []
+    assert judge(np.arange(100) % 3, np.arange(100) % 3) == []
+
+
+def test_values_have_no_classes() -> None:
+    record = evaluate_predictions(Record(), np.arange(9.0), np.arange(9.0)).record
+    with pytest.raises(NotRun, match="no evaluated loader has classes"):
+        list(UnpredictedClass().judge(record))
