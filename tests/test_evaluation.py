@@ -35,10 +35,12 @@ class Small(lightning.LightningModule):
         return scores
 
     def step(self, batch: Any) -> Tensor:
-        return F.cross_entropy(self(batch[0]), batch[1])
+        loss: Tensor = F.cross_entropy(self(batch[0]), batch[1])
+        return loss
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        return self.step(batch)
+        loss: Tensor = self.step(batch)
+        return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=1e-2)
@@ -98,6 +100,7 @@ def test_the_numbers_are_those_of_scikit_learn(trained: Small) -> None:
     assert found.metrics["log_loss"] == pytest.approx(metrics.log_loss(target, probability), abs=1e-6)
     assert found.metrics["brier"] == pytest.approx(metrics.brier_score_loss(target, probability, labels=[0, 1, 2]), abs=1e-6)
     assert found.metrics["roc_auc"] == pytest.approx(metrics.roc_auc_score(target, probability, multi_class="ovr"), abs=1e-6)
+    assert found.confusion is not None
     assert np.array_equal(found.confusion, metrics.confusion_matrix(target, guess))
     entry = found.record.facts["evaluation"]["test"]
     assert [row["name"] for row in entry["per_class"]] == ["low", "middle", "high"]
@@ -126,7 +129,8 @@ def test_the_batch_size_does_not_matter(trained: Small) -> None:
 
 def test_the_module_is_left_as_it_was(trained: Small) -> None:
     trained.net[3].eval()
-    trained.net[0].weight.grad = torch.ones_like(trained.net[0].weight)
+    weight = next(trained.parameters())
+    weight.grad = torch.ones_like(weight)
     before = {k: v.clone() for k, v in trained.state_dict().items()}
     trainer, random, keys = trained._trainer, torch.get_rng_state(), set(trained.__dict__)
     diagnose.evaluate(trained, LOADER)
@@ -136,10 +140,10 @@ def test_the_module_is_left_as_it_was(trained: Small) -> None:
     assert set(trained.__dict__) == keys
     assert trained.training
     assert not trained.net[3].training
-    assert torch.equal(trained.net[0].weight.grad, torch.ones_like(trained.net[0].weight))
+    assert torch.equal(weight.grad, torch.ones_like(weight))
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in trained.modules())
     trained.net[3].train()
-    trained.net[0].weight.grad = None
+    weight.grad = None
 
 
 def test_it_is_left_as_it_was_when_its_step_fails() -> None:
@@ -272,7 +276,7 @@ def test_everything_can_be_written_and_read_back(trained: Small, tmp_path: Path)
 def test_predictions_that_are_not_finite_are_counted() -> None:
     module = Usual()
     with torch.no_grad():
-        module.net[6].bias[0] = float("nan")
+        list(module.parameters())[-1][0] = float("nan")
     with pytest.raises(ValueError, match="none of the 90 predictions on 'test' is finite"):
         diagnose.evaluate(module, LOADER)
     broken = X.clone()
@@ -294,10 +298,11 @@ def test_predictions_that_are_not_finite_are_counted() -> None:
     ],
 )
 def test_predictions_that_do_not_fit(arguments: tuple[Any, ...], text: str) -> None:
-    given = [None if a is None or isinstance(a[0] if a else 0, str) else np.asarray(a) for a in arguments]
-    names = arguments[3] if len(arguments) > 3 else None
+    target, prediction, probability, names = (*arguments, None, None)[:4]
     with pytest.raises(ValueError, match=text):
-        evaluate_predictions(Record(), *given[:3], class_names=names)  # type: ignore[arg-type]
+        evaluate_predictions(
+            Record(), np.asarray(target), np.asarray(prediction), None if probability is None else np.asarray(probability), names
+        )
 
 
 def test_given_predictions_need_no_torch() -> None:

@@ -47,7 +47,9 @@ def resampled_headline(cells: Cells, *, seed: int = 0, resamples: int = RESAMPLE
     """`headline` numbers of resampled confusion matrices, each of shape ``(resamples,)``.
 
     To draw samples with replacement is to draw the cells from a multinomial distribution, so the cost does not depend on the samples.
+    Of more than 20,000 filled cells there are fewer resamples, at least 200.
     """
+    resamples = max(min(resamples, 200), min(resamples, 5 * BLOCK // len(cells.count)))
     rng = np.random.default_rng(seed)
     share = cells.count / cells.n
     rows = max(1, BLOCK // max(len(share), cells.classes))
