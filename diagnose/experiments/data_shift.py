@@ -77,6 +77,7 @@ def labels(train: Target, val: Target) -> dict[str, Any]:
         ``noise``, what it is when nothing but chance differs; ``train_evenness`` and ``val_evenness``: entropy of the classes over its
         maximum.
     """
+    train, val = (Target(t.kind, t.values[t.values >= 0]) if (t.values >= 0).any() else t for t in (train, val))  # negative: no label
     classes = np.union1d(train.values, val.values)
     a, b = (np.array([(t.values == c).sum() for c in classes], dtype=np.float64) for t in (train, val))
     p, q = a / a.sum(), b / b.sum()

@@ -21,13 +21,25 @@ Run = Callable[[Sandbox, Any], tuple[LossCall | None, Tensor | None]]
 
 
 @contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Every submodule in eval mode; their own modes come back afterwards."""
+def evaluating(module: nn.Module) -> Iterator[list[str]]:
+    """Every submodule in eval mode; their own modes come back afterwards.
+
+    Yields a list that gets an entry whenever a batch norm runs in train mode all the same, since the step itself switched it back.
+    """
     modes = {m: m.training for m in module.modules()}
+    switched: list[str] = []
+
+    def look(m: nn.Module, args: Any) -> None:
+        if m.training:
+            switched.append(type(m).__name__)
+
+    handles = [m.register_forward_pre_hook(look) for m in modes if isinstance(m, _BatchNorm)]
     try:
         module.eval()
-        yield
+        yield switched
     finally:
+        for handle in handles:
+            handle.remove()
         for m, mode in modes.items():
             m.training = mode
 
@@ -96,6 +108,11 @@ def swap_samples(sandbox: Sandbox, record: Record) -> None:
     if any(isinstance(m, _BatchNorm) and m.running_mean is None for m in sandbox.module.modules()):
         record.skip("probe.dependence", "a batch norm without running statistics mixes the samples by design")
         return
+    with evaluating(sandbox.module) as switched:
+        run(sandbox, batch)
+    if switched:
+        record.skip("probe.dependence", "the step itself switches its batch norms to train mode, where they mix the samples by design")
+        return
     odd = torch.arange(1, n, 2)
     rows = torch.arange(n)
     rows[odd] = torch.arange(0, n, 2).roll(1)[: len(odd)]
@@ -113,7 +130,7 @@ def swap_samples(sandbox: Sandbox, record: Record) -> None:
     reason = ""
     if not inputs_differ:
         reason = "no tensor of the batch but the target differs between samples"
-    elif not torch.isfinite(first).all():
+    elif not torch.isfinite(first - second).all():
         reason = "the outputs are not finite"
     elif swapped == 0 and has_unknown(batch):
         reason = "the batch holds objects of its own kind, which could not be replaced"
@@ -166,7 +183,9 @@ def change_future(sandbox: Sandbox, record: Record) -> None:
     batch = sandbox.batches[0]
     call, _ = output(sandbox, batch)
     n = size(batch)
-    found = _next_step(batch, call) if call is not None and call.target is not None and n and n > 1 else None
+    found = None
+    if call is not None and call.target is not None and n and n > 1:
+        found = _next_step(batch, call) or _shifted_inside(sandbox, batch, call)
     if found is None or call is None:
         record.skip("probe.future", "the targets are not the inputs of a later step, so this is no next-step model")
         return
@@ -215,6 +234,32 @@ def _next_step(batch: Any, call: LossCall) -> tuple[str, int, int] | None:
                 for shift in (1, 2, 3):
                     if same(tensor[:, shift:], ahead[:, :-shift]):
                         return path, shift, tensor.shape[1]
+    return None
+
+
+def _shifted_inside(sandbox: Sandbox, batch: Any, call: LossCall) -> tuple[str, int, int] | None:
+    """The same where the step itself shifts a field to the right: what enters the network is the target, some steps earlier."""
+    assert call.target is not None
+    entered: list[Tensor] = []
+
+    def look(module: nn.Module, args: tuple[Any, ...]) -> None:
+        if not entered and args and isinstance(args[0], Tensor) and args[0].dim() > 1 and not args[0].is_floating_point():
+            entered.append(args[0].detach())
+
+    handles = [m.register_forward_pre_hook(look) for m in sandbox.module.modules() if isinstance(m, nn.Embedding)]
+    try:
+        output(sandbox, batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    for path, tensor in leaves(batch):
+        if entered and tensor.dim() == 2 and tensor.shape[1] > 4 and same(tensor, call.target):
+            length = tensor.shape[1]
+            for shift in (1, 2, 3):
+                earlier = entered[0][:, shift:]
+                width = min(earlier.shape[1], length)
+                if width > length - 4 and same(earlier[:, :width], tensor[:, :width]) and not same(entered[0][:, :length], tensor):
+                    return path, shift, length
     return None
 
 

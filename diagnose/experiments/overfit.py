@@ -135,6 +135,10 @@ def learn(sandbox: Sandbox, target_paths: Sequence[str], record: Record) -> None
         )
         record.skip("probe.learning", why)
         return
+    inputs = [t for path, t in leaves(batches[0]) if path not in target_paths]
+    if inputs and all(t.dim() < 2 and not t.is_floating_point() for t in inputs):
+        record.skip("probe.learning", "the inputs are numbers of things (users, items): a few steps say nothing about those not seen")
+        return
     cut = max(1, int(len(batches) * 0.7))
     seen, unseen = batches[:cut], batches[cut:]
     if not unseen:
@@ -151,6 +155,9 @@ def learn(sandbox: Sandbox, target_paths: Sequence[str], record: Record) -> None
         fact = {"train": train_z, "held_out": held_z, "samples": samples, "steps": len(losses), "losses": losses}
         if held_z > 4 or len(losses) < steps or samples < 60:
             break
+    if losses and len(losses) < LEARN_STEPS[0]:
+        record.skip("probe.learning", f"the loss was not finite after {len(losses)} steps")
+        return
     if fact["held_out"] <= 4:
         sandbox.reset()
         torch.manual_seed(0)

@@ -124,14 +124,14 @@ class Layers:
 
     def __init__(self, module: nn.Module, layers: Sequence[str] | None) -> None:
         self.names = {child: name for name, child in module.named_modules() if name}
-        self.wanted = None if layers is None else self._choose([layers] if isinstance(layers, str) else list(layers))
+        self.wanted: list[str] | None = None if layers is None else self._choose([layers] if isinstance(layers, str) else list(layers))
         self.kept: dict[str, list[NDArray[Any]]] = {}
         self.notes: dict[str, str] = {}
         self.seen: dict[str, Tensor] = {}
         self.rows = 0
         self.handles: list[Any] = []
 
-    def _choose(self, layers: list[str]) -> set[str]:
+    def _choose(self, layers: list[str]) -> list[str]:
         chosen: set[str] = set()
         for pattern in layers:
             inner, plain = pattern.endswith(" (input)"), pattern.removesuffix(" (input)")
@@ -139,7 +139,7 @@ class Layers:
             if not hits:
                 raise ValueError(f"no layer matches {pattern!r}; there are {', '.join(self.names.values()) or 'none'}")
             chosen |= hits
-        return chosen
+        return [label for child in self.names for inner in (True, False) if (label := self._label(child, inner)) in chosen]
 
     def _label(self, child: nn.Module, inner: bool) -> str:
         return f"{self.names[child]} (input)" if inner else f"{self.names[child]} ({type(child).__name__})"
@@ -190,7 +190,9 @@ class Layers:
         if self.wanted is None:
             order = [name for name, value in self.seen.items() if flat(value, samples) is not None]
             inner = order[1:-1]
-            self.wanted = {*order[-1:], *inner[len(inner) // 2 :][:1]} if len(order) > 1 else set(order)
+            self.wanted = [*inner[len(inner) // 2 :][:1], *order[-1:]]
+        if not self.rows:  # from early to late, as they ran
+            self.wanted = [*(name for name in self.seen if name in self.wanted), *(name for name in self.wanted if name not in self.seen)]
         if self.rows < MOST_ROWS:
             for name in self.wanted:
                 value = flat(self.seen[name], samples) if name in self.seen else None

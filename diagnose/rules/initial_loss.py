@@ -17,7 +17,8 @@ class InitialLoss(Rule):
 
     ## What it measures
     The mean loss over up to six batches before any step, over the loss of a predictor that knows only the shares of the classes (their
-    entropy, at most ln C). For regression, the standard deviation of the predictions over the root mean square of the targets.
+    entropy, at most ln C). For regression, the same ratio, held against `offset`, and the standard deviation of the predictions over the
+    root mean square of the targets, held against `spread`.
 
     ## Why it matters
     A network that knows nothing should say that it knows nothing. A much higher loss means that its first outputs are confidently

@@ -15,8 +15,8 @@ class InputIndependent(Rule):
     """The output does not depend on the input.
 
     ## What it measures
-    Samples of a batch are replaced by others, and the change in their own outputs is taken, in units of the outputs' standard
-    deviation. Where it is zero, the question is asked again after a short training, since a last layer that starts at zero is common
+    Samples of a batch are replaced by others, and the change in their own outputs is taken, in units of the outputs' standard deviation. Up
+    to `tolerance` counts as none. The question is then asked again after a short training, since a last layer that starts at zero is common
     and harmless.
 
     ## Why it matters

@@ -43,7 +43,7 @@ class MisalignedLabels(Rule):
     explains = ("overfitting", "loss-not-decreasing", "below-baseline", "generalization-gap")
 
     memorised: float = 6.0
-    clear: float = 3.0
+    clear: float = 2.0
     gain: float = 0.1
     samples: int = 100
 

@@ -15,9 +15,10 @@ class PoorInitialization(Rule):
     """The initial weights make signals explode or collapse with depth, or make all units of a layer equal.
 
     ## What it measures
-    For each linear and convolution layer: its gain (standard deviation of the weights times the square root of the fan-in; He's is
-    1.41, torch's default 0.58), the root mean square of what goes in and comes out in a first forward pass, and whether all its units
-    have equal weights and equal gradients.
+    For each linear and convolution layer: its gain (root mean square of the weights times the square root of the fan-in; He's is 1.41,
+    torch's default 0.58), the root mean square of what goes in and comes out in a first forward pass, and whether all its units have equal
+    weights and equal gradients. Two layers or more with a gain above `gain`, each of which multiplies the signal by `growth` or more, are
+    reported, and two or more with a gain below `low_gain`.
 
     ## Why it matters
     With a gain of g a signal changes by about g per layer: with g = 8, as N(0, 1) gives at a fan-in of 64, four layers multiply it by
@@ -57,7 +58,6 @@ class PoorInitialization(Rule):
     gain: float = 4.0
     low_gain: float = 0.05
     growth: float = 2.0
-    bias: float = 2.0
 
     def judge(self, record: Record) -> Iterator[Finding]:
         layers = record.facts["probe.initialization"]
