@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from diagnose.experiments.anatomy import Anatomy, examine, input_statistics, label_statistics, target_statistics, wrong_mode
+from diagnose.experiments.sandbox import Unusable
+from diagnose.measure.losses import LossCall
+from diagnose.record import Record
+from tests.experiments.odd import Classifier, Regressor, blobs, loaders, sandboxed
+
+
+def look(module: Any, *tensors: Tensor) -> tuple[Record, Anatomy]:
+    found: list[Anatomy] = []
+    record = sandboxed(module, loaders(*tensors)[0], lambda sandbox, record: found.append(examine(sandbox, record)))
+    return record, found[0]
+
+
+def test_a_sound_step() -> None:
+    record, anatomy = look(Classifier())
+    step = record.facts["probe.step"]
+    assert (step["kind"], step["classes"], step["reduction"], step["raised"]) == ("cross_entropy", 3, "mean", "")
+    assert (step["input_shape"], step["target_shape"], step["target_dtype"]) == ([16, 3], [16], "int64")
+    assert (step["head"], step["broadcast"], step["dropout_on_output"], step["calls"]) == ([], None, 0.0, 1)
+    assert len(step["loss"]) == 3
+    assert (record.facts["probe.linearity"]["layers"], len(record.facts["probe.linearity"]["longest"])) == (2, 1)
+    parameters = record.facts["probe.parameters"]
+    assert [e["name"] for e in parameters["registered"]] == ["net.0.weight", "net.0.bias", "net.2.weight", "net.2.bias"]
+    assert all(e["used"] and e["reached"] and e["optimized"] for e in parameters["registered"])
+    assert (parameters["unregistered"], parameters["optimizers"], parameters["losses"]) == ([], 1, 3)
+    assert anatomy.ran[-1] in ("net", "")
+    assert anatomy.call is not None
+    assert anatomy.call.input.grad_fn is None
+
+
+def test_what_stands_before_the_loss() -> None:
+    record, _ = look(Classifier(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3), nn.Softmax(dim=1)))
+    assert record.facts["probe.step"]["head"] == [{"name": "Softmax", "axis": 1, "shape": [16, 3], "scaled": False}]
+    assert record.facts["probe.step"]["input"]["probabilities"] is True
+
+
+def test_dropout_and_norms() -> None:
+    net = (nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, 3), nn.Dropout(0.2))
+    record, _ = look(Classifier(*net))
+    assert record.facts["probe.step"]["dropout_on_output"] == 0.2
+    assert record.facts["probe.dropout"] == [{"name": "net.3", "p": 0.3}, {"name": "net.5", "p": 0.2}]
+    assert record.facts["probe.norms"] == [{"name": "net.1", "values": 16, "bias_before": "net.0", "batch_norm": True}]
+
+
+def test_values_of_a_convolutional_norm() -> None:
+    class Images(Classifier):
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.net(x.reshape(-1, 2, 2, 2))
+            return y
+
+    net = (nn.Conv2d(2, 4, 1, bias=False), nn.BatchNorm2d(4), nn.InstanceNorm2d(4), nn.Flatten(), nn.Linear(16, 3))
+    first, second = look(Images(*net))[0].facts["probe.norms"]
+    assert (first["values"], first["bias_before"], first["batch_norm"]) == (64, "", True)
+    assert second["batch_norm"] is False
+
+
+@pytest.mark.parametrize("written", ["function", "by hand", "by hand, turned round"])
+@pytest.mark.filterwarnings("ignore:Using a target size")
+def test_a_broadcast(written: str) -> None:
+    class Column(Regressor):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            x, y = batch
+            if written == "function":
+                return F.mse_loss(self(x), y)
+            return (self(x) - y if written == "by hand" else y - self(x)).square().mean()
+
+    x, _ = blobs()
+    record, _ = look(Column(), x, x[:, 0])
+    assert record.facts["probe.step"]["broadcast"] == [[16, 1], [16]]
+
+
+def test_what_is_meant_to_broadcast_is_none() -> None:
+    class Shifted(Regressor):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            x, y = batch
+            return (self(x - x.mean(0)) - y - torch.zeros(1)).square().mean()
+
+    x, _ = blobs()
+    assert look(Shifted(), x, x[:, :1])[0].facts["probe.step"]["broadcast"] is None
+
+    class Ctc(Classifier):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            x, y = batch
+            scores = self(x)[None].expand(4, -1, -1).log_softmax(-1)
+            return F.ctc_loss(scores, (y % 2 + 1)[:, None], torch.full((len(x),), 4), torch.ones(len(x)).long())
+
+    assert look(Ctc())[0].facts["probe.step"]["broadcast"] is None
+
+
+class Cut(Classifier):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.spare = nn.Linear(8, 8), nn.Linear(2, 2)
+        self.frozen = nn.Linear(8, 8).requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.net(self.frozen(self.encoder(x).detach()))
+        return y
+
+
+def test_parameters_that_are_cut_off_unused_or_frozen() -> None:
+    entries = {e["name"]: (e["used"], e["reached"]) for e in look(Cut())[0].facts["probe.parameters"]["registered"]}
+    assert entries["encoder.weight"] == (True, False)
+    assert entries["spare.weight"] == (False, False)
+    assert entries["net.0.weight"] == (True, True)
+    assert "frozen.weight" not in entries
+
+
+def test_layers_in_plain_lists_and_dicts() -> None:
+    class Hidden(Classifier):
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks = [nn.Linear(8, 8)]
+            self.heads = {"a": nn.Parameter(torch.zeros(8))}
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.net(self.blocks[0](x) + self.heads["a"])
+            return y
+
+    stray = look(Hidden())[0].facts["probe.parameters"]["unregistered"]
+    assert {e["name"]: e["size"] for e in stray} == {"blocks[0].weight": 64, "blocks[0].bias": 8, "heads['a']": 8}
+
+
+def test_an_optimizer_that_the_module_keeps_counts() -> None:
+    class Own(Classifier):
+        def __init__(self) -> None:
+            super().__init__()
+            self.automatic_optimization = False
+            self.own = torch.optim.SGD(self.net.parameters(), 0.1)
+            self.dummy = nn.Parameter(torch.zeros(1))
+
+        def training_step(self, batch: Any, batch_idx: int) -> None:
+            self.own.zero_grad()
+            F.cross_entropy(self(batch[0]), batch[1]).backward()  # type: ignore[no-untyped-call]
+            self.own.step()
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD([self.dummy], 0.1)
+
+    facts = look(Own())[0].facts["probe.parameters"]
+    assert all(e["optimized"] for e in facts["registered"])
+    assert "losses" not in facts
+
+
+def test_steps_without_a_loss() -> None:
+    class Forgets(Classifier):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            super().training_step(batch, batch_idx)
+
+    assert look(Forgets())[0].facts["probe.parameters"]["losses"] == 0
+
+    class Sometimes(Classifier):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return super().training_step(batch, batch_idx) if batch_idx else None
+
+    assert look(Sometimes())[0].facts["probe.parameters"]["losses"] == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (torch.zeros(16), r"a tensor of shape \(16,\)"),
+        (0.5, "0.5"),
+        ({"preds": 1, "total": 2}, r"a dict with the keys \['preds', 'total'\]"),
+    ],
+)
+def test_what_is_no_loss(value: Any, text: str) -> None:
+    kind = type("Own", (Classifier,), {"training_step": lambda self, batch, batch_idx: value})
+    with pytest.raises(Unusable, match=f"training_step returned {text}; Lightning needs a tensor with one element"):
+        look(kind())
+
+
+def test_an_error_after_the_loss_call_is_kept() -> None:
+    class Broken(Classifier):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            super().training_step(batch, batch_idx)
+            raise KeyError("then this")
+
+    step = look(Broken())[0].facts["probe.step"]
+    assert step["raised"].startswith("KeyError: 'then this' (test_anatomy.py:")
+    assert step["kind"] == "cross_entropy"
+
+    class Labels(Classifier):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return F.cross_entropy(self(batch[0]), batch[1] + 1)
+
+    assert "out of bounds" in look(Labels())[0].facts["probe.step"]["raised"]
+
+    class Later(Classifier):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            if batch_idx:
+                raise RuntimeError("in the second batch")
+            return super().training_step(batch, batch_idx)
+
+    record, _ = look(Later())
+    assert "in the second batch" in record.facts["probe.step"]["raised"]
+    assert len(record.facts["probe.step"]["loss"]) == 1
+
+
+def test_an_error_before_any_loss_call_is_raised() -> None:
+    class Broken(Classifier):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            raise KeyError("at once")
+
+    with pytest.raises(KeyError, match="at once"):
+        look(Broken())
+
+
+def test_no_known_loss() -> None:
+    class Custom(Classifier):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return self(batch[0]).square().mean()
+
+    record, anatomy = look(Custom())
+    assert (record.facts["probe.step"]["kind"], anatomy.call) == ("", None)
+    assert "no loss function of torch was called" in record.missing["probe.linearity"]
+
+
+# Modes
+
+
+def test_eval_mode_is_wrong_where_nobody_keeps_it() -> None:
+    norm = nn.BatchNorm1d(4)
+    net = nn.Sequential(nn.Sequential(nn.Linear(4, 4), norm, nn.Dropout(0.5), nn.Dropout(0.0)), nn.ReLU())
+    ran = [name for name, _ in net.named_modules()]
+    assert wrong_mode(net, ran) == []
+    net[0].eval()
+    assert wrong_mode(net, ran) == ["0.1", "0.2"]
+    assert wrong_mode(net, ["0.1"]) == ["0.1"]
+    assert not norm.training  # looking changes nothing
+    net[0].requires_grad_(False)
+    assert wrong_mode(net, ran) == []
+
+
+def test_a_module_that_stays_in_eval_mode_on_purpose() -> None:
+    class Kept(nn.Sequential):
+        def train(self, mode: bool = True) -> Kept:
+            super().train(mode)
+            self[0].eval()
+            return self
+
+    net = Kept(nn.BatchNorm1d(4), nn.Linear(4, 4)).train()
+    assert wrong_mode(net, ["0"]) == []
+
+
+# Statistics
+
+
+def test_what_the_loss_was_given() -> None:
+    probabilities = torch.randn(10, 3).softmax(1)
+    raw = input_statistics(LossCall("cross_entropy", torch.tensor([[0.0, 4.0], [2.0, -2.0]]), None))
+    assert (raw["min"], raw["max"], raw["probabilities"], raw["log_probabilities"]) == (-2.0, 4.0, False, False)
+    assert input_statistics(LossCall("nll_loss", probabilities, None))["probabilities"]
+    assert input_statistics(LossCall("nll_loss", probabilities.log(), None))["log_probabilities"]
+    assert not input_statistics(LossCall("nll_loss", torch.zeros(10, 1).exp(), None))["probabilities"]
+    time_last = torch.randn(4, 7, 3).log_softmax(2).transpose(1, 2)
+    assert input_statistics(LossCall("nll_loss", time_last, None))["log_probabilities"]
+    assert input_statistics(LossCall("kl_div", torch.randn(4, 7, 3).log_softmax(2), None))["log_probabilities"]
+    broken = input_statistics(LossCall("mse_loss", torch.full((3,), float("nan")), None))
+    assert broken["min"] != broken["min"]
+
+
+def test_labels() -> None:
+    call = LossCall("cross_entropy", torch.zeros(5, 9), torch.tensor([1, 4, 4, -100, 7]))
+    assert label_statistics(call) == {"count": 5, "distinct": 3, "min": 1, "max": 7}
+    call.options["ignore_index"] = 7
+    assert label_statistics(call)["max"] == 4
+    assert label_statistics(LossCall("mse_loss", torch.zeros(2), torch.zeros(2)))["count"] == 0
+    assert label_statistics(LossCall("cross_entropy", torch.zeros(2, 3), torch.tensor([-100, -100])))["distinct"] == 0
+
+
+def test_targets_against_the_range_of_activations() -> None:
+    call = LossCall("mse_loss", torch.zeros(4), torch.tensor([-2.0, 0.0, 0.5, 3.0]))
+    seen = target_statistics(call)
+    assert (seen["min"], seen["max"]) == (-2.0, 3.0)
+    assert (seen["below"]["Sigmoid"], seen["above"]["Sigmoid"]) == (0.25, 0.25)
+    assert (seen["below"]["Relu"], seen["above"]["Relu"]) == (0.25, 0.0)
+    assert (seen["below"]["Tanh"], seen["above"]["Tanh"]) == (0.25, 0.25)
+    assert (seen["below"]["LogSigmoid"], seen["above"]["LogSigmoid"]) == (0.0, 0.5)
+    assert target_statistics(LossCall("mse_loss", torch.zeros(0), torch.zeros(0))) == {}

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
+from diagnose.experiments.dependence import change_future, double_batch, evaluating, swap_samples
+from diagnose.record import Record
+from tests.experiments.odd import Classifier, Regressor, blobs, loaders, sandboxed
+
+
+def swapped(module: Any, *, validate: bool = False, batch_size: int = 16) -> Record:
+    train, val = loaders(batch_size=batch_size)
+    return sandboxed(module, train, lambda sandbox, record: swap_samples(sandbox, record), val=val if validate else None)
+
+
+def test_independent_samples() -> None:
+    seen = swapped(Classifier()).facts["probe.dependence"]
+    assert (seen["kept"], seen["noise"], seen["samples"]) == (0.0, 0.0, 16)
+    assert seen["swapped"] > 0.5
+
+
+class Mixing(Classifier):
+    """Samples and features change places, as a wrong reshape makes them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.net(x.t().reshape(len(x), -1))
+        return y
+
+
+class BatchMean(Classifier):
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.net(x - x.mean(0))
+        return y
+
+
+class Attending(Classifier):
+    """Attention over the batch: invariant to its order."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.net((x @ x.t()).softmax(1) @ x)
+        return y
+
+
+@pytest.mark.parametrize("kind", [Mixing, BatchMean, Attending])
+@pytest.mark.parametrize("validate", [False, True])
+def test_samples_that_see_each_other(kind: type[Classifier], validate: bool) -> None:
+    assert swapped(kind(), validate=validate).facts["probe.dependence"]["kept"] > 0.05
+
+
+def test_batch_norm_is_in_eval_mode() -> None:
+    module = Classifier(nn.BatchNorm1d(8), nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 3))
+    seen = swapped(module).facts["probe.dependence"]
+    assert (seen["kept"], seen["noise"]) == (0.0, 0.0)
+    bare = swapped(Classifier(nn.BatchNorm1d(8, track_running_stats=False), nn.Linear(8, 3)))
+    assert "without running statistics mixes the samples by design" in bare.missing["probe.dependence"]
+
+
+def test_an_output_that_ignores_its_input() -> None:
+    class Constant(Classifier):
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.net(torch.zeros_like(x))
+            return y
+
+    assert swapped(Constant()).facts["probe.dependence"]["swapped"] == 0.0
+
+
+class Mixup(Classifier):
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        x, y = batch
+        order = torch.randperm(len(x))
+        scores = self(0.7 * x + 0.3 * x[order])
+        return 0.7 * F.cross_entropy(scores, y) + 0.3 * F.cross_entropy(scores, y[order])
+
+
+class Prototypes(Classifier):
+    """Few-shot learning: the batch is one task."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        x, y = batch
+        z = self(x)
+        centres = torch.stack([z[y == k].mean(0) for k in range(3)])
+        return F.cross_entropy(-torch.cdist(z, centres), y)
+
+
+@pytest.mark.parametrize("kind", [Mixup, Prototypes])
+def test_samples_that_are_mixed_on_purpose(kind: type[Classifier]) -> None:
+    record = swapped(kind(), batch_size=96)
+    assert "probe.dependence" not in record
+    assert record.missing["probe.dependence"].startswith("the step mixes samples on purpose")
+
+
+def test_the_validation_step_is_asked_first() -> None:
+    assert swapped(Mixup(), validate=True).facts["probe.dependence"]["kept"] == 0.0
+
+
+class InBatchNegatives(Classifier):
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        z = F.normalize(self(batch[0]), dim=1)
+        return F.cross_entropy(z @ z.t() / 0.1, torch.arange(len(z)))
+
+
+def test_contrastive_losses_have_no_target_per_sample() -> None:
+    assert "targets of the loss were not found in the batch" in swapped(InBatchNegatives()).missing["probe.dependence"]
+
+
+class Graph(Classifier):
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        x, adjacency, y = batch
+        return F.cross_entropy(self.net(adjacency @ x), y)
+
+
+def test_graphs_are_not_judged() -> None:
+    x, y = blobs(16)
+    adjacency = torch.eye(16) + torch.rand(16, 16).round()
+    whole: DataLoader[Any] = DataLoader([(x, adjacency, y)], batch_size=None)  # type: ignore[arg-type]
+    record = sandboxed(Graph(), whole, lambda sandbox, record: swap_samples(sandbox, record))
+    assert "the data set gives whole batches" in record.missing["probe.dependence"]
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):  # the reason why the probe did not run
+        sandboxed(Graph(), Once((x, adjacency, y)), lambda sandbox, record: swap_samples(sandbox, record))
+
+
+class Once:
+    def __init__(self, batch: Any) -> None:
+        self.batch = batch
+
+    def __iter__(self) -> Any:
+        yield self.batch
+
+
+def test_inputs_that_are_no_tensors() -> None:
+    class Words(Classifier):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            x = torch.tensor([[ord(c) / 100 for c in word] for word in batch["word"]])
+            return F.cross_entropy(self(x), batch["label"])
+
+    rows = [{"word": "".join(chr(97 + (i * k) % 26) for k in range(8)), "label": i % 3, "id": i} for i in range(48)]
+    seen = sandboxed(Words(), DataLoader(rows, 16), lambda sandbox, record: swap_samples(sandbox, record))  # type: ignore[arg-type]
+    assert seen.facts["probe.dependence"]["swapped"] > 0
+    assert seen.facts["probe.dependence"]["kept"] == 0
+
+    class Thing:
+        def __init__(self, x: Tensor) -> None:
+            self.x = x
+
+    class Things(Classifier):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return F.cross_entropy(self(batch[0].x), batch[1])
+
+    x, y = blobs(48)
+    once = Once((Thing(x), y, torch.arange(48)))
+    record = sandboxed(Things(), once, lambda sandbox, record: swap_samples(sandbox, record))
+    assert "objects of its own kind" in record.missing["probe.dependence"]
+    several = sandboxed(Things(), Once((Thing(x), y, y.clone().float())), lambda sandbox, record: swap_samples(sandbox, record))
+    assert "objects of its own kind" in several.missing["probe.dependence"]
+
+
+def test_samples_that_are_all_equal() -> None:
+    x, y = torch.ones(48, 8), torch.arange(48) % 3
+    record = sandboxed(Classifier(), Once((x, y)), lambda sandbox, record: swap_samples(sandbox, record))
+    assert "no tensor of the batch but the target differs" in record.missing["probe.dependence"]
+
+
+def test_too_few_samples() -> None:
+    record = sandboxed(Classifier(), loaders(batch_size=3)[0], lambda sandbox, record: swap_samples(sandbox, record))
+    assert "share no batch axis" in record.missing["probe.dependence"]
+
+
+# The future
+
+
+TOKENS = (torch.arange(12)[None] * 3 + torch.arange(64)[:, None] * 5) % 20
+
+
+class Language(Classifier):
+    """A next-token model; ``two_ways`` lets it look ahead."""
+
+    def __init__(self, two_ways: bool = False) -> None:
+        super().__init__(nn.Embedding(20, 16))
+        self.rnn = nn.GRU(16, 16, batch_first=True, bidirectional=two_ways)
+        self.head = nn.Linear(32 if two_ways else 16, 20)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.head(self.rnn(self.net(x))[0])
+        return y
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        (tokens,) = batch
+        return F.cross_entropy(self(tokens[:, :-1]).transpose(1, 2), tokens[:, 1:])
+
+
+class ShiftedAfterwards(Language):
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        (tokens,) = batch
+        return F.cross_entropy(self(tokens)[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
+
+
+class Pairs(Language):
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        now, then = batch
+        return F.cross_entropy(self(now).flatten(0, 1), then.flatten())
+
+
+CASES = [(Language, (TOKENS,)), (ShiftedAfterwards, (TOKENS,)), (Pairs, (TOKENS[:, :-1], TOKENS[:, 1:]))]
+
+
+@pytest.mark.parametrize(("kind", "tensors"), CASES)
+@pytest.mark.parametrize("two_ways", [False, True])
+def test_the_future(kind: type[Language], tensors: tuple[Tensor, ...], two_ways: bool) -> None:
+    record = sandboxed(kind(two_ways), loaders(*tensors)[0], lambda sandbox, record: change_future(sandbox, record))
+    seen = record.facts["probe.future"]
+    assert (seen["shift"], seen["noise"]) == (1, 0.0)
+    assert seen["changed"] > 0.01 if two_ways else seen["changed"] < 1e-6
+
+
+def test_other_models_predict_no_next_step() -> None:
+    record = sandboxed(Classifier(), loaders()[0], lambda sandbox, record: change_future(sandbox, record))
+    assert "this is no next-step model" in record.missing["probe.future"]
+
+
+# The reduction
+
+
+@pytest.mark.parametrize(("reduction", "ratio"), [("mean", 1.0), ("sum", 2.0)])
+def test_a_batch_twice_over(reduction: str, ratio: float) -> None:
+    class Reduced(Regressor):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return F.mse_loss(self(batch[0]), batch[1], reduction=reduction)
+
+    x, _ = blobs()
+    record = sandboxed(Reduced(), loaders(x, x[:, :1])[0], lambda sandbox, record: double_batch(sandbox, record))
+    assert record.facts["probe.reduction"]["ratio"] == pytest.approx(ratio, rel=1e-5)
+    assert record.facts["probe.reduction"]["samples"] == 16
+
+
+def test_no_finite_loss() -> None:
+    class Broken(Classifier):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return super().training_step(batch, batch_idx) * float("nan")
+
+    record = sandboxed(Broken(), loaders()[0], lambda sandbox, record: double_batch(sandbox, record))
+    assert record.missing["probe.reduction"] == "the step gave no finite loss"
+
+
+def test_modes_come_back() -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.Dropout(), nn.BatchNorm1d(2))
+    net[2].eval()
+    with evaluating(net):
+        assert not any(m.training for m in net.modules())
+    assert [m.training for m in net.modules()] == [True, True, True, False]
