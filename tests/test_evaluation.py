@@ -205,7 +205,7 @@ def test_several_loaders_are_kept_apart(trained: Small) -> None:
 
 def test_hidden_layers(trained: Small) -> None:
     record = diagnose.evaluate(trained, LOADER).record
-    assert set(record.facts["embedding"]) == {"net.4 (input)", "net.6 (input)"}
+    assert list(record.facts["embedding"]) == ["net.4 (input)", "net.6 (input)"], "from early to late"
     last = record.facts["embedding"]["net.6 (input)"]
     assert (last["method"], last["n"], last["dim"], last["seed"]) == ("t-SNE", 90, 8, 0)
     assert last["knn_accuracy"] > 0.7
@@ -216,11 +216,11 @@ def test_hidden_layers(trained: Small) -> None:
 
 
 def test_layers_by_name_and_glob(trained: Small) -> None:
-    def layers(*wanted: str) -> set[str]:
-        return set(diagnose.evaluate(trained, LOADER, layers=wanted).record.facts["embedding"])
+    def layers(*wanted: str) -> list[str]:
+        return list(diagnose.evaluate(trained, LOADER, layers=wanted).record.facts["embedding"])
 
-    assert layers("net.2") == {"net.2 (ReLU)"}
-    assert layers("net.[25]", "net.4 (input)") == {"net.2 (ReLU)", "net.5 (Tanh)", "net.4 (input)"}
+    assert layers("net.2") == ["net.2 (ReLU)"]
+    assert layers("net.[52]", "net.4 (input)") == ["net.2 (ReLU)", "net.4 (input)", "net.5 (Tanh)"], "from early to late"
     with pytest.raises(ValueError, match=r"no layer matches 'head'; there are net, net\.0"):
         layers("head")
 

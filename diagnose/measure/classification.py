@@ -158,9 +158,14 @@ def headline(hits: Floats, support: Floats, predicted: Floats) -> dict[str, Floa
 
 
 def top_k(probability: NDArray[np.floating], target: Ints, k: int) -> float:
-    """Share of samples whose class is among the ``k`` most probable."""
-    own = probability[np.arange(len(target)), target]
-    return float(((probability > own[:, None]).sum(1) < k).mean())
+    """Share of samples whose class is among the ``k`` most probable; of equals the last class comes first, as in scikit-learn.
+
+    >>> top_k(np.full((2, 4), 0.25), np.array([0, 3]), 1)
+    0.5
+    """
+    own = probability[np.arange(len(target)), target][:, None]
+    before = (probability > own) | ((probability == own) & (np.arange(probability.shape[1]) > target[:, None]))
+    return float((before.sum(1) < k).mean())
 
 
 def roc_auc(score: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:

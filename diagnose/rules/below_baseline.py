@@ -15,10 +15,12 @@ class BelowBaseline(Rule):
     """The model is no better than a guess that never looks at the input.
 
     ## What it measures
-    Per evaluated loader. Classes: accuracy against the share of the most frequent class, Cohen's kappa with its 95 % interval and, where
-    there are probabilities, the area under the ROC curve. It fires when accuracy is at most that share, the interval of kappa ends below
-    `kappa` (agreement beyond chance is ruled out) and the area is at most `area`. Values: it fires when the 95 % interval of R² ends at
-    or below `r2`, the R² of answering with the mean. At least `samples` samples are needed.
+    Per evaluated loader. Classes: Cohen's kappa, the agreement beyond chance, with its 95 % interval and, where there are probabilities,
+    the area under the ROC curve. It fires when the interval of kappa does not lie above 0 and ends below `kappa` (a useful agreement is
+    ruled out) and the area is at most `area`. Values: it fires when the 95 % interval of R² does not lie above 0, the R² of answering
+    with the mean, and ends below `r2`. At least `samples` samples are needed, and for classes `others` outside of the largest. Answers at
+    random and answers that are always the same give kappa 0 whatever the shares of the classes; accuracy alone would pass about half of
+    the models that answer at random.
 
     ## Why it matters
     Such a model has learned nothing that it can use on new data, whatever its training loss says.
@@ -40,11 +42,13 @@ class BelowBaseline(Rule):
     severity = Severity.ERROR
     needs = ("evaluation",)
     role = "symptom"
+    explains = ("unpredicted-class", "collapsed-embedding")
 
-    kappa: float = 0.1
+    kappa: float = 0.15
     area: float = 0.6
-    r2: float = 0.0
+    r2: float = 0.05
     samples: int = 20
+    others: int = 10
 
     def judge(self, record: Record) -> Iterator[Finding]:
         judged = 0
@@ -53,13 +57,13 @@ class BelowBaseline(Rule):
                 continue
             intervals, baseline = entry.get("intervals") or {}, entry.get("baseline") or {}
             if entry["task"] == "regression":
-                high = (intervals.get("r2") or (None, None))[1]
-                if high is None:
+                low, high = intervals.get("r2") or (None, None)
+                if low is None or high is None:
                     continue
                 judged += 1
-                if high <= self.r2:
+                if low <= 0 and high <= self.r2:
                     yield self.finding(
-                        f"R² on {loader} is {entry['r2']:.3g} (95 % interval up to {high:.3g}): the mean of the targets is a better answer",
+                        f"R² on {loader} is {entry['r2']:.3g} (95 % interval up to {high:.3g}): the mean of the targets is as good",
                         where=loader,
                         fix="look at the other findings first; then evaluate on the training data to tell overfitting from not learning",
                         r2=entry["r2"],
@@ -67,21 +71,24 @@ class BelowBaseline(Rule):
                         threshold=self.r2,
                     )
                 continue
-            high = (intervals.get("kappa") or (None, None))[1]
+            low, high = intervals.get("kappa") or (None, None)
             most = baseline.get("accuracy", baseline.get("majority"))
-            if high is None or most is None:
+            if low is None or high is None or most is None or (1 - most) * entry["n"] < self.others - 0.5:
                 continue
             judged += 1
             area = entry.get("roc_auc")
-            if entry["accuracy"] <= most and high <= self.kappa and (area is None or area <= self.area):
+            if low <= 0 and high <= self.kappa and (area is None or area <= self.area):
                 yield self.finding(
                     f"accuracy on {loader} is {entry['accuracy']:.3g}, always answering with the most frequent class gives {most:.3g}",
                     where=loader,
                     fix="look at the other findings first; then evaluate on the training data to tell overfitting from not learning",
                     accuracy=entry["accuracy"],
                     baseline=most,
+                    kappa=entry["kappa"],
                     kappa_high=high,
                     threshold=self.kappa,
                 )
         if not judged:
-            raise NotRun(f"no evaluated loader has {self.samples} samples, two classes or values that differ, and intervals")
+            raise NotRun(
+                f"no evaluated loader has {self.samples} samples, {self.others} of them outside of the largest class, or values that differ"
+            )

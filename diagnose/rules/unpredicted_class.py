@@ -16,7 +16,8 @@ class UnpredictedClass(Rule):
 
     ## What it measures
     Per evaluated loader, the classes with at least `support` samples and at least the share `share` of all samples that no sample was
-    predicted as.
+    predicted as. It is a warning for classes with at least `usual` times the samples of an average class, and an info for rarer ones: a
+    model whose probabilities are right seldom gives a rare class the largest.
 
     ## Why it matters
     Recall of such a class is zero, and accuracy hides it. Often all samples go to few classes because training has collapsed.
@@ -41,6 +42,7 @@ class UnpredictedClass(Rule):
 
     support: int = 5
     share: float = 0.01
+    usual: float = 0.5
 
     def judge(self, record: Record) -> Iterator[Finding]:
         entries = {k: e for k, e in record.facts["evaluation"].items() if e.get("per_class") and e["task"] != "multilabel"}
@@ -49,6 +51,9 @@ class UnpredictedClass(Rule):
         for loader, entry in entries.items():
             least = max(self.support, self.share * entry["n"])
             never = [row for row in entry["per_class"] if row["support"] >= least and not row["predicted"]]
+            usual = self.usual * entry["n"] / len(entry["per_class"])
+            grave = [row for row in never if row["support"] >= usual]
+            never = grave or never
             if never:
                 names = ", ".join(str(row["name"]) for row in never[:5]) + (" ..." if len(never) > 5 else "")
                 samples = sum(row["support"] for row in never)
@@ -58,7 +63,8 @@ class UnpredictedClass(Rule):
                     f"{'are' if several else 'is'} never predicted",
                     where=f"{loader}, {names}",
                     fix="check the numbering of the classes, then weight the loss or the sampling for the missing ones",
+                    severity=None if grave else Severity.INFO,
                     classes=len(never),
                     samples=samples,
-                    threshold=least,
+                    threshold=usual if grave else least,
                 )

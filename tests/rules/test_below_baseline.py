@@ -31,6 +31,28 @@ def test_guessing() -> None:
     assert found[0].evidence["accuracy"] < found[0].evidence["baseline"]
 
 
+@pytest.mark.parametrize(("classes", "n"), [(10, 360), (2, 1000), (5, 500)])
+def test_answers_at_random_are_found_for_every_seed(classes: int, n: int) -> None:
+    found = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        found += len(judge(np.arange(n) % classes, rng.integers(classes, size=n)))
+    assert found >= 18
+
+
+def test_the_mean_with_a_little_noise_is_found_for_every_seed() -> None:
+    found = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        found += len(judge(target := rng.normal(size=300), target.mean() + 1e-3 * rng.normal(size=300)))
+    assert found >= 18
+
+
+def test_too_few_samples_to_rule_out_a_useful_model() -> None:
+    target = np.arange(30) % 2
+    assert judge(target, np.where(np.arange(30) < 16, target, 1 - target)) == []
+
+
 def test_a_model_that_has_learned_a_little() -> None:
     target = np.arange(400) % 4
     assert judge(target, np.where(RNG.random(400) < 0.3, target, RNG.integers(0, 4, 400))) == []
@@ -54,6 +76,12 @@ def test_values() -> None:
     (finding,) = judge(target, np.full(200, 0.5))
     assert finding.message.startswith("R² on test is -")
     assert judge(target, target + RNG.normal(size=200) * 0.9) == []
+
+
+def test_too_few_samples_of_other_classes() -> None:
+    target = (np.arange(100) < 9).astype(int)
+    with pytest.raises(NotRun, match="no evaluated loader has 20 samples, 10 of them outside of the largest class"):
+        judge(target, np.zeros(100, dtype=int))
 
 
 def test_too_few_samples() -> None:

@@ -34,6 +34,18 @@ def test_all_are_predicted_or_too_few() -> None:
     assert judge(np.arange(100) % 3, np.arange(100) % 3) == []
 
 
+@pytest.mark.parametrize("share", [0.03, 0.1])
+def test_a_model_of_right_probabilities_that_never_answers_with_a_rare_class_is_no_alarm(share: float) -> None:
+    """A healthy program: its probabilities are those that the labels were drawn with."""
+    rng = np.random.default_rng(0)
+    probability = 1 / (1 + np.exp(-(np.log(share / (1 - share)) + 0.5 * rng.normal(size=1000))))
+    target = (rng.random(1000) < probability).astype(int)
+    assert probability.max() < 0.5
+    record = evaluate_predictions(Record(), target, np.zeros(1000, dtype=int), np.stack([1 - probability, probability], 1)).record
+    (finding,) = UnpredictedClass().judge(record)
+    assert finding.severity is Severity.INFO
+
+
 def test_values_have_no_classes() -> None:
     record = evaluate_predictions(Record(), np.arange(9.0), np.arange(9.0)).record
     with pytest.raises(NotRun, match="no evaluated loader has classes"):
