@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from diagnose.experiments.initial import initial_loss, signal_scale
+from diagnose.record import Record
+from tests.experiments.odd import Classifier, Regressor, blobs, loaders, sandboxed
+
+
+def first(module: Any, *tensors: Tensor) -> Record:
+    return sandboxed(module, loaders(*tensors)[0], lambda sandbox, record: initial_loss(sandbox, record))
+
+
+def layers(module: Any, *tensors: Tensor) -> dict[str, dict[str, Any]]:
+    record = sandboxed(module, loaders(*tensors)[0], lambda sandbox, record: signal_scale(sandbox, record))
+    return {e["name"]: e for e in record.facts["probe.initialization"]}
+
+
+class Zero(Classifier):
+    def __init__(self) -> None:
+        super().__init__()
+        nn.init.zeros_(self.net[2].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.net[2].bias)  # type: ignore[arg-type]
+
+
+def test_a_network_that_says_nothing_starts_at_ln_c() -> None:
+    fact = first(Zero()).facts["probe.initial_loss"]
+    assert fact["loss"] == pytest.approx(math.log(3), rel=1e-6)
+    assert fact["uniform"] == fact["chance"] == pytest.approx(math.log(3), rel=1e-6)
+    assert (fact["ratio"], fact["kind"], fact["classes"], fact["batches"]) == (pytest.approx(1.0), "cross_entropy", 3, 6)
+
+
+def test_outputs_that_are_confidently_wrong() -> None:
+    module = Classifier()
+    nn.init.normal_(module.net[2].weight, std=20)  # type: ignore[arg-type]
+    assert first(module).facts["probe.initial_loss"]["ratio"] > 3
+
+
+def test_the_loss_of_the_step_may_be_a_sum() -> None:
+    class Several(Zero):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return super().training_step(batch, batch_idx) + 5.0
+
+    fact = first(Several()).facts["probe.initial_loss"]
+    assert (fact["loss"], fact["total"]) == (pytest.approx(math.log(3)), pytest.approx(math.log(3) + 5))
+
+
+def test_regression() -> None:
+    x, _ = blobs()
+    fact = first(Regressor(), x, 10 * x[:, :1] + 3).facts["probe.initial_loss"]
+    assert fact["uniform"] is None
+    assert 0 < fact["prediction_std"] < 1
+    assert fact["target_rms"] == pytest.approx(math.sqrt(109), rel=0.4)
+    assert fact["chance"] == pytest.approx(100, rel=0.4)
+
+
+def test_positives_that_count_more_are_no_high_loss() -> None:
+    class Rare(Zero):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            x, y = batch
+            rare = (y == 0).float()
+            return F.binary_cross_entropy_with_logits(self(x)[:, 0], rare, pos_weight=torch.tensor(100.0))
+
+    assert first(Rare()).facts["probe.initial_loss"]["ratio"] == pytest.approx(1.0, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("loss", "reason"),
+    [
+        (lambda scores, y: F.cross_entropy(scores, y, reduction="sum"), "the loss is a sum, so chance has no fixed value"),
+        (lambda scores, y: F.cross_entropy(scores, y, reduction="none").mean(), "no loss function of torch with one value was called"),
+        (lambda scores, y: scores.square().mean(), "no loss function of torch with one value was called"),
+        (lambda scores, y: F.multi_margin_loss(scores, y), "what chance gives is not known for multi_margin_loss"),
+    ],
+)
+def test_what_chance_does_not_know(loss: Any, reason: str) -> None:
+    class Own(Classifier):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return loss(self(batch[0]), batch[1])
+
+    assert first(Own()).missing["probe.initial_loss"] == reason
+
+
+def test_the_gain_is_that_of_the_initialisation() -> None:
+    def wide(init: Any) -> dict[str, Any]:
+        module = Classifier(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 3))
+        init(module.net[2].weight)
+        return layers(module)["net.2"]
+
+    assert wide(lambda w: None)["gain"] == pytest.approx(1 / math.sqrt(3), rel=0.1)
+    assert wide(lambda w: nn.init.kaiming_normal_(w, nonlinearity="relu"))["gain"] == pytest.approx(math.sqrt(2), rel=0.1)
+    assert wide(lambda w: nn.init.normal_(w))["gain"] == pytest.approx(8, rel=0.1)
+    assert wide(nn.init.zeros_)["zero"] is True
+
+
+def test_signals_and_places() -> None:
+    module = Classifier(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
+    found = layers(module)
+    assert list(found) == ["net.0", "net.3"]
+    assert found["net.0"]["input_std"] == pytest.approx(1.0, rel=0.3)
+    assert (found["net.0"]["normalised"], found["net.0"]["last"]) == (True, False)
+    assert (found["net.3"]["normalised"], found["net.3"]["last"]) == (False, True)
+    assert (found["net.0"]["fan_in"], found["net.0"]["fan_out"]) == (8, 16)
+
+
+def test_units_that_stay_equal() -> None:
+    module = Classifier(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3))
+    for p in module.parameters():
+        nn.init.constant_(p, 0.01)
+    found = layers(module)
+    assert found["net.0"]["symmetric"]
+    assert found["net.2"]["symmetric"]
+
+
+def test_zeros_that_the_gradient_tells_apart_are_not_symmetric() -> None:
+    class Branch(Classifier):
+        """A residual branch that starts at zero."""
+
+        def __init__(self) -> None:
+            super().__init__(nn.Linear(8, 3))
+            self.up, self.down = nn.Linear(8, 16), nn.Linear(16, 8)
+            nn.init.zeros_(self.down.weight)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.net(x + self.down(self.up(x).relu()))
+            return y
+
+    found = layers(Branch())
+    assert found["down"]["zero"]
+    assert not found["down"]["symmetric"]
+    assert not layers(Zero())["net.2"]["symmetric"]
+
+
+def test_nothing_to_look_at() -> None:
+    frozen = Classifier()
+    frozen.net.requires_grad_(False)
+    frozen.scale = nn.Parameter(torch.ones(()))
+    frozen.forward = lambda x: frozen.net(x)  # type: ignore[method-assign]
+    record = sandboxed(frozen, loaders()[0], lambda sandbox, record: signal_scale(sandbox, record))
+    assert record.missing["probe.initialization"] == "no linear or convolution layer with trainable weights ran"

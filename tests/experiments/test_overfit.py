@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from diagnose.experiments.anatomy import examine
+from diagnose.experiments.overfit import STEPS, association, learn, overfit_batch, train
+from diagnose.experiments.sandbox import Sandbox
+from diagnose.record import Record
+from tests.experiments.odd import Classifier, Regressor, blobs, loaders, sandboxed
+
+
+def overfitted(module: Any, *tensors: Tensor) -> Record:
+    def use(sandbox: Sandbox, record: Record) -> None:
+        call = examine(sandbox, Record()).call
+        assert call is not None
+        overfit_batch(sandbox, call, record)
+
+    return sandboxed(module, loaders(*tensors)[0], use)
+
+
+def learned(module: Any, *tensors: Tensor, paths: tuple[str, ...] = ("batch[1]",), batch_size: int = 16) -> Record:
+    train_loader, _ = loaders(*tensors, batch_size=batch_size)
+    return sandboxed(module, train_loader, lambda sandbox, record: learn(sandbox, paths, record), count=24)
+
+
+def test_a_sound_network_learns_its_batch() -> None:
+    fact = overfitted(Classifier()).facts["probe.overfit"]
+    assert fact["progress"] > 0.85
+    assert (fact["floor"], fact["batch_size"], fact["targets"], fact["weights"], fact["sole"]) == (0.0, 16, 16, 387, True)
+    assert fact["steps"] == len(fact["losses"]) < STEPS
+    assert fact["initial"] == fact["losses"][0]
+
+
+def test_label_smoothing_has_a_floor() -> None:
+    class Smoothed(Classifier):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return F.cross_entropy(self(batch[0]), batch[1], label_smoothing=0.2)
+
+    fact = overfitted(Smoothed()).facts["probe.overfit"]
+    assert fact["floor"] > 0.4
+    assert fact["progress"] > 0.85
+
+
+def test_a_regression_learns_its_batch() -> None:
+    x, _ = blobs()
+    assert overfitted(Regressor(), x, x[:, :1] * x[:, 1:2]).facts["probe.overfit"]["progress"] > 0.85
+
+
+class Blind(Classifier):
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.net(torch.zeros_like(x))
+        return y
+
+
+def test_a_network_that_sees_nothing_does_not() -> None:
+    fact = overfitted(Blind()).facts["probe.overfit"]
+    assert abs(fact["progress"]) < 0.1
+    assert fact["steps"] == STEPS
+
+
+def test_further_terms_are_told() -> None:
+    class Penalised(Classifier):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return super().training_step(batch, batch_idx) + sum(p.square().sum() for p in self.parameters())
+
+    assert overfitted(Penalised()).facts["probe.overfit"]["sole"] is False
+
+
+class Manual(Classifier):
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        optimizer = self.optimizers()
+        optimizer.zero_grad()  # type: ignore[union-attr]
+        self.manual_backward(F.cross_entropy(self(batch[0]), batch[1]))
+        optimizer.step()  # type: ignore[union-attr]
+
+
+def test_what_cannot_be_trained() -> None:
+    assert overfitted(Manual()).missing["probe.overfit"] == "manual optimisation: the module takes its own steps"
+    assert learned(Manual()).missing["probe.learning"] == "manual optimisation: the module takes its own steps"
+
+    class Margin(Classifier):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return F.multi_margin_loss(self(batch[0]), batch[1])
+
+    assert overfitted(Margin()).missing["probe.overfit"] == "the floor of multi_margin_loss is not known"
+
+    class Explodes(Classifier):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            self.count = getattr(self, "count", 0) + 1
+            return super().training_step(batch, batch_idx) * (1 if self.count < 4 else float("nan"))
+
+    assert overfitted(Explodes()).missing["probe.overfit"] == "the loss has no gradient, or does not stay finite"
+
+
+def test_sparse_gradients_are_trained_as_well() -> None:
+    class Words(Classifier):
+        def __init__(self) -> None:
+            super().__init__(nn.EmbeddingBag(30, 16, sparse=True), nn.Linear(16, 3))
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), 0.1)
+
+    y = torch.arange(128) % 3
+    tokens = torch.randint(0, 10, (128, 5)) + 10 * y[:, None]
+    assert overfitted(Words(), tokens, y).facts["probe.overfit"]["progress"] > 0.85
+
+
+def test_training_leaves_dropout_in_its_mode_and_ends_early() -> None:
+    module = Classifier(nn.Linear(8, 32), nn.ReLU(), nn.Dropout(0.5), nn.Dropout(0.2), nn.Linear(32, 3))
+    module.net[3].eval()
+
+    def use(sandbox: Sandbox, record: Record) -> None:
+        losses = train(sandbox, sandbox.batches[:1], 50, 0.01, lambda loss: loss < 0.5)
+        assert losses[-1] < 0.5 <= losses[-2]
+        assert isinstance(sandbox.module, Classifier)
+        assert [m.training for m in sandbox.module.net][2:4] == [True, False]
+
+    sandboxed(module, loaders()[0], use)
+
+
+# Learning
+
+
+def test_what_holds_on_other_batches() -> None:
+    fact = learned(Classifier(), *blobs(256)).facts["probe.learning"]
+    assert fact["held_out"] > 5
+    assert fact["train"] > 5
+    assert "shuffled" not in fact
+
+
+def test_labels_of_other_rows_hold_nowhere() -> None:
+    x, y = blobs(512)
+    module = Classifier(nn.Linear(8, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 3))
+    fact = learned(module, x, y[torch.randperm(512)]).facts["probe.learning"]
+    assert abs(fact["held_out"]) < 4
+    assert fact["train"] > 6
+    assert fact["samples"] >= 100
+    assert fact["real"] == pytest.approx(fact["shuffled"], rel=0.5)
+
+
+def test_too_little_to_hold_out() -> None:
+    assert learned(Classifier(), batch_size=200).missing["probe.learning"] == "too little data: 1 batches"
+    assert "were not found in the batch" in learned(Classifier(), paths=()).missing["probe.learning"]
+
+
+class Fixed(Classifier):
+    """Predicts what the batch says."""
+
+    def __init__(self, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        return self.loss(batch[0] + 0 * self.net[0].bias.sum(), batch[1])  # type: ignore[operator]
+
+
+def permuted(score: Tensor, target: Tensor, times: int = 4000) -> float:
+    """The same number from permutations that were really made."""
+    rng = np.random.default_rng(0)
+    s, t = score.double().numpy(), target.double().numpy()
+    s, t = s - s.mean(0), t - t.mean(0)
+    draws = [float((s * t[rng.permutation(len(t))]).sum()) for _ in range(times)]
+    return (float((s * t).sum()) - float(np.mean(draws))) / float(np.std(draws))
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("kind", ["regression", "several values", "classes", "binary", "multilabel"])
+def test_the_association_is_that_of_real_permutations(kind: str, strength: float) -> None:
+    generator = torch.Generator().manual_seed(3)
+    noise = torch.randn(60, 3, generator=generator)
+    y = torch.randint(3, (60,), generator=generator)
+    hot = F.one_hot(y, 3).float()
+    loss: Callable[[Tensor, Tensor], Tensor]
+    if kind == "regression":
+        target = noise[:, 0] + strength * y
+        score, loss, one = y.float(), F.mse_loss, target[:, None]
+        values = score[:, None]
+    elif kind == "several values":
+        target = noise + strength * hot
+        score, loss, one, values = hot, F.mse_loss, target, hot
+    elif kind == "classes":
+        score, target, loss, one = strength * hot + noise, y, F.cross_entropy, hot
+        values = score.softmax(1)
+    elif kind == "binary":
+        score, target, loss = strength * y.float() + noise[:, 0], (y > 1).float(), F.binary_cross_entropy_with_logits
+        one, p = torch.stack([1 - target, target], 1), score.sigmoid()
+        values = torch.stack([1 - p, p], 1)
+    else:
+        score, target, loss = strength * hot + noise, (hot + noise > 0.5).float(), F.binary_cross_entropy_with_logits
+        one, values = target, score.sigmoid()
+    found: list[tuple[float, int]] = []
+    sandboxed(Fixed(loss), Single([score, target]), lambda sandbox, record: found.append(association(sandbox, sandbox.batches)))
+    z, n = found[0]
+    assert n == 60
+    assert z == pytest.approx(permuted(values, one), rel=0.06, abs=0.06)
+
+
+class Single:
+    def __init__(self, batch: Any) -> None:
+        self.batch = batch
+
+    def __iter__(self) -> Any:
+        yield self.batch
+
+
+def test_no_association_without_predictions_or_spread() -> None:
+    found: list[tuple[float, int]] = []
+    constant = [torch.ones(20), torch.randn(20)]
+    sandboxed(Fixed(F.mse_loss), Single(constant), lambda sandbox, record: found.append(association(sandbox, sandbox.batches)))
+    sandboxed(
+        Fixed(lambda a, b: F.hinge_embedding_loss(a, b.sign())),
+        Single(constant),
+        lambda sandbox, record: found.append(association(sandbox, sandbox.batches)),
+    )
+    assert found == [(0.0, 20), (0.0, 0)]
