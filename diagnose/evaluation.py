@@ -171,7 +171,16 @@ def evaluate_predictions(
     target, prediction = np.asarray(target), np.asarray(prediction)
     if target.shape != prediction.shape or not target.size:
         raise ValueError(f"expected as many predictions as targets, at least one, got {prediction.shape!r} and {target.shape!r}")
+    for what, given in (("target", target), ("prediction", prediction)):
+        if not (np.issubdtype(given.dtype, np.number) or given.dtype == np.bool_):
+            raise ValueError(
+                f"expected class indices (integers) or values, got {what} {given.flat[0]!r}: number the classes and pass class_names"
+            )
     whole = all(np.issubdtype(a.dtype, np.integer) or a.dtype == np.bool_ for a in (target, prediction))
+    if probability is not None and not whole:
+        raise ValueError(
+            f"expected class indices (integers) beside probabilities, got {target.dtype} targets and {prediction.dtype} predictions"
+        )
     for what, array in (("target", target), ("prediction", prediction), ("probability", probability)):
         if array is not None and np.issubdtype(np.asarray(array).dtype, np.floating) and not np.isfinite(array).all():
             row = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(1))[0])
@@ -193,6 +202,12 @@ def evaluate_predictions(
         probability = np.asarray(probability)
         if probability.shape != (len(target), classes):
             raise ValueError(f"expected probabilities of shape {(len(target), classes)!r}, a column per class, got {probability.shape!r}")
+        off = np.flatnonzero(~((np.abs(probability.sum(1) - 1) < 1e-2) & (probability.min(1) >= 0)))
+        if len(off):
+            raise ValueError(
+                f"expected probabilities from 0 to 1 that sum to 1, got {probability[off[0]]!r} in row {off[0]} (counted from 0), "
+                f"{len(off)} such rows: apply softmax to logits"
+            )
         loss = log_losses(probability, target)
     elif task == "regression":
         loss = ((target - prediction).astype(np.float64) ** 2).reshape(len(target), -1).mean(1)

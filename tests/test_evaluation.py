@@ -63,7 +63,8 @@ class Returning(Small):
 
 class OwnLoss(Small):
     def test_step(self, batch: Any, batch_idx: int) -> Tensor:
-        return -self(batch[0]).log_softmax(1).gather(1, batch[1][:, None]).mean()
+        loss: Tensor = -self(batch[0]).log_softmax(1).gather(1, batch[1][:, None]).mean()
+        return loss
 
 
 X = torch.randn(90, 4, generator=torch.Generator().manual_seed(1))
@@ -225,6 +226,17 @@ def test_layers_by_name_and_glob(trained: Small) -> None:
         layers("head")
 
 
+def test_a_layer_and_what_wraps_it_are_one() -> None:
+    class Wrapped(Small):
+        def __init__(self) -> None:
+            super().__init__()
+            head = nn.Sequential(nn.Linear(4, 3))
+            head.bias = nn.Parameter(torch.zeros(3))
+            self.net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), head)
+
+    assert set(diagnose.evaluate(Wrapped(), LOADER).record.facts["embedding"]) == {"net.2 (input)"}
+
+
 def test_regression() -> None:
     class Line(lightning.LightningModule):
         def __init__(self) -> None:
@@ -294,6 +306,8 @@ def test_predictions_that_are_not_finite_are_counted() -> None:
         (([0, 1], [0]), "as many predictions as targets"),
         (([0.0, float("nan")], [0.0, 1.0]), r"got target .*nan.* in row 1"),
         (([0, 1], [0, 1], [[0.5, 0.5]]), r"expected probabilities of shape \(2, 2\)"),
+        (([0, 1], [0, 1], [[0.5, 0.5], [2.0, -1.0]]), r"got array\(\[ 2., -1.\]\) in row 1 \(counted from 0\), 1 such rows: apply softmax"),
+        (([0.5, 1.5], [0, 1], [[0.5, 0.5], [0.5, 0.5]]), "expected class indices .* got float64 targets and int64 predictions"),
         (([0, 2], [0, 1], None, ["a", "b"]), "expected 3 class names, one per class, got 2"),
     ],
 )
@@ -303,6 +317,11 @@ def test_predictions_that_do_not_fit(arguments: tuple[Any, ...], text: str) -> N
         evaluate_predictions(
             Record(), np.asarray(target), np.asarray(prediction), None if probability is None else np.asarray(probability), names
         )
+
+
+def test_names_are_no_class_indices() -> None:
+    with pytest.raises(ValueError, match="got prediction .*'cat'.*: number the classes and pass class_names"):
+        evaluate_predictions(Record(), np.array([0, 1]), np.array(["cat", "dog"]))
 
 
 def test_given_predictions_need_no_torch() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,12 +72,10 @@ def resampled_means(columns: Floats, *, seed: int = 0, resamples: int = RESAMPLE
     Returns:
         Shape ``(resamples, k)``. Above 10,000 rows the means are drawn from the Gaussian that they follow by the central limit theorem.
     """
-    rng = np.random.default_rng(seed)
-    n, k = columns.shape
+    n = len(columns)
     if n > LARGE:
-        spread = np.cov(columns, rowvar=False).reshape(k, k) / n
-        drawn: Floats = rng.multivariate_normal(columns.mean(0), spread, size=resamples, method="eigh", check_valid="ignore")
-        return drawn
+        return mean_and_resampled(lambda rows: columns[rows], n, seed=seed, resamples=resamples)[1]
+    rng = np.random.default_rng(seed)
     rows = max(1, BLOCK // n)
     parts = []
     for start in range(0, resamples, rows):
@@ -85,3 +84,28 @@ def resampled_means(columns: Floats, *, seed: int = 0, resamples: int = RESAMPLE
         weights = np.bincount(drawn_rows.reshape(-1), minlength=size * n).reshape(size, n)
         parts.append(weights @ columns / n)
     return np.concatenate(parts)
+
+
+def mean_and_resampled(columns: Callable[[slice], Floats], n: int, *, seed: int = 0, resamples: int = RESAMPLES) -> tuple[Floats, Floats]:
+    """The means of `columns`, shape ``(k,)``, and `resampled_means`; the table of ``n`` rows never stands in memory as a whole.
+
+    Args:
+        columns: Gives some of the rows, shape ``(rows, k)``.
+        n: Number of rows.
+        seed: Seed of the drawing.
+        resamples: How often to draw.
+    """
+    if n <= LARGE:
+        table = columns(slice(0, n))
+        return table.mean(0), resampled_means(table, seed=seed, resamples=resamples)
+    centre = columns(slice(0, LARGE)).mean(0)
+    total, square = np.zeros(len(centre)), np.zeros((len(centre), len(centre)))
+    for start in range(0, n, LARGE):
+        part = columns(slice(start, start + LARGE)) - centre
+        total += part.sum(0)
+        square += part.T @ part
+    shift = total / n
+    spread = (square - n * np.outer(shift, shift)) / (n - 1) / n
+    rng = np.random.default_rng(seed)
+    drawn: Floats = rng.multivariate_normal(centre + shift, spread, size=resamples, method="eigh", check_valid="ignore")
+    return centre + shift, drawn

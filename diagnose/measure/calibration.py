@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,6 +36,33 @@ def brier_scores(probability: NDArray[np.floating], target: Ints) -> Floats:
     squares = np.einsum("nc,nc->n", probability, probability, dtype=np.float64)
     scores: Floats = squares - 2 * own + 1
     return scores
+
+
+def temperature(probability: NDArray[np.floating], target: Ints, rows: int = 20_000) -> float | None:
+    """What to divide the logits by so that the log loss of these samples is least: above 1 for a model that is too sure.
+
+    Logits are known from probabilities up to a constant, which softmax ignores. The log loss is convex in 1 / T, so its derivative, mean
+    logit under the model minus mean logit of the true classes, is halved down to its root. ``None`` where no T between 0.02 and 50 is
+    best, as when every sample is right. Of more than ``rows`` samples, evenly spaced ones are used.
+
+    References:
+        Guo et al., On Calibration of Modern Neural Networks, ICML 2017, section 4.2.
+    """
+    chosen = np.linspace(0, len(target) - 1, min(rows, len(target))).astype(np.int64)
+    logits = np.log(np.maximum(probability[chosen].astype(np.float64), float(np.finfo(probability.dtype).tiny)))
+    own = float(logits[np.arange(len(chosen)), target[chosen]].mean())
+
+    def slope(inverse: float) -> float:
+        weight = np.exp(inverse * (logits - logits.max(1, keepdims=True)))
+        return float(((weight * logits).sum(1) / weight.sum(1)).mean()) - own
+
+    low, high = math.log(1 / 50), math.log(50)
+    if not slope(math.exp(low)) < 0 < slope(math.exp(high)):
+        return None
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if slope(math.exp(middle)) < 0 else (low, middle)
+    return math.exp(-low)
 
 
 def prior_log_loss(support: Floats) -> float:

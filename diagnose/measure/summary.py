@@ -90,13 +90,17 @@ def _majority(support: NDArray[np.float64], majority: int, names: list[str]) -> 
 def _scores(probability: NDArray[Any], target: NDArray[Any], prediction: NDArray[Any], seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Log loss, Brier score, calibration and ranking, with intervals of those that are means over samples."""
     right = np.asarray(prediction) == target
-    losses, briers = calibration.log_losses(probability, target), calibration.brier_scores(probability, target)
-    columns = np.column_stack([losses, briers, calibration.confidence_gaps(probability, right)])
-    means, drawn = columns.mean(0), bootstrap.resampled_means(columns, seed=seed)
+
+    def columns(rows: slice) -> NDArray[np.float64]:
+        p, y = probability[rows], target[rows]
+        return np.column_stack([calibration.log_losses(p, y), calibration.brier_scores(p, y), calibration.confidence_gaps(p, right[rows])])
+
+    means, drawn = bootstrap.mean_and_resampled(columns, len(target), seed=seed)
     scores: dict[str, Any] = {
         "log_loss": plain(means[0]),
         "brier": plain(means[1]),
         "ece": plain(calibration.calibration_error(means[2:])),
+        "temperature": calibration.temperature(probability, target),
     }
     ranges = {"log_loss": bootstrap.interval(drawn[:, 0]), "brier": bootstrap.interval(drawn[:, 1])}
     ranges["ece"] = bootstrap.interval(calibration.calibration_error(drawn[:, 2:]))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap, norm
 
-from diagnose.measure.bootstrap import LARGE, interval, resampled_headline, resampled_means, wilson
+from diagnose.measure.bootstrap import LARGE, interval, mean_and_resampled, resampled_headline, resampled_means, wilson
 from diagnose.measure.classification import cells
 
 RNG = np.random.default_rng(2)
@@ -55,3 +55,22 @@ def test_the_same_seed_gives_the_same_interval() -> None:
 def test_numbers_that_are_undefined_are_left_out() -> None:
     assert interval(np.array([np.nan, 1.0, 1.0])) == (1.0, 1.0)
     assert all(math.isnan(v) for v in interval(np.array([np.nan])))
+
+
+def test_rows_need_not_stand_in_memory_as_a_whole() -> None:
+    rng = np.random.default_rng(0)
+    table = np.column_stack([rng.exponential(size=2 * LARGE + 7), rng.normal(size=2 * LARGE + 7) + 1e3])
+    most = 0
+
+    def columns(rows: slice) -> np.ndarray:
+        nonlocal most
+        most = max(most, len(table[rows]))
+        return table[rows]
+
+    mean, drawn = mean_and_resampled(columns, len(table), resamples=4000)
+    assert most == LARGE
+    assert mean == pytest.approx(table.mean(0), rel=1e-12)
+    assert drawn.std(0) == pytest.approx(table.std(0) / len(table) ** 0.5, rel=0.05)
+    few, again = mean_and_resampled(columns, 50, seed=3)
+    assert few == pytest.approx(table[:50].mean(0))
+    assert np.array_equal(again, resampled_means(table[:50], seed=3))

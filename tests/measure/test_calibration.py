@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 from sklearn import metrics
 
 from diagnose.measure.calibration import (
@@ -11,6 +13,7 @@ from diagnose.measure.calibration import (
     log_losses,
     prior_log_loss,
     reliability,
+    temperature,
 )
 
 RNG = np.random.default_rng(1)
@@ -62,3 +65,27 @@ def test_a_calibrated_model_has_a_small_error() -> None:
 def test_the_prior() -> None:
     assert prior_log_loss(np.array([3.0, 1.0, 0.0])) == pytest.approx(-(0.75 * np.log(0.75) + 0.25 * np.log(0.25)))
     assert prior_log_loss(np.array([4.0, 0.0])) == 0.0
+
+
+@pytest.mark.parametrize("factor", [0.4, 1.0, 3.0])
+def test_the_temperature_is_that_of_least_log_loss(factor: float) -> None:
+    """Logits that the labels were drawn with, times a factor: dividing by the factor mends them; scipy minimises the same loss."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(4000, 5)) * 1.5
+    target = np.array([rng.choice(5, p=row) for row in softmax(logits, axis=1)])
+    probability = softmax(factor * logits, axis=1)
+    found = temperature(probability, target)
+    least = minimize_scalar(lambda t: metrics.log_loss(target, softmax(factor * logits / t, axis=1)), bounds=(0.1, 10), method="bounded")
+    assert found == pytest.approx(least.x, abs=1e-3)
+    assert found == pytest.approx(factor, rel=0.1)
+
+
+def test_a_model_that_is_never_wrong_has_no_temperature() -> None:
+    assert temperature(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1])) is None
+
+
+def test_a_probability_of_zero_for_the_true_class_has_a_temperature() -> None:
+    probability = np.array([[1.0, 0.0]] * 9 + [[0.0, 1.0]], dtype=np.float32)
+    found = temperature(probability, np.zeros(10, dtype=np.int64))
+    assert found is not None
+    assert found > 10

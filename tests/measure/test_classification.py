@@ -101,8 +101,9 @@ def test_ranking_of_one_class_is_undefined() -> None:
 def test_top_k() -> None:
     probability, target = RNG.dirichlet(np.ones(8), 200), RNG.integers(0, 8, 200)
     for k in (1, 3, 5):
-        expected = metrics.top_k_accuracy_score(target, probability, k=k, labels=range(8))
-        assert top_k(probability, target, k) == pytest.approx(expected)
+        for given in (probability, probability.round(1), np.full_like(probability, 1 / 8)):
+            expected = metrics.top_k_accuracy_score(target, given, k=k, labels=range(8))
+            assert top_k(given, target, k) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
