@@ -320,7 +320,7 @@ def test_predictions_that_do_not_fit(arguments: tuple[Any, ...], text: str) -> N
 
 
 def test_names_are_no_class_indices() -> None:
-    with pytest.raises(ValueError, match="got prediction .*'cat'.*: number the classes and pass class_names"):
+    with pytest.raises(ValueError, match=r"got prediction .*'cat'.*: number the classes and pass class_names"):
         evaluate_predictions(Record(), np.array([0, 1]), np.array(["cat", "dog"]))
 
 
