@@ -188,7 +188,8 @@ class Layers:
             self.seen = {}
             return
         if self.wanted is None:
-            order = [name for name, value in self.seen.items() if flat(value, samples) is not None]
+            distinct = {(value.data_ptr(), value.shape): name for name, value in reversed(self.seen.items())}  # wrappers pass theirs on
+            order = [name for name, value in self.seen.items() if flat(value, samples) is not None and name in distinct.values()]
             inner = order[1:-1]
             self.wanted = [*inner[len(inner) // 2 :][:1], *order[-1:]]
         if not self.rows:  # from early to late, as they ran

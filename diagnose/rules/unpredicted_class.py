@@ -17,7 +17,9 @@ class UnpredictedClass(Rule):
     ## What it measures
     Per evaluated loader, the classes with at least `support` samples and at least the share `share` of all samples that no sample was
     predicted as. It is a warning for classes with at least `usual` times the samples of an average class, and an info for rarer ones: a
-    model whose probabilities are right seldom gives a rare class the largest.
+    model whose probabilities are right seldom gives a rare class the largest. It is an info as well where the model is right on less
+    than the share `accuracy` of the other samples and predicts most classes: of what is uncertain by nature, such as the next word, one
+    class can always be second.
 
     ## Why it matters
     Recall of such a class is zero, and accuracy hides it. Often all samples go to few classes because training has collapsed.
@@ -43,6 +45,7 @@ class UnpredictedClass(Rule):
     support: int = 5
     share: float = 0.01
     usual: float = 0.5
+    accuracy: float = 0.5
 
     def judge(self, record: Record) -> Iterator[Finding]:
         entries = {k: e for k, e in record.facts["evaluation"].items() if e.get("per_class") and e["task"] != "multilabel"}
@@ -52,7 +55,10 @@ class UnpredictedClass(Rule):
             least = max(self.support, self.share * entry["n"])
             never = [row for row in entry["per_class"] if row["support"] >= least and not row["predicted"]]
             usual = self.usual * entry["n"] / len(entry["per_class"])
-            grave = [row for row in never if row["support"] >= usual]
+            missed = sum(row["support"] for row in never)
+            certain = entry["accuracy"] * entry["n"] >= self.accuracy * (entry["n"] - missed)
+            few = 2 * len(never) >= sum(row["support"] > 0 for row in entry["per_class"])
+            grave = [row for row in never if row["support"] >= usual] if certain or few else []
             never = grave or never
             if never:
                 names = ", ".join(str(row["name"]) for row in never[:5]) + (" ..." if len(never) > 5 else "")

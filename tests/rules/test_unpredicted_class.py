@@ -46,6 +46,13 @@ def test_a_model_of_right_probabilities_that_never_answers_with_a_rare_class_is_
     assert finding.severity is Severity.INFO
 
 
+def test_what_is_uncertain_by_nature_is_no_alarm() -> None:
+    rng = np.random.default_rng(0)
+    target = rng.integers(0, 4, 1000)
+    (finding,) = judge(target, np.where(rng.random(1000) < 0.1, np.minimum(target, 2), rng.integers(0, 3, 1000)))
+    assert finding.severity is Severity.INFO
+
+
 def test_values_have_no_classes() -> None:
     record = evaluate_predictions(Record(), np.arange(9.0), np.arange(9.0)).record
     with pytest.raises(NotRun, match="no evaluated loader has classes"):
