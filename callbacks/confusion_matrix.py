@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data.distributed import DistributedSampler
 
 from diagnose.callbacks.watching import Watching, cell
 from diagnose.measure.classification import WIDEST
@@ -24,7 +26,8 @@ class ConfusionMatrix(Watching):
 
     Predictions and targets come from the calls of loss functions in ``validation_step`` and ``test_step``, or from the ``preds`` and
     ``target`` that the step returns. Each evaluation starts at zero; the sanity check is left out; loaders are kept apart; counts of all
-    ranks are summed. Cost: one count per batch on the module's device, one picture per evaluation.
+    ranks are summed, and samples that a ``DistributedSampler`` repeats to give each rank as many are counted once. Cost: one count per
+    batch on the module's device, one picture per evaluation.
 
     ``callback.matrices`` holds the counts of the last evaluation, rows are true classes: ``{"val": ..., "val-1": ..., "test": ...}``.
 
@@ -48,12 +51,16 @@ class ConfusionMatrix(Watching):
         super().__init__(class_names, dirpath, extract, strict)
         self.matrices: dict[str, NDArray[np.int64]] = {}
         self._counts: dict[int, Tensor] = {}
+        self._shares: dict[int, Share] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_counts": {}}
+        return {**super().__getstate__(), "_counts": {}, "_shares": {}}
 
     def begin(self, stage: str, trainer: Trainer, module: LightningModule) -> None:
         self._counts = {}
+        loaders = (trainer.test_dataloaders if stage == "test" else trainer.val_dataloaders) if trainer.world_size > 1 else ()
+        each = list(loaders.values()) if isinstance(loaders, Mapping) else loaders if isinstance(loaders, (list, tuple)) else [loaders]
+        self._shares = {i: share for i, loader in enumerate(each) if (share := share_of(loader)) is not None}
 
     def take(self, found: Predictions, loader: int) -> None:
         if found.task not in ("binary", "multiclass"):
@@ -67,6 +74,8 @@ class ConfusionMatrix(Watching):
         )
         width = len(counts)
         flat = found.target.long() * width + found.prediction.long()
+        if loader in self._shares:
+            flat = flat[: self._shares[loader].own(len(flat))]
         self._counts[loader] = counts + torch.bincount(flat, minlength=width * width).reshape(width, width)
 
     def finish(self, stage: str, trainer: Trainer, module: LightningModule) -> None:
@@ -92,6 +101,39 @@ class ConfusionMatrix(Watching):
         path.with_name(f"{path.name}.json").write_text(json.dumps(document), encoding="utf-8")
         with style():
             confusion_figure(counts, names).savefig(path.with_name(f"{path.name}.png"), dpi=150, facecolor="white")
+
+
+@dataclass(eq=False)
+class Share:
+    """How many of the samples that one rank gets from a ``DistributedSampler`` are its own; the rest repeat those of others.
+
+    Attributes:
+        batch: Samples per batch.
+        total: Samples that the rank gets.
+        unique: The first of them, which no other rank gets.
+        seen: Samples of the batches so far.
+    """
+
+    batch: int
+    total: int
+    unique: int
+    seen: int = 0
+
+    def own(self, rows: int) -> int:
+        """How many of a batch's scored rows (samples, or tokens of samples, in their order) belong to this rank's own samples."""
+        size = min(self.batch, self.total - self.seen)
+        mine = min(max(self.unique - self.seen, 0), size)
+        self.seen += size
+        return rows // size * mine if size > 0 and rows % size == 0 else rows
+
+
+def share_of(loader: Any) -> Share | None:
+    """The share of this rank in a loader; ``None`` where its sampler repeats nothing, or is not known to."""
+    sampler, batch = getattr(loader, "sampler", None), getattr(loader, "batch_size", None)
+    if not isinstance(sampler, DistributedSampler) or sampler.drop_last or not batch:
+        return None
+    samples = len(sampler.dataset)  # type: ignore[arg-type]
+    return Share(batch=batch, total=len(sampler), unique=len(range(sampler.rank, samples, sampler.num_replicas)))
 
 
 def widened(counts: Tensor, classes: int) -> Tensor:

@@ -14,10 +14,11 @@ from sklearn import metrics
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data.distributed import DistributedSampler
 
-from diagnose.callbacks.confusion_matrix import ConfusionMatrix
+from diagnose.callbacks.confusion_matrix import ConfusionMatrix, Share, share_of
 
-X = torch.randn(60, 4, generator=torch.Generator().manual_seed(1))
+X = torch.randn(61, 4, generator=torch.Generator().manual_seed(1))
 Y = (X[:, 0] > 0).long() + (X[:, 1] > 0).long()
 LOADER = DataLoader(TensorDataset(X, Y), batch_size=16)
 OTHER = DataLoader(TensorDataset(X[:20], Y[:20]), batch_size=16)
@@ -47,7 +48,7 @@ def trainer(callback: lightning.Callback, **options: Any) -> lightning.Trainer:
     return lightning.Trainer(accelerator="cpu", callbacks=[callback], **{**quiet, **options})
 
 
-def expected(module: Module, n: int = 60) -> np.ndarray:
+def expected(module: Module, n: int = 61) -> np.ndarray:
     with torch.no_grad():
         guess = module.net(X[:n]).argmax(1)
     table: np.ndarray = metrics.confusion_matrix(Y[:n], guess, labels=range(3))
@@ -60,7 +61,7 @@ def test_a_validation_is_counted(tmp_path: Path) -> None:
     assert np.array_equal(callback.matrices["val"], expected(module))
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["val.csv", "val.json", "val.png"]
     saved = json.loads((tmp_path / "out/val.json").read_text())
-    assert saved == {"class_names": ["a", "=b", "c"], "counts": expected(module).tolist(), "n": 60}
+    assert saved == {"class_names": ["a", "=b", "c"], "counts": expected(module).tolist(), "n": 61}
     rows = list(csv.reader((tmp_path / "out/val.csv").read_text().splitlines()))
     assert [row[0] for row in rows] == ["true \\ predicted", "a", "'=b", "c"]
     assert (tmp_path / "out/val.png").read_bytes()[:4] == b"\x89PNG"
@@ -72,7 +73,7 @@ def test_each_epoch_starts_at_zero_and_the_sanity_check_is_left_out(tmp_path: Pa
     trainer(callback, max_epochs=2).fit(module, LOADER, LOADER)
     assert sorted(p.stem for p in (tmp_path / "out").glob("*.json")) == ["val-epoch0000-step000004", "val-epoch0001-step000008"]
     for file in (tmp_path / "out").glob("*.json"):
-        assert json.loads(file.read_text())["n"] == 60
+        assert json.loads(file.read_text())["n"] == 61
     assert np.array_equal(callback.matrices["val"], expected(module))
 
 
@@ -127,6 +128,32 @@ def test_nothing_stays_behind_when_a_step_fails() -> None:
     with pytest.raises(RuntimeError, match="my own error"):
         trainer(callback).validate(Broken(), LOADER, verbose=False)
     assert torch.overrides._get_current_function_mode_stack() == []  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("rank", [0, 1, 2])
+@pytest.mark.parametrize("tokens", [1, 4])
+def test_samples_that_a_sampler_repeats_are_counted_once(rank: int, tokens: int) -> None:
+    """Seven samples on three ranks are nine places: the last of ranks 1 and 2 repeat samples 0 and 1."""
+    data = TensorDataset(torch.arange(7))
+    loader = DataLoader(data, batch_size=2, sampler=DistributedSampler(data, num_replicas=3, rank=rank, shuffle=False))
+    share = share_of(loader)
+    assert share is not None
+    kept: list[int] = []
+    for (batch,) in loader:
+        rows = batch.repeat_interleave(tokens)
+        kept += rows[: share.own(len(rows))].tolist()
+    assert kept == [sample for sample in range(rank, 7, 3) for _ in range(tokens)]
+
+
+def test_a_sampler_that_repeats_nothing_has_no_share() -> None:
+    data = TensorDataset(torch.arange(7))
+    assert share_of(LOADER) is None
+    assert share_of([1, 2]) is None
+    assert share_of(DataLoader(data, sampler=DistributedSampler(data, num_replicas=3, rank=1, drop_last=True))) is None
+
+
+def test_rows_that_do_not_belong_to_samples_are_all_counted() -> None:
+    assert Share(batch=4, total=4, unique=3).own(7) == 7
 
 
 @pytest.mark.slow
