@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 from diagnose.cli import runs
 from diagnose.cli.arguments import Arguments
 from diagnose.cli.job import Job, Result, finish, repeat
@@ -21,13 +23,11 @@ def once(job: Job) -> Result:
     with job.stages("data"):
         data = setup.data(settings)
     module = setup.module(settings, data)
-    with runs.folder(job.composed) as folder:
-        record = Record(folder / "record")
+    with runs.folder(job.composed) as folder, closing(Record(folder / "record")) as record:
         trainer = setup.trainer(settings, folder, setup.callbacks(settings, folder))
         setup.describe(record, job, "check")
         with job.stages("check"):
             check(module, datamodule=data, trainer=trainer, record=record, rules=job.rules)
         record.add("stages", job.stages.rows())
         result = finish(record, folder, rules=job.rules, fail_on=job.fail_on, stages=job.stages, console=job.console)
-        record.close()
     return result

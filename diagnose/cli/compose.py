@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,13 +15,15 @@ from hydra import compose, initialize_config_dir, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from diagnose.cli.arguments import Arguments, UsageError, nearest
 from diagnose.cli.usage import GROUPS, options
 
+KINDS: tuple[tuple[type, str], ...] = ((bool, "true or false"), (int, "a whole number"), (float, "a number"), (ListConfig, "a list"))
+FREE = ("trainer.devices",)  # a number, a list or text
 PATHS = ("ckpt_path", "predictions", "output_dir", "path", "root", "file", "dir", "dirpath")  # last parts of keys that hold paths
 NEEDED = ("model", "data", "optimizer", "trainer")
 RUN_DIR = "${output_dir}/${command}/${now:%Y-%m-%d}/${now:%H-%M-%S}"
@@ -141,6 +144,7 @@ def config(arguments: Arguments, command: str, overrides: list[str]) -> Composed
     OmegaConf.set_struct(hydra, False)
     del full["hydra"]
     check_added(words, full)
+    check_kinds(arguments, words, full)
     full = completed(full, command)
     try:
         plain = OmegaConf.to_container(full, resolve=True)
@@ -199,19 +203,36 @@ def readable(error: Exception, arguments: Arguments, words: list[Override]) -> U
             )
         if known and key not in known:
             return UsageError(
-                f"the config has no key {key!r}{nearest(key, [*known, *GROUPS])}\n--cfg job shows all keys; +{key}=... adds a new one"
+                f"the config has no key {key!r}{nearest_key(key, [*known, *GROUPS])}\n--cfg job shows all keys; +{key}=... adds a new one"
             )
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file == arguments.config_name:
+        folder = Path(arguments.config_path or arguments.config_dir or str(files("diagnose.conf")))
+        there = sorted(path.stem for path in folder.glob("*.yaml"))
+        return UsageError(f"--config-name: there is no {arguments.config_name}.yaml{nearest(arguments.config_name, there)}\nin {folder}")
     first, *more = [line for line in str(error).splitlines() if line.strip()]
     return UsageError("\n".join([first, *more[:2]]))
 
 
 def known_keys(arguments: Arguments, words: list[Override]) -> list[str]:
     """All keys of the config as the chosen options make it, without the overrides of single keys; nothing where these are at fault."""
+    chosen = choices(arguments, words)
+    return list(keys(chosen)) if chosen is not None else []
+
+
+def choices(arguments: Arguments, words: list[Override]) -> DictConfig | None:
+    """The config as the chosen options of groups make it, without the overrides of single keys; nothing where these are at fault."""
     chosen = [w.input_line for w in words if w.key_or_group in GROUPS and w.input_line and not arguments.config_path]
     try:
-        return list(keys(composed(arguments, chosen, hydra=False)))
+        return composed(arguments, chosen, hydra=False)
     except (HydraException, OmegaConfBaseException):
-        return []
+        return None
+
+
+def nearest_key(key: str, known: list[str]) -> str:
+    """The nearest key, first by its last part: ``lr`` is ``optimizer.lr``."""
+    last = key.rpartition(".")[2]
+    same = [other for other in known if other != key and other.rpartition(".")[2] == last]
+    return f"; did you mean {same[0]!r}?" if same else nearest(key, known)
 
 
 def keys(config: Mapping[Any, Any], prefix: str = "") -> Iterator[str]:
@@ -232,5 +253,26 @@ def check_added(words: list[Override], config: DictConfig) -> None:
             node = OmegaConf.select(config, parent) if parent else config
             siblings = [str(k) for k in node if str(k) != last] if isinstance(node, DictConfig) else []
             close = nearest(last, [*siblings, *(() if parent else GROUPS)], cutoff=0.75)
+            if not close and not parent:
+                close = next((f"; did you mean {k!r}?" for k in keys(config) if k.endswith(f".{key}")), "")
             if close:
                 raise UsageError(f"the config has no key {key!r}{close}\n++{key}=... adds it all the same")
+
+
+def check_kinds(arguments: Arguments, words: list[Override], config: DictConfig) -> None:
+    """Refuse a value of another kind than the one that it replaces: text for a number, a number for a list."""
+    changed = [w.key_or_group for w in words if not (w.is_add() or w.is_force_add() or w.is_delete())]
+    changed = [key for key in changed if not key.startswith("hydra.") and key not in (*GROUPS, *FREE)]
+    before = choices(arguments, words) if changed else None
+    if before is None:
+        return
+    for key in changed:
+        try:
+            usual, value = OmegaConf.select(before, key), OmegaConf.select(config, key)
+        except OmegaConfBaseException:  # an interpolation that cannot be resolved is reported as one
+            continue
+        kind, text = next(((kind, text) for kind, text in KINDS if isinstance(usual, kind)), (object, ""))
+        fits = isinstance(value, (int, float) if kind is float else kind) and (kind in (bool, object) or not isinstance(value, bool))
+        if not fits and value is not None:
+            example = json.dumps(OmegaConf.to_container(usual) if isinstance(usual, ListConfig) else usual)
+            raise UsageError(f"{key} must be {text}, such as {example}; got {value!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,16 +36,17 @@ def once(job: Job) -> Result:
     if bool(settings["ckpt_path"]) == bool(settings["predictions"]):
         raise UsageError("evaluate needs ckpt_path=FILE (a checkpoint) or predictions=FILE (a .csv, .npz or .parquet table)")
     measure = from_table(job) if settings["predictions"] else from_checkpoint(job)
-    with runs.folder(job.composed) as folder:
-        record = Record(folder / "record")
+    with runs.folder(job.composed) as folder, closing(Record(folder / "record")) as record:
         record.add("config", runs.redacted(job.composed.config))
         source = settings["ckpt_path"] or settings["predictions"]
         facts = {"command": "evaluate", "seed": settings["seed"], "checkpoint": str(source), "versions": versions(), "interrupted": ""}
         record.add("run", facts)
-        measure(record)
+        try:
+            measure(record)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
         record.add("stages", job.stages.rows())
         result = finish(record, folder, rules=job.rules, fail_on=job.fail_on, stages=job.stages, console=job.console)
-        record.close()
     return result
 
 
@@ -58,19 +60,14 @@ def from_table(job: Job) -> Callable[[Record], None]:
 
     def measure(record: Record) -> None:
         with job.stages("evaluate"):
-            try:
-                evaluate_predictions(record=record, **table, seed=int(job.settings["seed"]))
-            except ValueError as error:
-                raise UsageError(str(error)) from error
+            evaluate_predictions(record=record, **table, seed=int(job.settings["seed"]))
 
     return measure
 
 
 def from_checkpoint(job: Job) -> Callable[[Record], None]:
     """Build the module and load the weights now, measure later."""
-    path = Path(job.settings["ckpt_path"])
-    if not path.is_file():
-        raise UsageError(f"there is no checkpoint {str(path)!r}")
+    path = runs.checkpoint_file(job.settings["ckpt_path"])
     with job.stages("import"):
         from diagnose.cli import setup
         from diagnose.cli.checkpoint import load

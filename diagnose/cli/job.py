@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
+from traceback import print_exc
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
@@ -92,8 +93,13 @@ def repeat(arguments: Arguments, command: str, once: Callable[[Job], Result]) ->
         except UsageError as error:
             if len(jobs) == 1:
                 raise
-            job.console.print(f"diagnose: {error}", style="red", markup=False)
+            job.console.print(f"diagnose: {error}", style="red", markup=False, soft_wrap=True)
             results.append(Result(status=USAGE_ERROR, error=str(error)))
+        except Exception as error:
+            if len(jobs) == 1:
+                raise
+            print_exc()
+            results.append(Result(status=1, error=f"{type(error).__name__}: {error}"))
         if results[-1].status == INTERRUPTED:
             break
     if arguments.json:
@@ -133,7 +139,7 @@ def print_table(sweep: list[list[str]], results: list[Result], console: Console)
     common = set.intersection(*map(set, sweep)) if len(sweep) > 1 else set()
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("run", "numbers", "findings", "status", "folder"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column in ("run", "status", "folder"))
     for own, result in zip(sweep, results, strict=False):
         name = " ".join(word for word in own if word not in common)
         if result.report is None:

@@ -107,6 +107,19 @@ def followed(path: Path) -> Path:
     return path
 
 
+def checkpoint_file(path: str) -> Path:
+    """The file of a checkpoint; Lightning itself would fetch a URL and load what it gets.
+
+    Raises:
+        UsageError: There is none.
+    """
+    if "://" in path:
+        raise UsageError(f"ckpt_path must be a file, got {path!r}\ndownload it first, from a source that you trust")
+    if not Path(path).is_file():
+        raise UsageError(f"there is no checkpoint {path!r}")
+    return Path(path)
+
+
 def saved_config(file: Path) -> Path | None:
     """The folder ``.hydra`` of the run that a file lies in, at most three levels up."""
     found = (parent / ".hydra" for parent in list(file.absolute().parents)[:3])

@@ -65,10 +65,14 @@ def prepare(config: dict[str, Any]) -> None:
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=UserWarning, module=r"lightning\.")
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
-    threads = config["threads"] or (1 if builtin(config) else None)  # networks of this size are slower on several
+    if (seed := config["seed"]) is None or not 0 <= seed < 2**32:
+        raise UsageError(f"seed must be a whole number from 0 to {2**32 - 1}, got {seed!r}")
+    if (given := config["threads"]) is not None and (not isinstance(given, int) or given < 1):
+        raise UsageError(f"threads must be null or a whole number of at least 1, got {given!r}")
+    threads = given or (1 if builtin(config) else None)  # networks of this size are slower on several
     if threads:
-        torch.set_num_threads(int(threads))
-    seed_everything(int(config["seed"]), workers=True, verbose=False)
+        torch.set_num_threads(threads)
+    seed_everything(seed, workers=True, verbose=False)
 
 
 def builtin(config: dict[str, Any]) -> bool:

@@ -54,7 +54,9 @@ def _classes(columns: dict[str, NDArray[Any]], scores: dict[str, NDArray[Any]], 
     for column, values in text.items():
         unknown = sorted({v for v in values if v not in position})
         if unknown:
-            raise UsageError(f"{path.name}: column {column!r} holds {unknown[0]!r}, which is none of the classes {', '.join(names[:10])}")
+            raise UsageError(
+                f"{path.name}: column {column!r} holds {str(unknown[0])!r}, which is none of the classes {', '.join(names[:10])}"
+            )
     probability = None
     if scores:
         try:
@@ -66,7 +68,7 @@ def _classes(columns: dict[str, NDArray[Any]], scores: dict[str, NDArray[Any]], 
             total = probability[off[0]].sum()
             raise UsageError(f"{path.name}: the probabilities of row {off[0] + 1} sum to {total:.4g}, expected 1 ({len(off)} such rows)")
     if len(names) < 2:
-        raise UsageError(f"{path.name} holds one class, {names[0]!r}: at least two are needed")
+        raise UsageError(f"{path.name} holds one class, {str(names[0])!r}: at least two are needed")
     target = np.array([position[v] for v in text["target"]])
     prediction = np.array([position[v] for v in text["prediction"]]) if "prediction" in text else probability.argmax(1)  # type: ignore[union-attr]
     return {"target": target, "prediction": prediction, "probability": probability, "class_names": names}
@@ -118,6 +120,9 @@ def _parquet(path: Path) -> dict[str, NDArray[Any]]:
     try:
         import pandas
     except ModuleNotFoundError as error:
-        raise UsageError("reading Parquet needs pandas and pyarrow\npip install lightning-diagnose[pandas]") from error
-    frame = pandas.read_parquet(path)
+        raise UsageError("reading Parquet needs pandas and pyarrow\npip install pandas pyarrow") from error
+    try:
+        frame = pandas.read_parquet(path)
+    except (ValueError, OSError, ImportError) as error:
+        raise UsageError(f"{path.name} cannot be read: {str(error).splitlines()[0]}") from error
     return {str(name): frame[name].to_numpy() for name in frame.columns}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,22 +31,22 @@ def train(job: Job) -> Result:
     with job.stages("data"):
         data = setup.data(settings)
     module = setup.module(settings, data)
-    resume = existing(settings["ckpt_path"])
+    resume = str(runs.checkpoint_file(path)) if (path := settings["ckpt_path"]) else None
     if int(os.environ.get("LOCAL_RANK", 0)) > 0:
         place, record = Path(job.composed.folder), Record()
         setup.trainer(settings, place, watchers(job, record, place)).fit(module, datamodule=data, ckpt_path=resume)
         return Result(status=0)
-    with runs.folder(job.composed) as folder:
-        record = Record(folder / "record")
+    with runs.folder(job.composed) as folder, closing(Record(folder / "record")) as record:
         trainer = setup.trainer(settings, folder, watchers(job, record, folder))
         job.console.print(f"folder     {folder}\nseed       {settings['seed']}", soft_wrap=True, markup=False)
         job.console.print("versions   " + ", ".join(f"{k} {v}" for k, v in versions().items()), soft_wrap=True, markup=False)
         setup.describe(record, job, "train")
-        status = INTERRUPTED if interrupted(lambda: work(job, record, folder, trainer, module, data, resume), record, trainer, job) else 0
+        failure = attempt(lambda: work(job, record, folder, trainer, module, data, resume), record, trainer, job)
         record.add("stages", job.stages.rows())
         result = finish(record, folder, rules=job.rules, fail_on=job.fail_on, stages=job.stages, console=job.console)
-        record.close()
-    return Result(status=status or result.status, folder=result.folder, report=result.report)
+    if isinstance(failure, Exception):
+        raise failure  # the user's own, with its traceback
+    return replace(result, status=INTERRUPTED) if failure else result
 
 
 def watchers(job: Job, record: Record, folder: Path) -> list[Any]:
@@ -76,29 +79,32 @@ def work(
     update(record, checkpoint=relative(best, folder), versions=versions())
     if best:
         load(module, Path(best), trust=True)  # written by this very run
-    measure_test(job, record, module, data)
+    try:
+        measure_test(job, record, module, data)
+    except ValueError as error:  # no predictions to be found, or none that is finite: the report says so
+        record.skip("evaluation", str(error))
 
 
-def interrupted(task: Any, record: Record, trainer: Trainer, job: Job) -> bool:
-    """Run a task; whether Ctrl-C broke it off, which is then said in the record."""
+def attempt(task: Callable[[], None], record: Record, trainer: Trainer, job: Job) -> BaseException | None:
+    """Run a task; what broke it off is returned, and said in the record. What concerns the run's folder is raised."""
     try:
         task()
-    except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into exit(1) after its own cleaning up
-        where = f"interrupted at epoch {trainer.current_epoch}, step {trainer.global_step}"
-        update(record, interrupted=where, versions=versions())
-        job.console.print(where, style="yellow")
-        return True
-    return False
+    except BaseException as error:
+        if isinstance(error, UsageError | GeneratorExit) or (isinstance(error, OSError) and error.errno in runs.FULL):
+            raise
+        where = f"at epoch {trainer.current_epoch}, step {trainer.global_step}"
+        if isinstance(error, Exception):
+            said = f"broken off {where} by {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        else:  # Ctrl-C, which Lightning turns into exit(1) after its own cleaning up
+            said = f"interrupted {where}"
+        update(record, interrupted=said, versions=versions())
+        job.console.print(said, style="yellow", markup=False, soft_wrap=True)
+        return error
+    return None
 
 
 def update(record: Record, **values: Any) -> None:
     record.add("run", {**record.facts.get("run", {}), **values})
-
-
-def existing(path: str | None) -> str | None:
-    if path and not Path(path).is_file():
-        raise UsageError(f"there is no checkpoint {path!r}")
-    return path
 
 
 def relative(path: str, folder: Path) -> str:

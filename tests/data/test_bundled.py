@@ -78,5 +78,5 @@ def test_options_out_of_range_are_refused(options: dict[str, Any], text: str) ->
 
 def test_a_part_with_one_class_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("diagnose.data.bundled.train_test_split", lambda rows, **_: (rows[:50], rows[50:]))  # iris is sorted by class
-    with pytest.raises(ValueError, match="the train part has .* samples of one class; raise its share"):
+    with pytest.raises(ValueError, match=r"the train part has .* samples of one class; raise its share"):
         Bundled("iris", batch_size=8)

@@ -1,0 +1,107 @@
+"""``evaluate``, from checkpoints and from tables."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from diagnose.record import Record
+
+Cli = Callable[..., int]
+
+
+def only_run(root: Path) -> Path:
+    (folder,) = (p.parent for p in (root / "outputs/evaluate").glob("*/*/.hydra"))
+    return folder
+
+
+def test_a_checkpoint_brings_the_config_of_its_run(cli: Cli, trained: Path, tmp_path: Path) -> None:
+    before = Record.read(trained / "record")
+    assert cli("evaluate", f"ckpt_path={trained / before.facts['run']['checkpoint']}") in (0, 1)
+    after = Record.read(only_run(tmp_path) / "record")
+    assert after.facts["evaluation"] == before.facts["evaluation"]
+    assert after.facts["config"]["model"]["hidden"] == [8]
+    assert (only_run(tmp_path) / "report.html").is_file()
+
+
+def test_without_a_run_beside_it_the_overrides_describe_the_model(
+    cli: Cli, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = tmp_path / "epoch=1, last [x].ckpt"
+    moved.write_bytes((trained / "checkpoints" / "last.ckpt").read_bytes())
+    assert cli("evaluate", f"ckpt_path={moved}", "data=iris", "model.hidden=[8]") in (0, 1)
+    capsys.readouterr()
+    assert cli("evaluate", f"ckpt_path={moved}", "data=iris", "model.hidden=[9]") == 2
+    error = capsys.readouterr().err
+    assert "belongs to another model than the config describes:" in error
+    assert "size mismatch for net.1.weight" in error
+    assert "choose the model as it was trained" in error
+    assert len(error.splitlines()) <= 6
+    assert len(list((tmp_path / "outputs/evaluate").glob("*/*/.hydra"))) == 1
+
+
+class Hostile:
+    """A pickle that would make a file."""
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (Path("planted"),)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"", "is damaged or no checkpoint: expected the zip archive that torch.save writes"),
+        (b"PK\x03\x04 cut off", "is damaged or no checkpoint"),
+        ("truncated", "is damaged or no checkpoint"),
+        ("flipped", "is damaged"),
+        ({"weights": 1}, "is no Lightning checkpoint: it has no 'state_dict'"),
+        ([1], "is no Lightning checkpoint: it has no 'state_dict'"),
+        ({"state_dict": {"a": Hostile()}}, "is refused: it holds more than weights, or is damaged"),
+    ],
+)
+def test_what_is_no_checkpoint_is_refused(content: Any, text: str, cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "x.ckpt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif isinstance(content, str):
+        torch.save({"state_dict": {"w": torch.zeros(1000)}}, path)
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2] if content == "truncated" else whole.replace(b"state_dict", b"state\xff\xff\xff\xff\xff"))
+    else:
+        torch.save(content, path)
+    assert cli("evaluate", "ckpt_path=x.ckpt", "data=iris") == 2
+    error = capsys.readouterr().err
+    assert text in error
+    assert len(error.splitlines()) <= 6
+    assert [p.name for p in tmp_path.iterdir()] == ["x.ckpt"]
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ([], "evaluate needs ckpt_path=FILE (a checkpoint) or predictions=FILE (a .csv, .npz or .parquet table)"),
+        (["ckpt_path=https://example.org/a=b.ckpt"], "there is no checkpoint 'https:"),
+        (["predictions=no where.csv"], "there is no file 'no where.csv'"),
+    ],
+)
+def test_what_is_missing_is_said(words: list[str], text: str, cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli("evaluate", *words) == 2
+    assert text in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_is_evaluated_without_torch(tmp_path: Path) -> None:
+    rows = [f"{k % 3},{k % 3 if k % 5 else (k + 1) % 3}" for k in range(60)]
+    (tmp_path / "a=b, c.csv").write_text("\n".join(["target,prediction", *rows]))
+    code = "import sys\nfrom diagnose.cli import main\nstatus = main(sys.argv[1:])\nassert 'torch' not in sys.modules\nsys.exit(status)"
+    done = subprocess.run([sys.executable, "-c", code, "evaluate", "predictions=a=b, c.csv"], capture_output=True, text=True)
+    assert done.returncode in (0, 1), done.stderr
+    facts = Record.read(only_run(tmp_path) / "record").facts
+    assert facts["evaluation"]["test"]["accuracy"] == pytest.approx(0.8)
+    assert facts["run"]["checkpoint"] == "a=b, c.csv"
