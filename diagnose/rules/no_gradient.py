@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from diagnose.record import Record
-from diagnose.rules import Rule
+from diagnose.rules import NotRun, Rule
 from diagnose.values import Finding, Severity
 
 
@@ -38,9 +38,19 @@ class NoGradient(Rule):
     name = "no-gradient"
     severity = Severity.ERROR
     needs = ("probe.parameters",)
-    explains = ("frozen-parameter", "vanishing-gradient", "input-independent", "poor-initialization", "misaligned-labels")
+    explains = (
+        "frozen-parameter",
+        "vanishing-gradient",
+        "input-independent",
+        "poor-initialization",
+        "misaligned-labels",
+        "missing-nonlinearity",
+    )
 
     def judge(self, record: Record) -> Iterator[Finding]:
+        raised = record.facts.get("probe.step", {}).get("raised")
+        if raised:
+            raise NotRun(f"training_step raised {raised}")
         entries = record.facts["probe.parameters"]["registered"]
         if entries and record.facts["probe.parameters"].get("losses", 1) == 0:
             yield self.finding(
