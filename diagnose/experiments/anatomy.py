@@ -138,8 +138,12 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
         backward += loss is not None and loss.requires_grad
     if "probe.step" in record:
         record.add("probe.step", {**record.facts["probe.step"], "loss": losses})
-    _parameters(sandbox, anatomy, names, trainable, record)
-    if sandbox.module.automatic_optimization:
+    raised = record.facts.get("probe.step", {}).get("raised")
+    if raised and not anatomy.reached:
+        record.skip("probe.parameters", f"the module's own training_step raised {raised}")
+    else:
+        _parameters(sandbox, anatomy, names, trainable, record)
+    if "probe.parameters" in record and sandbox.module.automatic_optimization:
         record.add("probe.parameters", {**record.facts["probe.parameters"], "losses": backward})
     if anatomy.call is not None:
         call = anatomy.call

@@ -143,12 +143,14 @@ def gather(
 
         try:
             run_in_sandbox(module, batches, held_out, use, settings=settings, loader=first_loader(train), datamodule=datamodule)
-        except Unusable as error:
+        except Exception as error:  # a fault of the user's in setting up, or one of ours between two probes
             if strict:
                 raise
             for name in PROBES:
                 if name not in record:
-                    record.skip(name, str(error))
+                    record.skip(name, str(error) if isinstance(error, Unusable) else f"the probes raised {told(error)}")
+            if "data" in record or "data" in record.missing:
+                return
             probing.part("data", lambda: measure_data(record, train, val, roles={}, loss=None))
 
 
@@ -279,7 +281,7 @@ def _handles_nonfinite(sandbox: Sandbox, step: dict[str, Any]) -> bool:
     """Whether a batch with NaN or infinity in it gave a finite loss."""
     losses = step.get("loss", [])
     return any(
-        isfinite(loss) and any(not torch.isfinite(t).all() for _, t in leaves(batch) if t.is_floating_point())
+        isfinite(loss) and any(not torch.isfinite(t).all() for _, t in leaves(batch) if t.is_floating_point() and t.layout is torch.strided)
         for batch, loss in zip(sandbox.batches, losses, strict=False)
     )
 

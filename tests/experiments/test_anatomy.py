@@ -193,7 +193,9 @@ def test_an_error_after_the_loss_call_is_kept() -> None:
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             return F.cross_entropy(self(batch[0]), batch[1] + 1)
 
-    assert "out of bounds" in look(Labels())[0].facts["probe.step"]["raised"]
+    record, _ = look(Labels())
+    assert "out of bounds" in record.facts["probe.step"]["raised"]
+    assert "the module's own training_step raised IndexError" in record.missing["probe.parameters"]
 
     class Later(Classifier):
         def training_step(self, batch: Any, batch_idx: int) -> Any:

@@ -506,9 +506,28 @@ def test_an_error_after_the_loss_is_told_and_judged_no_further() -> None:
             super().training_step(batch, batch_idx)
             raise KeyError("afterwards")
 
-    _, record = examined(Later(), *loaders())
+    diagnosis, record = examined(Later(), *loaders())
     assert "KeyError: 'afterwards' (test_check.py:" in record.facts["probe.step"]["raised"]
     assert "the module's own training_step raised KeyError" in record.missing["probe.initial_loss"]
+    assert diagnosis.at_or_above("warning") == ()
+
+
+class Sparse(Classifier):
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        return F.cross_entropy(self(batch[0].to_dense()), batch[1])
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        return batch
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
+def test_sparse_batches(layout: torch.layout) -> None:
+    def collate(rows: list[Any]) -> Any:
+        x = torch.stack([x for x, _ in rows]).relu()
+        return x.to_sparse() if layout is torch.sparse_coo else x.to_sparse_csr(), torch.stack([y for _, y in rows])
+
+    silent(Sparse(), loaders(collate_fn=collate)[0])
 
 
 def test_without_an_optimizer_the_rest_is_judged() -> None:
