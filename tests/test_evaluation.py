@@ -10,6 +10,7 @@ import lightning
 import numpy as np
 import pytest
 import torch
+import torchmetrics
 from sklearn import metrics
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -145,6 +146,32 @@ def test_the_module_is_left_as_it_was(trained: Small) -> None:
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in trained.modules())
     trained.net[3].train()
     weight.grad = None
+
+
+def test_what_steps_collect_is_left_as_it_was() -> None:
+    """Metrics and lists that the module's own end of a validation would read and clear."""
+
+    class Collecting(Validated):
+        def __init__(self) -> None:
+            super().__init__()
+            self.accuracy = torchmetrics.Accuracy("multiclass", num_classes=3)
+            self.outputs: list[Tensor] = []
+            self.counts = torch.zeros(1)
+            self.batches = 0
+
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            super().validation_step(batch, batch_idx)
+            self.outputs.append(self(batch[0]))
+            self.accuracy.update(self.outputs[-1], batch[1])
+            self.counts += 1
+            self.batches += 1
+
+    module = Collecting()
+    module.accuracy.update(torch.eye(3), torch.arange(3))
+    diagnose.evaluate(module, LOADER)
+    assert (module.outputs, module.batches, module.counts.item()) == ([], 0, 0.0)
+    assert module.accuracy.update_count == 1
+    assert module.accuracy.compute() == 1.0
 
 
 def test_it_is_left_as_it_was_when_its_step_fails() -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from inspect import Parameter, signature
@@ -16,8 +15,8 @@ from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedBuffer
 
+from diagnose.experiments.keeping import left_as_it_was
 from diagnose.experiments.sandbox import quiet, random_state_kept, stopped_trainer_settings
 from diagnose.measure.losses import Predictions, predictions, primary, watch_losses
 
@@ -216,31 +215,6 @@ def flat(value: Tensor, samples: int) -> Tensor | None:
         return value.flatten(2).mean(2) if wide.shape[1] > WIDE and value.dim() > 2 else wide
     positions = value.shape[:-1].numel()
     return value.reshape(positions, value.shape[-1]) if positions == samples else None
-
-
-@contextmanager
-def left_as_it_was(module: LightningModule) -> Iterator[None]:
-    """Put back modes, gradients, buffers and the Trainer of a module."""
-    modes = {child: child.training for child in module.modules()}
-    gradients = {p: p.grad for p in module.parameters()}
-    flags = {p: p.requires_grad for p in module.parameters()}
-    buffers = [(b, b.detach().clone()) for b in module.buffers() if not isinstance(b, UninitializedBuffer)]
-    own = {name: module.__dict__.get(name) for name in ("_trainer", "_current_fx_name")}
-    device = module.device
-    try:
-        yield
-    finally:
-        if module.device != device:
-            module.to(device)
-        module.__dict__.update(own)
-        with torch.no_grad():
-            for buffer, value in buffers:
-                buffer.copy_(value)
-        for child, mode in modes.items():
-            child.training = mode
-        for parameter, gradient in gradients.items():
-            parameter.grad = gradient
-            parameter.requires_grad_(flags[parameter])
 
 
 def predict(

@@ -15,19 +15,20 @@ from diagnose.values import Finding, Severity
 
 @dataclass(frozen=True, kw_only=True)
 class CollapsedEmbedding(Rule):
-    """A hidden layer has collapsed to a point or a line, or has lost the classes that an other layer tells apart.
+    """A hidden layer has collapsed to a point or a line, or has lost the classes that an earlier layer tells apart.
 
     ## What it measures
     Per mapped layer with at least `samples` samples and two features: its effective rank (0 if it gives the same for every sample) and
     the k-NN accuracy of the labels in it, by a binomial test at level `level` against the share of the largest class. It fires for a
-    constant layer; for a layer at chance whose effective rank is below `rank`; and for a layer at chance while another mapped layer is
-    clearly above (at a hundredth of that level).
+    constant layer; for a layer at chance whose effective rank is below `rank`; and for a layer at chance after one that is clearly above
+    (at a hundredth of that level).
 
     ## Why it matters
     What a layer has lost, no later layer can bring back.
 
     ## When it is wrong
-    Classes can lie so that neighbours do not show them (parity) and still be separable; hence the comparison with an other layer.
+    Classes can lie so that neighbours do not show them (parity) and still be separable; hence the comparison with an earlier layer. A
+    layer at chance before one that is not is how deep networks work.
 
     ## What to try
     Look for dead units, a saturated activation, a vanishing gradient or too strong a regularisation at this layer; lower the learning
@@ -57,7 +58,7 @@ class CollapsedEmbedding(Rule):
         if not layers:
             raise NotRun(f"no mapped layer has {self.samples} samples and two features")
         chances = {name: self._chance(fact) for name, fact in layers.items()}
-        informed = [name for name, p in chances.items() if p is not None and p < self.level / 100]
+        informed = ""
         for name, fact in layers.items():
             p, fix = chances[name], "look for dead units, saturation or vanishing gradients at this layer, and lower the learning rate"
             numbers = {"effective_rank": fact["effective_rank"], "threshold": self.rank}
@@ -65,14 +66,15 @@ class CollapsedEmbedding(Rule):
                 yield self.finding(f"gives the same {fact['dim']} numbers for all {fact['n']} samples", where=name, fix=fix, **numbers)
                 continue
             if p is None or p < self.level:
+                informed = name if p is not None and p < self.level / 100 else informed
                 continue
             numbers |= {"knn_accuracy": fact["knn_accuracy"], "chance": fact["chance"], "p": p}
             told = f"the classes of neighbours agree no more than by chance ({fact['knn_accuracy']:.1%}, chance {fact['chance']:.1%})"
             if fact["effective_rank"] < self.rank:
                 yield self.finding(f"all samples lie on a line, and {told}", where=name, fix=fix, **numbers)
             elif informed:
-                other = layers[informed[0]]["knn_accuracy"]
-                yield self.finding(f"{told}, while they agree in {informed[0]} ({other:.1%})", where=name, fix=fix, **numbers)
+                other = layers[informed]["knn_accuracy"]
+                yield self.finding(f"{told}, while they agree in {informed} ({other:.1%})", where=name, fix=fix, **numbers)
 
     def _chance(self, fact: dict[str, Any]) -> float | None:
         """How likely chance gives such a k-NN accuracy."""

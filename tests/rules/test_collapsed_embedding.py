@@ -35,6 +35,10 @@ def test_a_layer_that_has_lost_the_classes() -> None:
     assert "while they agree in early" in finding.message
 
 
+def test_an_early_layer_that_does_not_show_the_classes_yet() -> None:
+    assert judge(early=NOISE, late=GOOD) == []
+
+
 def test_a_line_without_classes() -> None:
     (finding,) = judge(late=np.outer(np.random.default_rng(5).normal(size=120), np.ones(8)))
     assert finding.message.startswith("all samples lie on a line")
