@@ -23,7 +23,7 @@ from diagnose.cli.arguments import Arguments, UsageError, nearest
 from diagnose.cli.usage import GROUPS, options
 
 KINDS: tuple[tuple[type, str], ...] = ((bool, "true or false"), (int, "a whole number"), (float, "a number"), (ListConfig, "a list"))
-FREE = ("trainer.devices",)  # a number, a list or text
+FREE = ("trainer.devices", "rules.select", "rules.ignore")  # one or a list
 PATHS = ("ckpt_path", "predictions", "output_dir", "path", "root", "file", "dir", "dirpath")  # last parts of keys that hold paths
 NEEDED = ("model", "data", "optimizer", "trainer")
 RUN_DIR = "${output_dir}/${command}/${now:%Y-%m-%d}/${now:%H-%M-%S}"

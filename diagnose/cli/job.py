@@ -86,6 +86,9 @@ def repeat(arguments: Arguments, command: str, once: Callable[[Job], Result]) ->
     if arguments.cfg:
         print(shown(arguments, jobs[0].composed))
         return 0
+    for job in jobs:
+        if len(jobs) > 1 and (job.settings.get("trainer") or {}).get("devices", 1) != 1:  # Lightning would launch every process anew per run
+            raise UsageError("--multirun runs on one device; set trainer.devices=1, or start the runs one by one")
     results: list[Result] = []
     for job in jobs:
         try:
@@ -156,9 +159,15 @@ def chosen_rules(chosen: Mapping[str, Any]) -> tuple[Rule, ...]:
     """The rules that the group ``rules`` chooses; one name may stand for a list of one."""
     names = {key: [v] if isinstance(v := chosen.get(key) or [], str) else v for key in ("select", "ignore")}
     try:
-        return build(names["select"], names["ignore"], chosen.get("options") or {})
+        rules = build(names["select"], names["ignore"], chosen.get("options") or {})
     except (TypeError, ValueError) as error:
         raise UsageError(f"rules: {error}") from error
+    for rule in rules:
+        usual = type(rule)().thresholds()
+        for name, value in rule.thresholds().items():
+            if isinstance(usual[name], int | float) and not isinstance(value, int | float):
+                raise UsageError(f"rules.{rule.name}.{name} must be a number, such as {usual[name]!r}; got {value!r}")
+    return rules
 
 
 def severity(name: object) -> Severity:

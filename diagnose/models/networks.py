@@ -34,8 +34,8 @@ def _check(norm: str, known: Sequence[str], dropout: float, sizes: Sequence[int]
         raise ValueError(f"model.norm must be one of {', '.join(known)}, got {norm!r}")
     if not 0 <= dropout < 1:
         raise ValueError(f"model.dropout must be at least 0 and below 1, got {dropout!r}")
-    if any(size < 1 for size in sizes):
-        raise ValueError(f"layers need at least one unit, got {list(sizes)!r}")
+    if any(not isinstance(size, int) or size < 1 for size in sizes):
+        raise ValueError(f"layers need a whole number of units, at least one, got {list(sizes)!r}")
 
 
 def mlp(

@@ -56,7 +56,7 @@ def test_a_cnn_halves_its_images_per_stage(shape: tuple[int, int, int], channels
         (mlp, {"norm": "group"}, "model.norm must be one of none, batch, layer, got 'group'"),
         (cnn, {"norm": "layer"}, "model.norm must be one of none, batch, got 'layer'"),
         (mlp, {"dropout": 1.0}, "model.dropout must be at least 0 and below 1, got 1.0"),
-        (mlp, {"hidden": [8, 0]}, r"layers need at least one unit, got \[8, 0\]"),
+        (mlp, {"hidden": [8, 0]}, r"layers need a whole number of units, at least one, got \[8, 0\]"),
         (cnn, {"channels": [2, 2, 2, 2]}, "4 stages halve images of 8 x 8 to nothing; use fewer model.channels"),
     ],
 )
