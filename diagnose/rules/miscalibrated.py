@@ -56,7 +56,8 @@ class Miscalibrated(Rule):
                     f"confidence and accuracy on {loader} are {error:.1%} apart on average, {chance:.1%} would be chance: the model is "
                     f"too {'sure' if over else 'unsure'}",
                     where=loader,
-                    fix="divide the logits by a temperature that is fitted on validation data",
+                    fix="divide the logits by a temperature that is fitted on validation data"
+                    + (f"; on these samples it is {best:.2g}" if (best := entry.get("temperature")) else ""),
                     error=error,
                     chance=chance,
                     threshold=self.gap,

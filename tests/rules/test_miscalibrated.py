@@ -23,6 +23,7 @@ def test_too_sure_and_too_unsure() -> None:
     (sure,) = judge(4.0, 3000)
     assert sure.message.endswith("the model is too sure")
     assert sure.severity is Severity.INFO
+    assert sure.fix.startswith("divide the logits by a temperature that is fitted on validation data; on these samples it is 4")
     (unsure,) = judge(0.3, 3000)
     assert unsure.message.endswith("the model is too unsure")
 
