@@ -86,8 +86,8 @@ def repeat(arguments: Arguments, command: str, once: Callable[[Job], Result]) ->
     if arguments.cfg:
         print(shown(arguments, jobs[0].composed))
         return 0
-    for job in jobs:
-        if len(jobs) > 1 and (job.settings.get("trainer") or {}).get("devices", 1) != 1:  # Lightning would launch every process anew per run
+    for job in jobs if len(jobs) > 1 else ():
+        if (job.settings.get("trainer") or {}).get("devices", 1) != 1:  # every process would be launched anew per run
             raise UsageError("--multirun runs on one device; set trainer.devices=1, or start the runs one by one")
     results: list[Result] = []
     for job in jobs:

@@ -77,6 +77,12 @@ def test_multirun_gives_each_run_its_folder_and_a_table(cli: Cli, tmp_path: Path
     assert out.count("diagnose: data: data.batch_size=500 is larger than the training part of") == 2
 
 
+def test_multirun_stays_on_one_device(cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli("train", "-m", "seed=1,2", "trainer.devices=2") == 2
+    assert "--multirun runs on one device; set trainer.devices=1" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_json_is_the_only_output(cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
     status = cli("train", *TINY, "trainer.max_epochs=1", "--json")
     found = json.loads(capsys.readouterr().out)
@@ -257,3 +263,13 @@ def test_a_full_disk_is_said_and_leaves_no_half_report(tmp_path: Path) -> None:
     assert len(err.splitlines()) <= 6
     for folder in runs(tmp_path):
         assert not list(folder.glob("report*"))
+
+
+@pytest.mark.slow
+def test_two_processes_share_one_folder(tmp_path: Path) -> None:
+    process = start(*TINY, "trainer.devices=2", "+trainer.strategy=ddp")
+    out, err = process.communicate(timeout=240)
+    assert process.returncode in (0, 1), err
+    (folder,) = runs(tmp_path)
+    assert Record.read(folder / "record").facts["run"]["world_size"] == 2
+    assert out.count("versions   ") == 1
