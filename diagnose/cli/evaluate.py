@@ -75,6 +75,7 @@ def from_checkpoint(job: Job) -> Callable[[Record], None]:
     with job.stages("data"):
         data = setup.data(job.settings)
     module = setup.module(job.settings, data)
+    setup.check_layers(job.settings, module)
     load(module, path, trust=bool(job.settings["trust_checkpoint"]))
     return lambda record: measure_test(job, record, module, data)
 

@@ -17,6 +17,7 @@ from diagnose.cli import runs
 from diagnose.cli.arguments import UsageError
 from diagnose.cli.job import Job, versions
 from diagnose.cli.targets import ALLOWED, build, locate
+from diagnose.experiments.predict import Layers
 from diagnose.models.classifier import Classifier
 from diagnose.record import Record
 
@@ -108,6 +109,14 @@ def module(config: dict[str, Any], source: LightningDataModule) -> LightningModu
         return Classifier(net, optimizer, config.get("scheduler"))
     except (TypeError, ValueError) as error:
         raise UsageError(f"optimizer or scheduler: {error}") from error
+
+
+def check_layers(config: dict[str, Any], module: LightningModule) -> None:
+    """Whether ``layers`` names layers of the module, asked before the training and not after it."""
+    try:
+        Layers(module, config["layers"])
+    except ValueError as error:
+        raise UsageError(f"layers: {error}") from error
 
 
 def callbacks(config: dict[str, Any], folder: Path) -> list[Callback]:

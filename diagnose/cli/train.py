@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import closing
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,10 +32,11 @@ def train(job: Job) -> Result:
     with job.stages("data"):
         data = setup.data(settings)
     module = setup.module(settings, data)
-    resume = str(runs.checkpoint_file(path)) if (path := settings["ckpt_path"]) else None
+    setup.check_layers(settings, module)
+    resume = resumable(settings, module)
     if int(os.environ.get("LOCAL_RANK", 0)) > 0:
         place, record = Path(job.composed.folder), Record()
-        setup.trainer(settings, place, watchers(job, record, place)).fit(module, datamodule=data, ckpt_path=resume)
+        setup.trainer(settings, place, watchers(job, record, place)).fit(module, datamodule=data, **resume)
         return Result(status=0)
     with runs.folder(job.composed) as folder, closing(Record(folder / "record")) as record:
         trainer = setup.trainer(settings, folder, watchers(job, record, folder))
@@ -64,7 +66,7 @@ def watchers(job: Job, record: Record, folder: Path) -> list[Any]:
 
 
 def work(
-    job: Job, record: Record, folder: Path, trainer: Trainer, module: LightningModule, data: LightningDataModule, resume: str | None
+    job: Job, record: Record, folder: Path, trainer: Trainer, module: LightningModule, data: LightningDataModule, resume: dict[str, Any]
 ) -> None:
     """Check, fit, evaluate."""
     with job.stages("import"):
@@ -74,7 +76,7 @@ def work(
     with job.stages("check"):
         check(module, datamodule=data, trainer=trainer, record=record, rules=job.rules)
     with job.stages("fit"):
-        trainer.fit(module, datamodule=data, ckpt_path=resume)
+        trainer.fit(module, datamodule=data, **resume)
     best = str(getattr(trainer.checkpoint_callback, "best_model_path", "") or "")
     update(record, checkpoint=relative(best, folder), versions=versions())
     if best:
@@ -83,6 +85,7 @@ def work(
         measure_test(job, record, module, data)
     except ValueError as error:  # no predictions to be found, or none that is finite: the report says so
         record.skip("evaluation", str(error))
+        job.console.print(f"not evaluated: {error}", style="yellow", markup=False, soft_wrap=True)
 
 
 def attempt(task: Callable[[], None], record: Record, trainer: Trainer, job: Job) -> BaseException | None:
@@ -94,13 +97,27 @@ def attempt(task: Callable[[], None], record: Record, trainer: Trainer, job: Job
             raise
         where = f"at epoch {trainer.current_epoch}, step {trainer.global_step}"
         if isinstance(error, Exception):
-            said = f"broken off {where} by {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+            said = f"interrupted {where} by {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
         else:  # Ctrl-C, which Lightning turns into exit(1) after its own cleaning up
             said = f"interrupted {where}"
         update(record, interrupted=said, versions=versions())
         job.console.print(said, style="yellow", markup=False, soft_wrap=True)
         return error
     return None
+
+
+def resumable(settings: dict[str, Any], module: LightningModule) -> dict[str, Any]:
+    """Arguments of ``Trainer.fit`` to go on from ``ckpt_path``; tried on a copy, so that the module is still checked as new.
+
+    The path is resolved now: ``outputs/train/latest`` is about to move.
+    """
+    if not settings["ckpt_path"]:
+        return {}
+    from diagnose.cli.checkpoint import load
+
+    path = runs.checkpoint_file(settings["ckpt_path"]).resolve()
+    load(deepcopy(module), path, trust=bool(settings["trust_checkpoint"]))
+    return {"ckpt_path": str(path), "weights_only": not settings["trust_checkpoint"]}
 
 
 def update(record: Record, **values: Any) -> None:

@@ -86,7 +86,7 @@ def test_what_is_no_checkpoint_is_refused(content: Any, text: str, cli: Cli, tmp
     ("words", "text"),
     [
         ([], "evaluate needs ckpt_path=FILE (a checkpoint) or predictions=FILE (a .csv, .npz or .parquet table)"),
-        (["ckpt_path=https://example.org/a=b.ckpt"], "there is no checkpoint 'https:"),
+        (["ckpt_path=https://example.org/a=b.ckpt"], "ckpt_path must be a file, got 'https://example.org/a=b.ckpt'"),
         (["predictions=no where.csv"], "there is no file 'no where.csv'"),
     ],
 )

@@ -184,7 +184,7 @@ def test_an_error_of_the_users_code_is_raised_after_the_report(cli: Cli, tmp_pat
         cli("train", *TINY, "allow_targets=[hooks]", "+callbacks.own._target_=hooks.Broken")
     (folder,) = runs(tmp_path)
     said = Record.read(folder / "record").facts["run"]["interrupted"]
-    assert said == "broken off at epoch 1, step 6 by RuntimeError: the tape is full"
+    assert said == "interrupted at epoch 1, step 6 by RuntimeError: the tape is full"
     assert (folder / "report.html").is_file()
 
 
