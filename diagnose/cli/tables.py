@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from diagnose.cli.arguments import UsageError
 
+MISSING = ("", "nan", "NaN", "None", "<NA>")
 READERS = (".csv", ".npz", ".parquet")
 
 
@@ -29,11 +30,19 @@ def read_predictions(path: Path) -> dict[str, Any]:
     if path.suffix not in READERS:
         raise UsageError(f"predictions must be a file of one of {', '.join(READERS)}, got {path.name!r}")
     columns = {".csv": _csv, ".npz": _npz, ".parquet": _parquet}[path.suffix](path)
+    for name, values in columns.items():
+        if values.ndim != 1:
+            raise UsageError(f"{path.name}: {name!r} must have one value per row, got the shape {values.shape}")
     if "target" not in columns:
         raise UsageError(f"{path.name} has no column 'target'; it has {', '.join(columns) or 'none'}")
     rows = len(columns["target"])
     if rows == 0:
         raise UsageError(f"{path.name} has no rows")
+    for name, values in columns.items():
+        if len(values) != rows:
+            raise UsageError(f"{path.name}: {name!r} has {len(values)} rows, 'target' has {rows}")
+        if name in ("target", "prediction") and len(empty := np.flatnonzero([str(v).strip() in MISSING for v in values])):
+            raise UsageError(f"{path.name}: {name!r} has no value in row {empty[0] + 1} ({len(empty)} such rows)")
     scores = {name.removeprefix("prob_"): values for name, values in columns.items() if name.startswith("prob_")}
     if "prediction" not in columns and not scores:
         raise UsageError(f"{path.name} has neither a column 'prediction' nor columns 'prob_<class>'; it has {', '.join(columns)}")
@@ -92,16 +101,23 @@ def _is_fractional(columns: dict[str, NDArray[Any]]) -> bool:
 
 
 def _csv(path: Path) -> dict[str, NDArray[Any]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        header = next(reader, None)
-        if not header:
-            raise UsageError(f"{path.name} is empty")
-        rows = list(reader)
-    for number, row in enumerate(rows, 2):
-        if len(row) != len(header):
-            raise UsageError(f"{path.name}, line {number}: expected {len(header)} cells, got {len(row)}")
-    return {name.strip(): np.array([row[i] for row in rows]) for i, name in enumerate(header)}
+    rows: list[list[str]] = []
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            header = [name.strip() for name in next(reader, [])]
+            if not header:
+                raise UsageError(f"{path.name} is empty")
+            for row in reader:
+                if row and len(row) != len(header):
+                    raise UsageError(f"{path.name}, line {reader.line_num}: expected {len(header)} cells, got {len(row)}")
+                rows += [row] if row else []
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path.name} cannot be read as UTF-8 text with commas: {error}") from error
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise UsageError(f"{path.name} has two columns {twice[0]!r}")
+    return {name: np.array([row[i] for row in rows]) for i, name in enumerate(header)}
 
 
 def _npz(path: Path) -> dict[str, NDArray[Any]]:
@@ -111,7 +127,9 @@ def _npz(path: Path) -> dict[str, NDArray[Any]]:
     except (ValueError, OSError, EOFError) as error:
         raise UsageError(f"{path.name} cannot be read: {error}") from error
     probability = arrays.pop("probability", None)
-    if probability is not None and probability.ndim == 2:
+    if probability is not None:
+        if probability.ndim != 2:
+            raise UsageError(f"{path.name}: 'probability' must have a row per sample and a column per class, got {probability.shape}")
         arrays |= {f"prob_{k}": probability[:, k] for k in range(probability.shape[1])}
     return arrays
 

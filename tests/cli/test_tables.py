@@ -86,3 +86,41 @@ def test_pickled_objects_are_not_loaded(tmp_path: Path) -> None:
     np.savez(tmp_path / "t.npz", target=np.array([{}], dtype=object))
     with pytest.raises(UsageError, match=r"t.npz cannot be read: Object arrays cannot be loaded"):
         read_predictions(tmp_path / "t.npz")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "text"),
+    [
+        ({"target": np.zeros((3, 2)), "prediction": np.zeros(3)}, r"t.npz: 'target' must have one value per row, got the shape \(3, 2\)"),
+        ({"target": np.array(3), "prediction": np.array(3)}, r"t.npz: 'target' must have one value per row, got the shape \(\)"),
+        ({"target": np.zeros(3), "prediction": np.zeros(2)}, "t.npz: 'prediction' has 2 rows, 'target' has 3"),
+        (
+            {"target": np.zeros(2), "probability": np.zeros(2)},
+            r"'probability' must have a row per sample and a column per class, got \(2,\)",
+        ),
+        ({"target": np.array([0.5, np.nan]), "prediction": np.ones(2)}, r"t.npz: 'target' has no value in row 2 \(1 such rows\)"),
+    ],
+)
+def test_arrays_are_one_value_per_row(arrays: dict[str, np.ndarray], text: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "t.npz", **arrays)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=text):
+        read_predictions(tmp_path / "t.npz")
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"\xff\xfe\x00", "t.csv cannot be read as UTF-8 text with commas: 'utf-8' codec"),
+        (b"target,target,prediction\n1,2,3\n", "t.csv has two columns 'target'"),
+        (b"target,prediction\n0,1\n,1\n1,\n", r"t.csv: 'target' has no value in row 2 \(1 such rows\)"),
+        (b"target,prediction\n0.5,nan\n", r"t.csv: 'prediction' has no value in row 1 \(1 such rows\)"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_said(content: bytes, text: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(UsageError, match=text):
+        read_predictions(tmp_path / "t.csv")
+
+
+def test_empty_lines_are_passed_over(tmp_path: Path) -> None:
+    assert read_predictions(table(tmp_path / "t.csv", "target,prediction", "0,1", "", "1,1", ""))["target"].tolist() == [0, 1]
