@@ -18,6 +18,8 @@ from diagnose.record import Record
 if TYPE_CHECKING:
     from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
+RESUME = "DIAGNOSE_RESUME_FROM"
+
 
 def run(arguments: Arguments) -> int:
     return repeat(arguments, "train", train)
@@ -109,13 +111,15 @@ def attempt(task: Callable[[], None], record: Record, trainer: Trainer, job: Job
 def resumable(settings: dict[str, Any], module: LightningModule) -> dict[str, Any]:
     """Arguments of ``Trainer.fit`` to go on from ``ckpt_path``; tried on a copy, so that the module is still checked as new.
 
-    The path is resolved now: ``outputs/train/latest`` is about to move.
+    The path is resolved now, and handed to the processes that Lightning launches: ``outputs/train/latest`` is about to move.
     """
     if not settings["ckpt_path"]:
         return {}
     from diagnose.cli.checkpoint import load
 
-    path = runs.checkpoint_file(settings["ckpt_path"]).resolve()
+    first = int(os.environ.get("LOCAL_RANK", 0)) == 0
+    path = runs.checkpoint_file(settings["ckpt_path"] if first else os.environ.get(RESUME) or settings["ckpt_path"]).resolve()
+    os.environ[RESUME] = str(path)
     load(deepcopy(module), path, trust=bool(settings["trust_checkpoint"]))
     return {"ckpt_path": str(path), "weights_only": not settings["trust_checkpoint"]}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +12,14 @@ import torch
 
 from diagnose.record import Record
 
+pytestmark = pytest.mark.usefixtures("_own_environment")
 Cli = Callable[..., int]
 IRIS = ("train", "data=iris", "model.hidden=[8]", "trainer.accelerator=cpu")
+
+
+@pytest.fixture
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIAGNOSE_RESUME_FROM", "")
 
 
 class Planter:
@@ -33,6 +41,15 @@ def test_a_run_goes_on_where_the_latest_ended(cli: Cli, trained: Path, tmp_path:
     assert record.facts["run"]["interrupted"] == ""
     steps = Record.read(trained / "record").facts["run"]["steps_done"]
     assert int(record.series("train/loss").step.min()) >= steps
+
+
+@pytest.mark.slow
+def test_several_processes_go_on_from_the_same_checkpoint(trained: Path, tmp_path: Path) -> None:
+    words = ("trainer.max_epochs=3", "trainer.devices=2", "ckpt_path=outputs/train/latest/checkpoints/last.ckpt")
+    done = subprocess.run([sys.executable, "-m", "diagnose", *IRIS, *words], capture_output=True, text=True, timeout=300)
+    assert done.returncode in (0, 1), done.stderr
+    assert Record.read(latest(tmp_path) / "record").facts["run"]["epochs_done"] == 3
+    assert len(list(tmp_path.glob("outputs/train/*/*/.hydra"))) == 2
 
 
 def test_a_checkpoint_of_another_model_is_refused_before_anything_is_made(
