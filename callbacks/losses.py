@@ -150,6 +150,8 @@ class Validation(Instrument):
         self._leave()
         call = primary(calls) if calls else None
         if call is not None:
+            if "validation" not in self.notes.record:
+                self.notes.record.add("validation", {"loss": call.kind, "calls": len(calls)})
             for name, value in score(call).items():
                 self.sums[name] = self.sums[name] + value if name in self.sums else value
 

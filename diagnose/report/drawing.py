@@ -82,6 +82,8 @@ def draw_lines(
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     ax = place.axes(WIDTH, HEIGHT, left=0.62, right=0.18, top=0.36, bottom=0.5)
+    drawn = np.concatenate([values(curve["y"]) for curve in lines]) if lines else np.array([])
+    log = log and bool((drawn[np.isfinite(drawn)] > 0).any())  # an empty log axis has no limits to draw
     for curve in lines:
         x, y = values(curve["x"]), values(curve["y"])
         known = np.isfinite(y) & ((y > 0) | (not log))
@@ -107,7 +109,7 @@ def draw_lines(
         ax.yaxis.set_major_formatter(FuncFormatter(tick))
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
-    if limits:
+    if limits and np.isfinite(limits).all() and limits[0] < limits[1]:  # a run that diverged has limits that say nothing
         ax.set_ylim(*limits)
     for guide in guides:
         ax.axhline(guide["y"], color=GUIDE, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.55)

@@ -50,6 +50,9 @@ class SuspiciousValidation(Rule):
 
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
+        kinds = record.facts.get("task", {}).get("loss"), record.facts.get("validation", {}).get("loss")
+        if None not in kinds and kinds[0] != kinds[1]:
+            raise NotRun(f"training and validation are not measured by the same loss: {kinds[0]} and {kinds[1]}")
         series = record.series("val/loss")
         if len(series) < self.validations:
             raise NotRun(f"too short: {len(series)} validations, at least {self.validations} are needed")
