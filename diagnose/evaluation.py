@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diagnose.measure.summary import summary
+from diagnose.measure.given import TASKS, Bounds, given
+from diagnose.numbers import add_embeddings, add_numbers, clusters
 from diagnose.record import Record
 from diagnose.rules import build, diagnose
 from diagnose.values import Diagnosis
@@ -18,7 +19,10 @@ from diagnose.values import Diagnosis
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
-SHOWN = ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "log_loss", "ece", "roc_auc", "hamming_loss", "mae", "rmse", "r2")
+SHOWN = (
+    "accuracy", "balanced_accuracy", "macro_f1", "mcc", "log_loss", "perplexity", "ece", "roc_auc", "average_precision", "hamming_loss",
+    "mae", "rmse", "r2",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,7 +57,8 @@ class Evaluation:
                     low, high = entry["intervals"].get(name) or (None, None)
                     against = entry["baseline"].get(name)
                     between = f"{low:.4g} to {high:.4g}" if low is not None else ""
-                    base = f"{against:.4g} ({entry['baseline']['name']})" if against is not None else ""
+                    whose = (entry["baseline"].get("names") or {}).get(name) or entry["baseline"]["name"]
+                    base = f"{against:.4g} ({whose})" if against is not None else ""
                     rows.append((loader, name, f"{entry[name]:.4g}", between, base))
         return rows
 
@@ -82,6 +87,7 @@ def evaluate(
     seed: int = 0,
     extract: Callable[[Any, Any], Any] | None = None,
     loader_names: Sequence[str] | None = None,
+    task: str | None = None,
 ) -> Evaluation:
     """Evaluate a module on one or several loaders.
 
@@ -99,9 +105,10 @@ def evaluate(
         extract: ``extract(output, batch)`` gives predictions and targets where the loss calls do not: a mapping with ``preds`` and
             ``target``, or a pair.
         loader_names: Names for the loaders; by default ``test``, ``test/1`` ...
+        task: ``binary``, ``multiclass``, ``multilabel``, ``regression`` or ``next-token``; by default found from the loss and the targets.
 
     Raises:
-        ValueError: No predictions can be found, a layer does not exist, or names do not fit.
+        ValueError: The task is another, no predictions can be found, a layer does not exist, or names do not fit.
     """
     from diagnose.experiments.predict import predict
 
@@ -118,9 +125,11 @@ def evaluate(
         target, prediction = part.array("target"), part.array("prediction")
         assert target is not None
         assert prediction is not None
+        check_task(task, part.task)
+        kind = task or part.task
         given_names = class_names if class_names is not None else (record.facts.get("task") or {}).get("class_names")
         fact = {
-            "kind": part.task,
+            "kind": kind,
             "loss": part.loss,
             "classes": part.classes,
             "class_names": _listed(given_names),
@@ -130,7 +139,7 @@ def evaluate(
             record.add("task", fact)
         add_numbers(
             record,
-            part.task,
+            kind,
             target,
             prediction,
             part.array("probability"),
@@ -139,10 +148,19 @@ def evaluate(
             loader=part.name,
             seed=seed,
             loss=part.array("loss"),
-            arrays=index == 0,
+            columns=clusters(hidden, len(target), seed) if index == 0 else None,
         )
     add_embeddings(record, hidden, seed)
     return Evaluation(record=record, diagnosis=diagnose(record, build(select=["E"])))
+
+
+def check_task(wanted: str | None, found: str) -> None:
+    """Whether a task can be set for what the loss gives."""
+    if wanted is not None and wanted not in TASKS:
+        raise ValueError(f"expected a task among {', '.join(TASKS)}, got {wanted!r}")
+    kinds = {"binary": "classes", "multiclass": "classes", "next-token": "classes"}
+    if wanted is not None and kinds.get(wanted, wanted) != kinds.get(found, found):
+        raise ValueError(f"the task was set to {wanted}, but the loss gives predictions of {found}: leave it out, or pass extract=")
 
 
 def evaluate_predictions(
@@ -153,6 +171,11 @@ def evaluate_predictions(
     class_names: Sequence[str] | None = None,
     loader: str = "test",
     seed: int = 0,
+    *,
+    task: str | None = None,
+    columns: Mapping[str, NDArray[Any]] | None = None,
+    bounds: Bounds | None = None,
+    ids: NDArray[Any] | None = None,
 ) -> Evaluation:
     """Evaluate predictions of any framework; torch is not needed.
 
@@ -164,115 +187,35 @@ def evaluate_predictions(
         class_names: A name per class.
         loader: Name of the evaluated part.
         seed: Of resampling.
+        task: ``binary``, ``multiclass``, ``multilabel``, ``regression`` or ``next-token``; by default found from kind and shape.
+        columns: What is known of the samples beside, each of shape ``(n,)``, to find parts on which the model is weak.
+        bounds: Predicted intervals of values: lower and upper ends by the share of targets that they are meant to hold (``"0.9"``).
+        ids: What samples are called, shape ``(n,)``, so that two evaluations can be compared sample by sample.
 
     Raises:
         ValueError: Shapes do not fit, there is no sample, a number is not finite, or there are fewer names than classes.
     """
-    target, prediction = np.asarray(target), np.asarray(prediction)
-    if target.shape != prediction.shape or not target.size:
-        raise ValueError(f"expected as many predictions as targets, at least one, got {prediction.shape!r} and {target.shape!r}")
-    for what, given in (("target", target), ("prediction", prediction)):
-        if not (np.issubdtype(given.dtype, np.number) or given.dtype == np.bool_):
-            raise ValueError(
-                f"expected class indices (integers) or values, got {what} {given.flat[0]!r}: number the classes and pass class_names"
-            )
-    whole = all(np.issubdtype(a.dtype, np.integer) or a.dtype == np.bool_ for a in (target, prediction))
-    if probability is not None and not whole:
-        raise ValueError(
-            f"expected class indices (integers) beside probabilities, got {target.dtype} targets and {prediction.dtype} predictions"
-        )
-    for what, array in (("target", target), ("prediction", prediction), ("probability", probability)):
-        if array is not None and np.issubdtype(np.asarray(array).dtype, np.floating) and not np.isfinite(array).all():
-            row = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(1))[0])
-            raise ValueError(f"expected finite numbers, got {what} {np.asarray(array)[row]!r} in row {row} (counted from 0)")
-    task, classes = "regression", 0
-    if whole and target.ndim == 2:
-        task, classes = "multilabel", target.shape[1]
-    elif whole:
-        target, prediction = target.astype(np.int64), prediction.astype(np.int64)
-        columns = 0 if probability is None else np.asarray(probability).shape[-1]
-        classes = max(2, columns, len(class_names or ()), int(max(target.max(), prediction.max())) + 1)
-        task = "binary" if classes == 2 else "multiclass"
+    known = given(target, prediction, probability, class_names=class_names, task=task)
     names = _listed(class_names)
-    record.add("task", {"kind": task, "loss": "", "classes": classes, "class_names": names, "extracted_by": "the given predictions"})
-    loss = None
-    if probability is not None and task in ("binary", "multiclass"):
-        from diagnose.measure.calibration import log_losses
-
-        probability = np.asarray(probability)
-        if probability.shape != (len(target), classes):
-            raise ValueError(f"expected probabilities of shape {(len(target), classes)!r}, a column per class, got {probability.shape!r}")
-        off = np.flatnonzero(~((np.abs(probability.sum(1) - 1) < 1e-2) & (probability.min(1) >= 0)))
-        if len(off):
-            raise ValueError(
-                f"expected probabilities from 0 to 1 that sum to 1, got {probability[off[0]]!r} in row {off[0]} (counted from 0), "
-                f"{len(off)} such rows: apply softmax to logits"
-            )
-        loss = log_losses(probability, target)
-    elif task == "regression":
-        loss = ((target - prediction).astype(np.float64) ** 2).reshape(len(target), -1).mean(1)
-    add_numbers(record, task, target, prediction, probability, classes=classes, class_names=names, loader=loader, seed=seed, loss=loss)
+    fact = {"kind": known.task, "loss": "", "classes": known.classes, "class_names": names, "extracted_by": "the given predictions"}
+    record.add("task", fact)
+    add_numbers(
+        record,
+        known.task,
+        known.target,
+        known.prediction,
+        known.probability,
+        classes=known.classes,
+        class_names=names,
+        loader=loader,
+        seed=seed,
+        loss=known.loss,
+        columns=columns,
+        bounds=bounds,
+    )
+    if ids is not None:
+        record.save_array(f"{record.facts['evaluation'][loader]['arrays']}/id", np.asarray(ids))
     return Evaluation(record=record, diagnosis=diagnose(record, build(select=["E"])))
-
-
-def add_numbers(
-    record: Record,
-    task: str,
-    target: NDArray[Any],
-    prediction: NDArray[Any],
-    probability: NDArray[Any] | None,
-    *,
-    classes: int,
-    class_names: Sequence[str] | None,
-    loader: str,
-    seed: int,
-    loss: NDArray[Any] | None = None,
-    arrays: bool = True,
-) -> None:
-    """Write the numbers of one loader into the fact ``evaluation``, and with ``arrays`` the predictions themselves."""
-    if class_names is not None and classes and len(class_names) != classes:
-        raise ValueError(f"expected {classes} class names, one per class, got {len(class_names)}: {list(class_names)[:5]!r}")
-    usable = np.isfinite(np.asarray(prediction, dtype=np.float64)).reshape(len(target), -1).all(1)
-    if probability is not None:
-        usable &= np.isfinite(probability).reshape(len(target), -1).all(1)
-    if not usable.any():
-        raise ValueError(f"none of the {len(target)} predictions on {loader!r} is finite: the module gives NaN or infinity")
-    chosen = (target, prediction, probability)
-    if not usable.all():
-        chosen = (target[usable], prediction[usable], None if probability is None else probability[usable])
-    entry = summary(task, *chosen, classes=classes, class_names=class_names, seed=seed)
-    if not usable.all():
-        entry["note"] = f"{int((~usable).sum())} of {len(target)} samples are left out: their predictions are NaN or infinite."
-        entry["non_finite"] = int((~usable).sum())
-    record.add("evaluation", {**record.facts.get("evaluation", {}), loader: entry})
-    if arrays:
-        record.save_array("test/target", target)
-        record.save_array("test/prediction", prediction)
-        if probability is not None:
-            record.save_array("test/probability", np.asarray(probability, dtype=np.float32))
-        if loss is not None:
-            record.save_array("test/loss", np.asarray(loss, dtype=np.float32))
-
-
-def add_embeddings(record: Record, hidden: Any, seed: int) -> None:
-    """Map the kept layers and write the fact ``embedding`` and its arrays."""
-    from diagnose.measure.embedding import project
-
-    target = record.arrays["test/target"]
-    labelled = np.issubdtype(target.dtype, np.integer) and target.ndim == 1
-    facts: dict[str, Any] = {}
-    for layer, parts in hidden.kept.items():
-        features = np.concatenate(parts)
-        embedding = project(features, seed=seed, labels=target[: len(features)] if labelled else None)
-        facts[layer] = embedding.facts()
-        if len(embedding.xy):
-            record.save_array(f"embedding/{layer}", embedding.xy.astype(np.float32))
-            record.save_array(f"embedding/{layer}/rows", embedding.rows)
-    facts |= {layer: {"method": "none", "n": 0, "note": note} for layer, note in hidden.notes.items()}
-    if facts:
-        record.add("embedding", facts)
-    else:
-        record.skip("embedding", "no hidden layer gives one row of numbers per prediction")
 
 
 def named_loaders(dataloaders: Any, names: Sequence[str] | None) -> dict[str, Any]:

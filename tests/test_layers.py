@@ -29,7 +29,21 @@ FORBIDDEN = {
 QUICK = (["--help"], ["train", "--help"], ["rules"], ["explain", "M205"])
 
 # The layers from bottom to top; each may import those before it, also inside its functions.
-ORDER = ("values", "record", "statistics", "measure", "rules", "report", "experiments", "data", "models", "evaluation", "callbacks", "cli")
+ORDER = (
+    "values",
+    "record",
+    "statistics",
+    "measure",
+    "rules",
+    "report",
+    "experiments",
+    "data",
+    "models",
+    "numbers",
+    "evaluation",
+    "callbacks",
+    "cli",
+)
 NEVER = {"record": {"values"}, "statistics": {"values"}, "measure": {"record", "values"}, "rules": {"measure"}, "report": {"measure"}}
 
 LOAD = """

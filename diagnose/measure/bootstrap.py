@@ -13,6 +13,7 @@ from diagnose.measure.classification import Cells, headline
 RESAMPLES = 1000
 LARGE = 10_000  # above, the mean of that many samples is as good as Gaussian
 BLOCK = 4_000_000  # numbers held at once
+Z = 1.959963984540054  # of a Gaussian, 95 % lies within so many standard deviations
 
 Floats = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -38,9 +39,9 @@ def wilson(right: float, n: float) -> Interval:
     """
     if n <= 0:
         return math.nan, math.nan
-    z, share = 1.959963984540054, right / n
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    share = right / n
+    middle = (share + Z * Z / (2 * n)) / (1 + Z * Z / n)
+    half = Z / (1 + Z * Z / n) * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
@@ -109,3 +110,18 @@ def mean_and_resampled(columns: Callable[[slice], Floats], n: int, *, seed: int 
     rng = np.random.default_rng(seed)
     drawn: Floats = rng.multivariate_normal(centre + shift, spread, size=resamples, method="eigh", check_valid="ignore")
     return centre + shift, drawn
+
+
+def reflected(resampled: Interval, value: float) -> Interval:
+    """The basic bootstrap interval of a number that cannot be negative and that resampling makes larger, such as a calibration error.
+
+    It reflects the resampled percentiles at the value, and is widened to hold it.
+
+    References:
+        Davison and Hinkley, Bootstrap Methods and their Application, 1997, equation 5.6.
+
+    >>> reflected((0.04, 0.08), 0.05)
+    (0.020000000000000004, 0.060000000000000005)
+    """
+    low, high = resampled
+    return max(0.0, 2 * value - high), max(value, 2 * value - low)

@@ -166,27 +166,3 @@ def top_k(probability: NDArray[np.floating], target: Ints, k: int) -> float:
     own = probability[np.arange(len(target)), target][:, None]
     before = (probability > own) | ((probability == own) & (np.arange(probability.shape[1]) > target[:, None]))
     return float((before.sum(1) < k).mean())
-
-
-def roc_auc(score: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
-    """Area under the ROC curve: the chance that a positive scores above a negative, ties count half; NaN with one class only.
-
-    >>> roc_auc(np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True]))
-    0.75
-    """
-    yes, no = int(positive.sum()), int((~positive).sum())
-    if not yes or not no:
-        return float("nan")
-    _, place, count = np.unique(score, return_inverse=True, return_counts=True)
-    rank = np.cumsum(count) - (count - 1) / 2
-    return float((rank[place[positive]].sum() - yes * (yes + 1) / 2) / (yes * no))
-
-
-def average_precision(score: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
-    """Precision at each threshold, weighted by the gain in recall; NaN without positives."""
-    if not positive.any():
-        return float("nan")
-    values, place = np.unique(score, return_inverse=True)
-    taken = np.cumsum(np.bincount(place, minlength=len(values))[::-1])
-    hits = np.cumsum(np.bincount(place, weights=positive, minlength=len(values))[::-1])
-    return float((np.diff(hits, prepend=0.0) * hits / taken).sum() / hits[-1])

@@ -9,7 +9,7 @@ import pytest
 from sklearn import metrics
 
 from diagnose.measure import regression
-from diagnose.measure.classification import WIDEST, average_precision, cells, cells_of, headline, per_class, roc_auc, top_k
+from diagnose.measure.classification import WIDEST, cells, cells_of, headline, per_class, top_k
 
 RNG = np.random.default_rng(0)
 CASES = {
@@ -82,20 +82,6 @@ def test_many_classes_have_counts_but_no_matrix() -> None:
     assert found.classes > WIDEST
     assert found.matrix is None
     assert np.array_equal(found.totals()[1], np.bincount(target, minlength=5000))
-
-
-@pytest.mark.parametrize("ties", [False, True])
-def test_ranking(ties: bool) -> None:
-    positive = RNG.random(400) < 0.3
-    score = RNG.random(400) + positive * 0.4
-    score = np.round(score, 1) if ties else score
-    assert roc_auc(score, positive) == pytest.approx(metrics.roc_auc_score(positive, score), abs=1e-9)
-    assert average_precision(score, positive) == pytest.approx(metrics.average_precision_score(positive, score), abs=1e-9)
-
-
-def test_ranking_of_one_class_is_undefined() -> None:
-    assert np.isnan(roc_auc(np.array([0.1, 0.2]), np.array([True, True])))
-    assert np.isnan(average_precision(np.array([0.1, 0.2]), np.array([False, False])))
 
 
 def test_top_k() -> None:

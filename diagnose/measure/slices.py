@@ -1,0 +1,93 @@
+"""Parts of the samples on which a model is worse than on the rest: by class, by metadata, by cluster."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diagnose.measure.bootstrap import Z, wilson
+
+FEWEST = 20
+VALUES = 50  # of a column of names, the most frequent are looked at
+QUARTERS = 4
+LISTED = 20
+LEVEL = 0.05
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def weak_slices(score: Floats, columns: Mapping[str, NDArray[Any]], *, share: bool) -> dict[str, Any]:
+    """Slices whose mean score is worse than that of all other samples, beyond what as many looks would give by chance.
+
+    Args:
+        score: Higher is better, shape ``(n,)``: 1 for a right prediction and 0 for a wrong one, or the negative error.
+        columns: What to slice by, each of shape ``(n,)``: names and few numbers by value, more numbers by quarter.
+        share: The score is 0 or 1, so that intervals are Wilson's.
+
+    Returns:
+        ``tested``, and ``slices``, worst first: ``column``, ``value``, ``n``, ``score``, ``rest``, ``low``, ``high``, ``p`` (one-sided,
+        by Welch's z, times the number of slices after Holm).
+    """
+    found: list[dict[str, Any]] = []
+    for column, values in columns.items():
+        for value, rows in parts(values):
+            n, others = int(rows.sum()), len(score) - int(rows.sum())
+            if n < FEWEST or others < FEWEST:
+                continue
+            inner, rest = score[rows], score[~rows]
+            mean, other = float(inner.mean()), float(rest.mean())
+            error = math.sqrt(float(inner.var()) / n + float(rest.var()) / others)
+            if share:
+                pooled = float(score.mean())
+                error = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / others))
+            reach = Z * float(inner.std()) / math.sqrt(n)
+            low, high = wilson(mean * n, n) if share else (mean - reach, mean + reach)
+            p = 0.5 * math.erfc((other - mean) / error / math.sqrt(2)) if error > 0 else 1.0
+            found.append({"column": column, "value": value, "n": n, "score": mean, "rest": other, "low": low, "high": high, "p": p})
+    worst = 0.0
+    for rank, row in enumerate(sorted(found, key=lambda r: float(r["p"]))):
+        worst = max(worst, min(1.0, float(row["p"]) * (len(found) - rank)))
+        row["p"] = worst
+    weak = sorted((row for row in found if row["p"] < LEVEL), key=lambda r: float(r["score"]) - float(r["rest"]))
+    return {"tested": len(found), "slices": weak[:LISTED]}
+
+
+def parts(values: NDArray[Any]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """The values of a column with their samples; numbers with many values in quarters."""
+    number = np.issubdtype(values.dtype, np.number)
+    known, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    if number and len(known) > VALUES:
+        table = values.astype(np.float64)
+        edges = np.quantile(table[np.isfinite(table)], np.linspace(0, 1, QUARTERS + 1)) if np.isfinite(table).any() else np.array([])
+        for low, high in pairwise(edges):
+            last = high == edges[-1]
+            yield f"{low:.4g} to {high:.4g}", (table >= low) & ((table <= high) if last else (table < high))
+        return
+    for index in np.argsort(-count, kind="stable")[:VALUES]:
+        yield str(known[index]), place == index
+
+
+def grouped(features: NDArray[np.floating], seed: int) -> NDArray[Any] | None:
+    """Number of the group of each row among rows that are alike, shape ``(n, d)`` to ``(n,)``; ``None`` for too few or equal rows.
+
+    k-means on principal components, with a group per 100 rows, 2 to 20 of them.
+    """
+    from sklearn.cluster import MiniBatchKMeans
+
+    from diagnose.measure.embedding import components
+
+    if len(features) < 2 * FEWEST:
+        return None
+    table = features.astype(np.float64)
+    scores, shares = components(table - table.mean(0))
+    count = min(20, max(2, len(features) // 100))
+    if not len(shares) or len(np.unique(scores[:, :1])) < count:
+        return None
+    groups = MiniBatchKMeans(count, random_state=seed, n_init=3, batch_size=1024).fit_predict(scores)
+    return np.asarray(groups, dtype=np.int64)
