@@ -189,22 +189,23 @@ def finish(record: Record, folder: Path, *, rules: tuple[Rule, ...], fail_on: Se
     Raises:
         Unwritten: The report cannot be written.
     """
+    with stages("judge"):
+        diagnosis = judge(record, rules)
     with stages("report"):
         from diagnose.report import build_report, write_report
         from diagnose.report.terminal import print_summary
 
-        diagnosis = judge(record, rules)
         title = f"diagnose {record.facts.get('run', {}).get('command', '')}".strip()
         report = build_report(record, diagnosis, title=title, created=datetime.now().isoformat(timespec="seconds"))
         try:
             paths = write_report(report, folder, fail_on=fail_on)
         except OSError as error:
             raise Unwritten(f"{error}\nthe record is kept; try again by: python -m diagnose report {folder}") from error
+    record.add("stages", stages.rows())
     print_summary(replace(report, stages=()), console)  # they follow, with the report's own
-    run = record.facts.get("run", {})
-    for name, value in (("folder", folder.absolute()), ("checkpoint", run.get("checkpoint")), ("seed", run.get("seed"))):
-        if value not in (None, ""):
-            console.print(f"{name:11}{value}", style="dim", markup=False, soft_wrap=True)
+    checkpoint = record.facts.get("run", {}).get("checkpoint")
+    if checkpoint:
+        console.print(f"{'checkpoint':11}{checkpoint}", style="dim", markup=False, soft_wrap=True)
     console.print(f"{'seconds':11}{stages}", style="dim", soft_wrap=True)
     console.print(str(paths["html"].absolute()), markup=False, soft_wrap=True)
     return Result(status=int(bool(diagnosis.at_or_above(fail_on))), folder=folder.absolute(), report=report)

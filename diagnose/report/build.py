@@ -34,7 +34,7 @@ def build_report(record: Record, diagnosis: Diagnosis, *, title: str = "", creat
         "Provenance": lambda: [provenance_section(record)],
     }
     sections = [section for title, part in parts.items() for section in shown(title, part)]
-    tone = tone_of(diagnosis)
+    tone = tone_of(diagnosis, interrupted=bool((record.facts.get("run") or {}).get("interrupted")))
     try:
         numbers = headlines(record)
     except (TypeError, ValueError, AttributeError):  # its section says why
@@ -101,11 +101,13 @@ def pages(diagnosis: Diagnosis) -> dict[str, str]:
     return {code: page for code, page in found.items() if page}
 
 
-def tone_of(diagnosis: Diagnosis) -> Literal["error", "warning", "clean", "unknown"]:
+def tone_of(diagnosis: Diagnosis, *, interrupted: bool) -> Literal["error", "warning", "clean", "interrupted", "unknown"]:
     if diagnosis.worst is Severity.ERROR:
         return "error"
     if diagnosis.worst is Severity.WARNING:
         return "warning"
+    if interrupted:
+        return "interrupted"
     return "clean" if diagnosis.count(Status.CLEAN) + diagnosis.count(Status.FOUND) else "unknown"
 
 

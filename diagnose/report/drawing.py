@@ -231,6 +231,7 @@ def draw_reliability(place: Place, title: str, *, confidence: Sequence[float], a
     top.set_xlim(0, 1)
     top.set_axis_off()
     top.set_title(title)
+    top.text(1, 1.02, "┄ as sure as right", transform=top.transAxes, ha="right", size=8, alpha=0.75)
     ax.plot([0, 1], [0, 1], color=GUIDE, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.6)
     full = np.asarray(count) > 0
     ax.plot(values(confidence)[full], values(accuracy)[full], "-o", color=PETROFF[0], linewidth=1.4, markersize=4)
@@ -239,7 +240,6 @@ def draw_reliability(place: Place, title: str, *, confidence: Sequence[float], a
     ax.grid(color=INK, alpha=0.1, linewidth=0.6)
     ax.set_xlabel("confidence", alpha=0.75)
     ax.set_ylabel("accuracy", alpha=0.75)
-    ax.text(1, 1.02, "┄ as sure as right", transform=ax.transAxes, ha="right", size=8, alpha=0.75)
 
 
 def draw_bars(place: Place, title: str, *, names: Sequence[str], bars: Sequence[Mapping[str, Any]]) -> None:

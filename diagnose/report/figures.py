@@ -32,6 +32,7 @@ STYLE: dict[Any, Any] = {
     "axes.titlesize": 10.0,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
+    "axes.titley": 1.0,  # said, it is not searched for: a quarter of the drawing time
     "axes.facecolor": "none",
     "axes.axisbelow": True,
     "xtick.color": INK,

@@ -5,29 +5,29 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from diagnose.report.drawn import Drawn, draw_panels
 from diagnose.report.text import number, sentence
-from diagnose.report.values import Cell, Headline, Picture, Report
+from diagnose.report.values import Cell, Headline, Report
 from diagnose.values import Finding, Outcome, Severity, Status
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
 LIMIT = 200  # rows of a table on the page
-TONES = {"error": "fault found", "warning": "needs attention", "clean": "no fault found", "unknown": "not judged"}
+TONES = {
+    "error": "fault found",
+    "warning": "needs attention",
+    "interrupted": "interrupted",
+    "clean": "no fault found",
+    "unknown": "not judged",
+}
 STATES = {"passed": "✓ passed", "failed": "✗ failed", "unjudged": "– not judged"}
 ORDER = ("error", "warning", "info", "crashed", "folded", "not-run", "clean")
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """The panels of a picture as SVG, and how much room they need."""
-
-    size: str
-    panels: tuple[Markup, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,13 @@ class Row:
     why: str
 
 
-def to_html(report: Report) -> str:
-    """The report as one self-contained HTML page."""
+def to_html(report: Report, drawn: Mapping[str, Drawn] | None = None) -> str:
+    """The report as one self-contained HTML page.
+
+    Args:
+        report: What to show.
+        drawn: Its pictures by name, where they are drawn already.
+    """
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
@@ -59,7 +64,7 @@ def to_html(report: Report) -> str:
         css=Markup(css),
         script=Markup(script),
         policy=policy(css, script),
-        drawn={p.name: drawn(p) for p in report.pictures},
+        drawn={p.name: draw_panels(p) for p in report.pictures} if drawn is None else drawn,
         pages=defaultdict(str, {code: page(text) for code, text in report.pages.items()}),
         explained=explained(report),
         outcomes=rows(report),
@@ -89,28 +94,6 @@ def gauged(headline: Headline) -> bool:
     """Whether the number and what stands beside it lie on a scale from 0 to 1."""
     known = [v for v in (headline.value, headline.low, headline.high, headline.baseline) if v is not None]
     return headline.value is not None and headline.better == "higher" and len(known) > 1 and all(0 <= v <= 1 for v in known)
-
-
-def drawn(picture: Picture) -> Drawn:
-    from markupsafe import Markup
-
-    from diagnose.report.drawing import panel_size
-    from diagnose.report.figures import panel_figure
-    from diagnose.report.svg import inline_svg
-
-    width = max((panel_size({**picture.shared, **panel})[0] for panel in picture.panels), default=0.0)
-    kinds = {({**picture.shared, **panel})["kind"] for panel in picture.panels}
-    if width > 8:
-        size = "large"
-    elif kinds & {"matrix", "points", "reliability", "bars"}:
-        size = "medium wide" if width > 6.5 else "medium"
-    else:
-        size = "four" if len(picture.panels) == 4 else "small"
-    svgs = (
-        inline_svg(panel_figure(picture, i), name=f"{picture.name}-{i}", alt=picture.alt if i == 0 else f"{picture.title}, panel {i + 1}")
-        for i in range(len(picture.panels))
-    )
-    return Drawn(size, tuple(Markup(svg) for svg in svgs))
 
 
 def page(text: str) -> Markup:

@@ -85,7 +85,7 @@ def section_lines(section: Section, *, figures: bool) -> Iterator[str]:
         yield ""
     if figures:
         for picture in section.pictures:
-            yield f"![{escape(picture.alt)}](figures/{picture.name}.png)"
+            yield f"![{escape(picture.alt)}](figures/{picture.name}.svg)"
             yield ""
     for table in section.tables:
         if not table.folded or section.name != "provenance":

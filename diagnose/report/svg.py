@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 from io import StringIO
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
@@ -10,6 +12,7 @@ from xml.etree import ElementTree
 from diagnose.report.figures import style
 from diagnose.report.panels import INK
 from diagnose.report.text import clean
+from diagnose.report.values import Picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,12 +35,41 @@ def inline_svg(figure: Figure, *, name: str, alt: str) -> str:
     return text_of(root)
 
 
-def file_svg(figure: Figure, *, name: str, alt: str) -> str:
-    """The figure as an SVG file on white."""
-    root = compact(figure, name)
-    root.attrib |= {"xmlns": NAMESPACE, "role": "img", "aria-label": clean(alt), "font-family": "'DejaVu Sans', Verdana, sans-serif"}
-    root.insert(0, ElementTree.Element("rect", {"width": "100%", "height": "100%", "fill": "#ffffff"}))
+def sheet(picture: Picture, panels: Sequence[str]) -> str:
+    """A picture as one SVG file on white: its panels, up to three side by side, the title above, the legend below.
+
+    Args:
+        picture: What is drawn.
+        panels: Its panels as `inline_svg` gives them.
+    """
+    roots = [ElementTree.fromstring(panel) for panel in panels]
+    wide, high = (max((float(root.get(side, 0)) for root in roots), default=100.0) for side in ("width", "height"))
+    columns = min(3 if len(roots) != 4 else 2, max(1, len(roots)))
+    entries = [(clean(label)[:28], colour) for label, colour in picture.legend] if len(picture.legend) > 1 else []
+    each = 28 + 6 * max((len(label) for label, _ in entries), default=1)
+    across = max(1, int(wide * columns / each))
+    head = 30 if picture.title else 0
+    foot = 16 * math.ceil(len(entries) / across) + (10 if entries else 0)
+    width, height = wide * columns, high * math.ceil(len(roots) / columns) + head + foot
+    size = {"width": short(width), "height": short(height), "viewBox": f"0 0 {short(width)} {short(height)}"}
+    about = {"role": "img", "aria-label": clean(picture.alt), "font-family": "'DejaVu Sans', Verdana, sans-serif", "color": INK}
+    root = ElementTree.Element("svg", {"xmlns": NAMESPACE, **size, **about})
+    root.append(ElementTree.Element("rect", {"width": "100%", "height": "100%", "fill": "#ffffff"}))
+    for i, panel in enumerate(roots):
+        panel.attrib |= {"x": short(wide * (i % columns)), "y": short(head + high * (i // columns))}
+        root.append(panel)
+    if picture.title:
+        write(root, 9, 20, clean(picture.title), size=11.5, weight="bold")
+    for i, (label, colour) in enumerate(entries):
+        x, y = 9 + each * (i % across), height - foot + 12 + 16 * (i // across)
+        root.append(ElementTree.Element("rect", {"x": short(x), "y": short(y - 7), "width": "8", "height": "8", "fill": colour}))
+        write(root, x + 13, y, label, size=8.5)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + text_of(root)
+
+
+def write(root: ElementTree.Element, x: float, y: float, text: str, *, size: float, weight: str = "normal") -> None:
+    about = {"x": short(x), "y": short(y), "font-size": str(size), "font-weight": weight, "fill": "currentColor"}
+    ElementTree.SubElement(root, "text", about).text = text
 
 
 def text_of(root: ElementTree.Element) -> str:
@@ -98,7 +130,7 @@ def invisible(element: ElementTree.Element) -> bool:
     return element.tag == f"{{{NAMESPACE}}}path" and element.get("style") == "fill: none"
 
 
-def short(value: str) -> str:
+def short(value: str | float) -> str:
     text = f"{float(value):.1f}"
     return text.removesuffix(".0") if text != "-0.0" else "0"
 

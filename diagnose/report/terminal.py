@@ -13,7 +13,7 @@ from diagnose.values import COLOURS
 if TYPE_CHECKING:
     from rich.console import Console
 
-TONE = {"error": "bold red", "warning": "bold yellow", "clean": "bold green", "unknown": "bold"}
+TONE = {"error": "bold red", "warning": "bold yellow", "interrupted": "bold yellow", "clean": "bold green", "unknown": "bold"}
 
 
 def print_summary(report: Report, console: Console, path: Path | None = None) -> None:
@@ -42,14 +42,16 @@ def print_summary(report: Report, console: Console, path: Path | None = None) ->
             console.print(Padding(Text(clean(f.override), "cyan"), (0, 0, 0, 13)))
     if report.headlines:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-        for column, justify in (("", "left"), ("value", "right"), ("95 % interval", "left"), ("baseline", "left"), ("measured on", "left")):
+        for column, justify in (("", "left"), ("value", "right"), ("95 % interval", "left"), ("baseline", "left")):
             table.add_column(column, justify=justify)  # type: ignore[arg-type]
+        scope = ""
         for h in report.headlines:
+            if h.scope != scope:
+                scope = h.scope
+                table.add_row(Text(clean(scope), "dim"))
             span = "" if h.low is None else f"{number(h.low)} – {number(h.high)}"
             base = "" if h.baseline is None else f"{number(h.baseline)} {h.baseline_name}"
-            table.add_row(
-                *(Text(clean(v), style) for v, style in ((h.name, ""), (number(h.value), "bold"), (span, ""), (base, ""), (h.scope, "dim")))
-            )
+            table.add_row(*(Text(clean(v), style) for v, style in ((h.name, ""), (number(h.value), "bold"), (span, ""), (base, ""))))
         console.print()
         console.print(table)
     console.print()

@@ -111,7 +111,8 @@ class Report:
         title: Name of the run.
         subtitle: What was run, in a line.
         created: When the report was made, as the caller wrote it.
-        tone: The worst of it: ``error``, ``warning``, ``clean``, or ``unknown`` where nothing was judged.
+        tone: The worst of it: ``error``, ``warning``, ``interrupted`` where the run broke off without a finding, ``clean``, or ``unknown``
+            where nothing was judged.
         verdict: The answer in a sentence or two.
         diagnosis: The outcome of every rule.
         headlines: The numbers of the first screen.
@@ -125,7 +126,7 @@ class Report:
     title: str
     subtitle: str = ""
     created: str = ""
-    tone: Literal["error", "warning", "clean", "unknown"] = "unknown"
+    tone: Literal["error", "warning", "interrupted", "clean", "unknown"] = "unknown"
     verdict: str = ""
     diagnosis: Diagnosis = Diagnosis()
     headlines: tuple[Headline, ...] = ()

@@ -8,14 +8,15 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from diagnose.report.drawn import draw_panels
 from diagnose.report.html import to_html
 from diagnose.report.junit import to_junit
 from diagnose.report.markdown import to_markdown
 from diagnose.report.sarif import to_sarif
-from diagnose.report.values import Picture, Report
+from diagnose.report.svg import sheet
+from diagnose.report.values import Report
 
 FILES = {"html": "report.html", "json": "report.json", "md": "report.md", "junit": "junit.xml", "sarif": "report.sarif"}
-DPI = 130
 
 
 def write_report(
@@ -27,7 +28,7 @@ def write_report(
         report: What to write.
         folder: Where to; it is made where it does not exist.
         formats: Some of ``html json md junit sarif``.
-        figures: Write each picture as PNG and SVG into ``figures/`` too.
+        figures: Write each picture as an SVG file into ``figures/`` too.
         fail_on: The severity from which a finding is a failure in ``junit.xml``.
 
     Returns:
@@ -40,8 +41,9 @@ def write_report(
     unknown = [f for f in formats if f not in FILES]
     if unknown:
         raise ValueError(f"expected formats among {', '.join(FILES)}, got {unknown[0]!r}")
+    drawn = {picture.name: draw_panels(picture) for picture in report.pictures} if figures or "html" in formats else {}
     texts: dict[str, Callable[[], str]] = {
-        "html": lambda: to_html(report),
+        "html": lambda: to_html(report, drawn),
         "json": report.to_json,
         "md": lambda: to_markdown(report, figures=figures),
         "junit": lambda: to_junit(report, fail_on=fail_on),
@@ -56,7 +58,8 @@ def write_report(
         if figures:
             (partial / "figures").mkdir()
             for picture in report.pictures:
-                write_picture(picture, partial / "figures")
+                text = sheet(picture, drawn[picture.name].panels)
+                (partial / "figures" / f"{picture.name}.svg").write_text(text, encoding="utf-8")
             replace_folder(partial / "figures", folder / "figures")
         for name in formats:
             os.replace(partial / FILES[name], folder / FILES[name])
@@ -76,14 +79,3 @@ def replace_folder(new: Path, old: Path) -> None:
     old.mkdir(exist_ok=True)
     for file in sorted(new.iterdir()):
         os.replace(file, old / file.name)
-
-
-def write_picture(picture: Picture, folder: Path) -> None:
-    """Write one picture as PNG and as SVG."""
-    from diagnose.report.figures import draw, style
-    from diagnose.report.svg import file_svg
-
-    figure = draw(picture)
-    (folder / f"{picture.name}.svg").write_text(file_svg(figure, name=picture.name, alt=picture.alt), encoding="utf-8")
-    with style(picture.name):
-        figure.savefig(folder / f"{picture.name}.png", dpi=DPI, facecolor="white", metadata={"Software": None})

@@ -47,6 +47,7 @@ def test_an_interrupted_run_says_so_first() -> None:
     record = full_record(batches=40)
     record.add("run", {**record.facts["run"], "interrupted": "at epoch 3, batch 17 by Ctrl-C", "stopped": ""})
     report = build_report(record, healthy())
+    assert (report.tone, build_report(record, faulty()).tone) == ("interrupted", "error")
     assert report.verdict.startswith("Interrupted at epoch 3, batch 17 by Ctrl-C; what was recorded until then is below.")
     assert "Interrupted: at epoch 3, batch 17 by Ctrl-C." in section(report, "training").notes
 

@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from diagnose.report import build_report
+from diagnose.report.drawn import draw_panels
 from diagnose.report.figures import confusion_figure, draw, embedding_figure, panel_figure
 from diagnose.report.panels import LAYERS, colours, line, matrix, ramp
-from diagnose.report.svg import file_svg, inline_svg
+from diagnose.report.svg import inline_svg, sheet
 from tests.report.synthetic import HOSTILE, faulty, full_record
 
 
@@ -122,10 +123,19 @@ def test_svg_for_the_page_has_no_styles_and_takes_the_colour_of_the_page() -> No
             assert set(re.findall(r'(?:url\(#|href="#)([^)"]+)', text)) <= set(ids)
 
 
-def test_svg_files_stand_on_white_and_name_their_font() -> None:
-    root = ElementTree.fromstring(file_svg(confusion_figure(counts(3)), name="c", alt="x"))
-    assert root.tag == "{http://www.w3.org/2000/svg}svg"
-    assert root[0].get("fill") == "#ffffff"
+def test_a_picture_is_one_sheet_on_white_of_the_panels_of_the_page() -> None:
+    for picture in build_report(full_record(HOSTILE, batches=60), faulty()).pictures:
+        panels = draw_panels(picture).panels
+        root = ElementTree.fromstring(sheet(picture, panels))
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert root[0].get("fill") == "#ffffff"
+        assert root.get("aria-label") == picture.alt
+        inner = root.findall("{http://www.w3.org/2000/svg}svg")
+        assert len(inner) == len(panels) == len({(p.get("x"), p.get("y")) for p in inner})
+        assert all(float(p.get("x", -1)) + float(p.get("width", 0)) <= float(root.get("width", 0)) + 0.2 for p in inner)
+        shown = [t.text for t in root.findall("{http://www.w3.org/2000/svg}text")]
+        legend = [label[:28] for label, _ in picture.legend] if len(picture.legend) > 1 else []
+        assert shown == [*([picture.title] if picture.title else []), *legend]
 
 
 def test_long_curves_are_means_with_their_range() -> None:

@@ -15,7 +15,7 @@ from diagnose.report.markdown import code, to_markdown
 from diagnose.report.sarif import to_sarif
 from diagnose.report.terminal import print_summary
 from diagnose.values import Diagnosis, Finding, Outcome, Severity, Status
-from tests.report.synthetic import HOSTILE, faulty, full_record
+from tests.report.synthetic import HOSTILE, faulty, full_record, healthy
 
 
 def hostile(text: str) -> Diagnosis:
@@ -101,6 +101,18 @@ def test_the_terminal_shows_findings_fixes_numbers_and_the_path(tmp_path: Path) 
     ):
         assert part in text
     assert text.endswith(f"Report  {tmp_path.resolve() / 'report.html'}\n")
+
+
+def test_the_numbers_fit_a_terminal_of_80_columns() -> None:
+    out = io.StringIO()
+    record = full_record(batches=20)
+    entry = record.facts["evaluation"]["test"]
+    record.add("evaluation", {"test": {**entry, "baseline": {"accuracy": 0.1028, "macro_f1": 0.0186, "name": "majority class 1"}}})
+    print_summary(build_report(record, healthy()), Console(file=out, width=80), None)
+    rows = [line.rstrip() for line in out.getvalue().splitlines()]
+    assert "test, 360 samples" in rows
+    assert sum(line.endswith(" majority class 1") for line in rows) == 2
+    assert "1" not in rows
 
 
 def test_the_terminal_gets_no_codes_and_no_markup_from_the_run() -> None:
