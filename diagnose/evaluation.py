@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagnose.measure.given import TASKS, Bounds, given
-from diagnose.numbers import add_embeddings, add_numbers, clusters
+from diagnose.numbers import add_embeddings, add_numbers, clusters, numbers_of
 from diagnose.record import Record
 from diagnose.rules import build, diagnose
 from diagnose.values import Diagnosis
@@ -152,6 +152,36 @@ def evaluate(
         )
     add_embeddings(record, hidden, seed)
     return Evaluation(record=record, diagnosis=diagnose(record, build(select=["E"])))
+
+
+def evaluate_training(
+    module: LightningModule, loader: Any, *, record: Record, class_names: Sequence[str] | None = None, seed: int = 0, rows: int = 10_000
+) -> None:
+    """Measure training data as test data are measured: in evaluation mode, by the same step. Writes the fact ``evaluation.train``.
+
+    The difference to the test data is then that of the data alone, not that of dropout, batch statistics or a loss averaged over an
+    epoch. Where the loader has more than ``rows`` samples, its first batches are taken: of a loader that shuffles, a random choice.
+    """
+    from diagnose.experiments.predict import predict
+
+    batches = max(1, -(-rows // (getattr(loader, "batch_size", None) or 32)))
+    (part,), _ = predict(module, {"train": loader}, layers=[], batches=batches)
+    target, prediction = part.array("target"), part.array("prediction")
+    if target is None or prediction is None:
+        raise ValueError("no predictions were found on the training data")
+    entry = numbers_of(
+        part.task,
+        target,
+        prediction,
+        part.array("probability"),
+        classes=part.classes,
+        class_names=class_names,
+        loader="train",
+        seed=seed,
+        loss=part.array("loss"),
+    )
+    by_row = ("label_errors", "curves", "thresholds", "fingerprint")  # their rows have no place in the loader
+    record.add("evaluation.train", {k: v for k, v in entry.items() if k not in by_row})
 
 
 def check_task(wanted: str | None, found: str) -> None:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 import diagnose
-from diagnose.evaluation import evaluate_predictions
+from diagnose.evaluation import evaluate_predictions, evaluate_training
 from diagnose.record import Record
 
 
@@ -280,6 +280,73 @@ def test_regression() -> None:
     assert found.metrics["mae"] == pytest.approx(metrics.mean_absolute_error(Y.numpy(), guess), abs=1e-5)
     assert found.confusion is None
     assert found.record.facts["evaluation"]["test"]["baseline"]["r2"] == 0.0
+
+
+class Tokens(lightning.LightningModule):
+    """Predicts the next token from the last one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Embedding(11, 8), nn.Linear(8, 11))
+
+    def test_step(self, batch: Any, batch_idx: int) -> Tensor:
+        tokens = batch[0]
+        scores: Tensor = self.net(tokens[:, :-1])
+        return F.cross_entropy(scores.reshape(-1, 11), tokens[:, 1:].reshape(-1))
+
+
+class ShiftedTokens(Tokens):
+    """The same of inputs and targets that the data set has shifted."""
+
+    def test_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return F.cross_entropy(self.net(batch["x"]).movedim(-1, 1), batch["y"])
+
+
+def test_next_tokens_are_found_by_their_targets() -> None:
+    tokens = torch.randint(0, 11, (24, 9), generator=torch.Generator().manual_seed(5))
+    pairs: Any = [{"x": row[:-1], "y": row[1:]} for row in tokens]
+    module = Tokens()
+    with torch.no_grad():
+        loss = F.cross_entropy(module.net(tokens[:, :-1]).reshape(-1, 11), tokens[:, 1:].reshape(-1))
+    for kind, data in ((Tokens, TensorDataset(tokens)), (ShiftedTokens, pairs)):
+        found = diagnose.evaluate(kind(), DataLoader(data, batch_size=7))
+        assert found.record.facts["task"]["kind"] == "next-token"
+        assert found.metrics["perplexity"] == pytest.approx(float(loss.exp()), rel=1e-5)
+        assert "perplexity" in repr(found)
+
+
+def test_the_task_can_be_set(trained: Small) -> None:
+    assert diagnose.evaluate(trained, LOADER, task="next-token").metrics["perplexity"] > 1
+    with pytest.raises(ValueError, match="the task was set to regression, but the loss gives predictions of multiclass"):
+        diagnose.evaluate(trained, LOADER, task="regression")
+    with pytest.raises(ValueError, match="expected a task among binary, multiclass, multilabel, regression, next-token, got 'ranking'"):
+        diagnose.evaluate(trained, LOADER, task="ranking")
+
+
+def test_training_data_are_measured_in_evaluation_mode(trained: Small) -> None:
+    record = Record()
+    evaluate_training(trained, LOADER, record=record, class_names=["low", "middle", "high"])
+    assert record.facts["evaluation.train"]["accuracy"] == diagnose.evaluate(trained, LOADER).metrics["accuracy"]
+    assert "label_errors" not in record.facts["evaluation.train"]
+    evaluate_training(trained, LOADER, record=record, rows=40)
+    assert record.facts["evaluation.train"]["n"] == 64
+
+
+def test_each_loader_has_its_arrays(trained: Small) -> None:
+    half = DataLoader(TensorDataset(X[:40], Y[:40]), batch_size=16)
+    record = diagnose.evaluate(trained, {"first": LOADER, "second": half}).record
+    assert [entry["arrays"] for entry in record.facts["evaluation"].values()] == ["test", "test/1"]
+    assert np.array_equal(record.arrays["test/1/target"], Y[:40].numpy())
+    assert len(record.arrays["test/1/loss"]) == 40
+
+
+def test_clusters_of_the_last_layer_are_slices() -> None:
+    module = fitted(Usual)
+    flipped = torch.where(X[:, 0] > 0.5, (Y + 1) % 3, Y)
+    found = diagnose.evaluate(module, DataLoader(TensorDataset(X, flipped), batch_size=32)).record.facts["evaluation"]["test"]["slices"]
+    assert found["tested"] > 0
+    assert all(row["column"] == "cluster in net.6 (input)" for row in found["slices"])
 
 
 def test_several_labels() -> None:

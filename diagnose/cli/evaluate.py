@@ -85,7 +85,7 @@ def measure_test(job: Job, record: Record, module: LightningModule, data: Lightn
     with job.stages("import"):
         from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-        from diagnose.evaluation import evaluate
+        from diagnose.evaluation import evaluate, evaluate_training
     with job.stages("evaluate"):
         data.prepare_data()
         data.setup("test")
@@ -94,5 +94,10 @@ def measure_test(job: Job, record: Record, module: LightningModule, data: Lightn
         except MisconfigurationException as error:
             record.skip("evaluation", str(error).splitlines()[0])
             return
-        names = getattr(data, "class_names", None)
-        evaluate(module, loader, record=record, layers=job.settings["layers"], class_names=names, seed=int(job.settings["seed"]))
+        names, seed = getattr(data, "class_names", None), int(job.settings["seed"])
+        evaluate(module, loader, record=record, layers=job.settings["layers"], class_names=names, seed=seed, task=job.settings["task"])
+        try:
+            data.setup("fit")
+            evaluate_training(module, data.train_dataloader(), record=record, class_names=names, seed=seed)
+        except Exception as error:  # a step or a data module that serves the test alone costs this comparison and no more
+            record.skip("evaluation.train", f"the training data could not be evaluated: {type(error).__name__}: {error}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from inspect import Parameter, signature
 from typing import Any
@@ -106,7 +106,33 @@ def found_in(output: Any, batch: Any, calls: Sequence[Any], extract: Extract | N
         return own, 'the "preds" and "target" that the step returns', ""
     loss = output.get("loss") if isinstance(output, Mapping) else output
     call = primary(calls, loss if isinstance(loss, Tensor) and loss.numel() == 1 else None)
-    return (None, "", "") if call is None else (predictions(call), f"the arguments of {call.kind}", call.kind)
+    if call is None:
+        return None, "", ""
+    found = predictions(call)
+    if found is not None and found.task in ("binary", "multiclass") and call.target is not None and next_tokens(batch, call.target):
+        found = replace(found, task="next-token")
+    return found, f"the arguments of {call.kind}", call.kind
+
+
+def next_tokens(batch: Any, target: Tensor) -> bool:
+    """Whether the targets are the tokens of the batch, each one place earlier: those of a next-token model.
+
+    A batch may hold the tokens as they are (the targets are then all but the first) or the first and the last ``T`` apart.
+    """
+    parts = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, (tuple, list)) else (batch,)
+    for tokens in parts:
+        if not isinstance(tokens, Tensor) or tokens.dim() != 2 or tokens.is_floating_point() or tokens.shape[1] < 3:
+            continue
+        rows, length = tokens.shape
+        for width in (length, length - 1):
+            if target.is_floating_point() or target.numel() != rows * width:
+                continue
+            later = target.reshape(rows, width)[:, : length - 1]
+            known = later >= 0  # what is left out has a negative number
+            same = (later == tokens[:, 1:].to(later.device))[known]
+            if len(same) and same.float().mean() > 0.95 and not torch.equal(later, tokens[:, : length - 1].to(later.device)):
+                return True
+    return False
 
 
 class Layers:
@@ -224,6 +250,7 @@ def predict(
     extract: Extract | None = None,
     layers: Sequence[str] | None = None,
     precision: Any = None,
+    batches: int | None = None,
 ) -> tuple[list[Collected], Layers]:
     """Run the module's ``test_step`` (else ``validation_step``, else ``training_step``) over the loaders.
 
@@ -233,6 +260,7 @@ def predict(
         extract: ``extract(output, batch)`` gives predictions and targets, as a mapping with ``preds`` and ``target`` or as a pair.
         layers: Hidden layers to keep for the first loader, see `Layers`.
         precision: Of the Trainer.
+        batches: The most to run of each loader.
 
     Raises:
         ValueError: The module has none of these steps, or a layer does not exist.
@@ -261,6 +289,8 @@ def predict(
     options |= {"logger": DummyLogger(), "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
     if precision is not None:
         options["precision"] = precision
+    if batches is not None:
+        options["limit_test_batches"] = batches
     shadowed: dict[str, Any] = {key: module.__dict__[key] for key in ("test_step", "configure_callbacks") if key in module.__dict__}
     with random_state_kept(), quiet(), stopped_trainer_settings(), left_as_it_was(module):
         try:

@@ -15,8 +15,8 @@ class GeneralizationGap(Rule):
     """The model is much better on training data than on new data, both measured in evaluation mode.
 
     ## What it measures
-    Accuracy (R² for values) of the evaluated loader named ``train`` minus that of each other loader, against `gap`; their 95 % intervals
-    must not overlap.
+    Accuracy (R² for values) on training data in evaluation mode (fact ``evaluation.train``, or the evaluated loader named ``train``) minus
+    that of each other loader, against `gap`; their 95 % intervals must not overlap.
 
     ## Why it matters
     The difference is what better regularisation, or more data, could win at most.
@@ -40,8 +40,8 @@ class GeneralizationGap(Rule):
 
     def judge(self, record: Record) -> Iterator[Finding]:
         entries = record.facts["evaluation"]
-        train = entries.get("train")
-        if train is None or len(entries) < 2:
+        train = entries.get("train") or record.facts.get("evaluation.train")
+        if train is None or not entries.keys() - {"train"}:
             raise NotRun("training and other data were not both evaluated: pass loaders named train and test")
         metric, name = ("r2", "R²") if train["task"] == "regression" else ("accuracy", "accuracy")
         for loader, entry in entries.items():

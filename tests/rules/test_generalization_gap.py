@@ -22,6 +22,15 @@ def test_much_better_on_training_data() -> None:
     assert finding.message == "accuracy is 1 on the training data and 0.7 on test"
 
 
+def test_training_data_measured_beside() -> None:
+    record, target = Record(), np.arange(400) % 4
+    evaluate_predictions(record, target, target, loader="test")
+    record.add("evaluation.train", record.facts["evaluation"]["test"])
+    evaluate_predictions(record, target, np.where(np.arange(400) < 120, (target + 1) % 4, target), loader="test")
+    (finding,) = GeneralizationGap().judge(record)
+    assert finding.message == "accuracy is 1 on the training data and 0.7 on test"
+
+
 def test_alike_or_not_to_be_told_apart() -> None:
     assert judge(20) == []
     assert judge(2, n=12) == []
