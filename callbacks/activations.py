@@ -7,11 +7,11 @@ from contextlib import ExitStack
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
 from diagnose.callbacks.monitor import Instrument, Monitor
 from diagnose.measure.activations import Sites, WatchActivations, activation_modules, attach, compiled, weight_names
+from diagnose.namespace import LightningModule, Trainer
 
 SERIES = ("activation/mean", "activation/std", "activation/dead", "activation/saturated")
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule, Trainer
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data.distributed import DistributedSampler
@@ -19,6 +18,7 @@ from torch.utils.data.distributed import DistributedSampler
 from diagnose.callbacks.watching import Watching, cell
 from diagnose.measure.classification import WIDEST
 from diagnose.measure.losses import Predictions
+from diagnose.namespace import LightningModule, Trainer
 
 
 class ConfusionMatrix(Watching):

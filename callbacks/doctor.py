@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from diagnose.callbacks.activations import Activations
@@ -18,6 +17,7 @@ from diagnose.callbacks.nonfinite import NonFinite
 from diagnose.callbacks.pace import Pace
 from diagnose.callbacks.updates import Updates
 from diagnose.callbacks.zeroing import Zeroing
+from diagnose.namespace import LightningModule, Trainer
 from diagnose.record import Record
 from diagnose.rules import Rule, build, diagnose
 from diagnose.values import Diagnosis, Finding, Severity

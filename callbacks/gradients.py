@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
 from diagnose.callbacks.monitor import Instrument, Monitor
 from diagnose.measure.gradients import combine, is_sharded, norms, owners, similarity
 from diagnose.measure.updates import sample
+from diagnose.namespace import LightningModule, Trainer, is_overridden
 
 COMPARED, SAMPLED = 20, 2048
 Measured = tuple[list[nn.Parameter], list[int], Tensor]
@@ -31,7 +31,7 @@ class Gradients(Instrument):
         self.previous: tuple[int, Tensor] | None = None
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
-        own = getattr(type(module), "configure_gradient_clipping", None) is not LightningModule.configure_gradient_clipping
+        own = is_overridden("configure_gradient_clipping", module)
         self.clips = module.automatic_optimization and (bool(trainer.gradient_clip_val) or own)  # by hand it is over when a step is seen
         self.compares = len(trainer.optimizers) == 1
         self._label(module)

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lightning.pytorch import LightningModule, Trainer
 from numpy.typing import NDArray
 
 from diagnose.callbacks.watching import Watching, cell
 from diagnose.experiments.predict import Layers
 from diagnose.measure.embedding import Embedding, project
 from diagnose.measure.losses import Predictions
+from diagnose.namespace import LightningModule, Trainer
 
 
 class HiddenTSNE(Watching):

@@ -7,13 +7,13 @@ from contextlib import ExitStack
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from diagnose.callbacks.monitor import Instrument, Monitor
 from diagnose.measure.activations import compiled
 from diagnose.measure.losses import LossCall, WatchLosses, primary
 from diagnose.measure.outputs import describe, score
+from diagnose.namespace import LightningModule, Trainer
 
 TASKS = {"cross_entropy": "multiclass", "nll_loss": "multiclass"}
 

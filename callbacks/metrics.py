@@ -6,12 +6,11 @@ import platform
 from collections.abc import Iterator
 from typing import Any
 
-import lightning
 import torch
-from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from diagnose.callbacks.monitor import Instrument
+from diagnose.namespace import LightningModule, Trainer, home
 
 
 class Metrics(Instrument):
@@ -120,7 +119,7 @@ def describe_run(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
         "interrupted": "",
         "finished": False,
         "world_size": trainer.world_size,
-        "versions": {"python": platform.python_version(), "torch": str(torch.__version__), "lightning": lightning.__version__},
+        "versions": {"python": platform.python_version(), "torch": str(torch.__version__), "lightning": home(trainer).__version__},
         "optimizers": [describe_optimizer(o) for o in trainer.optimizers],
         "schedulers": [describe_scheduler(c) for c in trainer.lr_scheduler_configs],
     }

@@ -9,10 +9,10 @@ from copy import copy, deepcopy
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from diagnose.callbacks.notes import Cadence, Notes
+from diagnose.namespace import Callback, LightningModule, Trainer
 from diagnose.record import Record
 
 log = logging.getLogger("diagnose")

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from diagnose.callbacks.monitor import Instrument, log
+from diagnose.namespace import LightningModule, Trainer
 
 
 class NonFinite(Instrument):

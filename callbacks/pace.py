@@ -7,9 +7,8 @@ import sys
 from time import perf_counter
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
-
 from diagnose.callbacks.monitor import Instrument
+from diagnose.namespace import LightningModule, Trainer
 
 STATM = "/proc/self/statm"
 

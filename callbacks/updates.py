@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
 from diagnose.callbacks.monitor import Instrument, Monitor
 from diagnose.measure.gradients import combine, is_sharded, norms, owners
 from diagnose.measure.updates import sample, snapshot, update_ratios
+from diagnose.namespace import LightningModule, Trainer
 
 
 class Updates(Instrument):

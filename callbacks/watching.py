@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
 
 from diagnose.callbacks.losses import watchable
 from diagnose.experiments.predict import Extract, found_in
 from diagnose.measure.losses import LossCall, Predictions, WatchLosses
+from diagnose.namespace import Callback, LightningModule, Trainer
 
 log = logging.getLogger("diagnose")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from diagnose.callbacks.monitor import Instrument
 from diagnose.measure.gradients import dense
+from diagnose.namespace import LightningModule, Trainer, is_overridden
 
 PROBED = 8
 DENSE = 64
@@ -36,7 +36,7 @@ class Zeroing(Instrument):
         self.watching = False
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
-        cleared_by_user = getattr(type(module), "optimizer_zero_grad", None) is not LightningModule.optimizer_zero_grad
+        cleared_by_user = is_overridden("optimizer_zero_grad", module)
         self.watching = not module.automatic_optimization or cleared_by_user
         if not self.watching:
             for name in self.writes:

@@ -17,7 +17,7 @@ from diagnose.rules import build, diagnose
 from diagnose.values import Diagnosis
 
 if TYPE_CHECKING:
-    from lightning.pytorch import LightningModule, Trainer
+    from diagnose.namespace import LightningModule, Trainer
 
 SHOWN = (
     "accuracy", "balanced_accuracy", "macro_f1", "mcc", "log_loss", "perplexity", "ece", "roc_auc", "average_precision", "hamming_loss",

@@ -36,6 +36,7 @@ ORDER = (
     "measure",
     "rules",
     "report",
+    "namespace",
     "experiments",
     "data",
     "models",

@@ -24,7 +24,7 @@ def once(job: Job) -> Result:
         data = setup.data(settings)
     module = setup.module(settings, data)
     with runs.folder(job.composed) as folder, closing(Record(folder / "record")) as record:
-        trainer = setup.trainer(settings, folder, setup.callbacks(settings, folder))
+        trainer = setup.trainer(settings, folder, setup.callbacks(settings, folder, module), module)
         setup.describe(record, job, "check")
         with job.stages("check"):
             check(module, datamodule=data, trainer=trainer, record=record, rules=job.rules)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
 
 from diagnose.cli.arguments import UsageError
+from diagnose.namespace import LightningModule
 
 
 def load(module: LightningModule, path: Path, *, trust: bool) -> None:

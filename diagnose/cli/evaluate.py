@@ -15,7 +15,7 @@ from diagnose.cli.job import Job, Result, finish, repeat, versions
 from diagnose.record import Record
 
 if TYPE_CHECKING:
-    from lightning.pytorch import LightningDataModule, LightningModule
+    from diagnose.namespace import LightningDataModule, LightningModule
 
 
 def run(arguments: Arguments) -> int:
@@ -83,15 +83,14 @@ def from_checkpoint(job: Job) -> Callable[[Record], None]:
 def measure_test(job: Job, record: Record, module: LightningModule, data: LightningDataModule) -> None:
     """Evaluate a module on the test part of its data, which may have none."""
     with job.stages("import"):
-        from lightning.fabric.utilities.exceptions import MisconfigurationException
-
         from diagnose.evaluation import evaluate, evaluate_training
+        from diagnose.namespace import from_home
     with job.stages("evaluate"):
         data.prepare_data()
         data.setup("test")
         try:
             loader = data.test_dataloader()
-        except MisconfigurationException as error:
+        except from_home(data, "utilities.exceptions.MisconfigurationException") as error:
             record.skip("evaluation", str(error).splitlines()[0])
             return
         names, seed = getattr(data, "class_names", None), int(job.settings["seed"])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from diagnose.namespace import Callback, LightningModule, Trainer
 
 
 class LiveProgress(Callback):

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
-from lightning.pytorch.loggers import CSVLogger, Logger
 
 from diagnose.cli import runs
 from diagnose.cli.arguments import UsageError
@@ -19,6 +17,7 @@ from diagnose.cli.job import Job, versions
 from diagnose.cli.targets import ALLOWED, build, locate
 from diagnose.experiments.predict import Layers
 from diagnose.models.classifier import Classifier
+from diagnose.namespace import DATA_MODULES, HOMES, MODULES, Callback, LightningDataModule, LightningModule, Trainer, from_home, home
 from diagnose.record import Record
 
 KEYS = {
@@ -73,7 +72,7 @@ def prepare(config: dict[str, Any]) -> None:
     threads = given or (1 if builtin(config) else None)  # networks of this size are slower on several
     if threads:
         torch.set_num_threads(threads)
-    seed_everything(seed, workers=True, verbose=False)
+    HOMES[0].seed_everything(seed, workers=True, verbose=False)
 
 
 def builtin(config: dict[str, Any]) -> bool:
@@ -86,7 +85,7 @@ def data(config: dict[str, Any]) -> LightningDataModule:
     node = config["data"]
     extra = {"seed": int(config["seed"])} if str(node.get("_target_", "")).startswith("diagnose.") and "seed" not in node else {}
     module = build(node, "data", config["allow_targets"], **extra)
-    if not isinstance(module, LightningDataModule):
+    if not isinstance(module, DATA_MODULES):
         raise UsageError(f"data._target_ must name a LightningDataModule, {node['_target_']!r} gave a {type(module).__qualname__}")
     return module
 
@@ -96,7 +95,7 @@ def module(config: dict[str, Any], source: LightningDataModule) -> LightningModu
     node, allow = config["model"], config["allow_targets"]
     if not builtin(config):
         own = build(node, "model", allow)
-        if not isinstance(own, LightningModule):
+        if not isinstance(own, MODULES):
             raise UsageError(f"model._target_ must name a LightningModule, {node['_target_']!r} gave a {type(own).__qualname__}")
         return own
     if not hasattr(source, "inputs") or not hasattr(source, "outputs"):
@@ -119,34 +118,33 @@ def check_layers(config: dict[str, Any], module: LightningModule) -> None:
         raise UsageError(f"layers: {error}") from error
 
 
-def callbacks(config: dict[str, Any], folder: Path) -> list[Callback]:
-    """Lightning's own callbacks from the config (early stopping, checkpoints, whatever else is named there)."""
+def callbacks(config: dict[str, Any], folder: Path, module: LightningModule) -> list[Callback]:
+    """Lightning's own callbacks from the config (early stopping, checkpoints, whatever else is named there), of the module's namespace."""
     made: list[Callback] = []
     for name, node in (config.get("callbacks") or {}).items():
         if name != "doctor" and node:
             extra = {"dirpath": folder / "checkpoints"} if name == "checkpoint" else {}
-            made.append(build(node, f"callbacks.{name}", config["allow_targets"], **extra))
+            target = re.sub(r"^lightning\.pytorch\.", f"{home(module).__name__}.", str(node.get("_target_", "")))
+            made.append(build({**node, "_target_": target}, f"callbacks.{name}", config["allow_targets"], **extra))
     return made
 
 
-def logger(config: dict[str, Any], folder: Path) -> Logger | bool:
+def logger(config: dict[str, Any], folder: Path, module: LightningModule) -> Any:
     """The logger of the group ``logger``, inside the run's folder."""
     name = (config.get("logger") or {"name": "none"})["name"]
     if name == "none":
         return False
     if name == "csv":
-        return CSVLogger(folder, name="", version="")
+        return from_home(module, "loggers.CSVLogger")(folder, name="", version="")
     if name == "tensorboard":
-        from lightning.pytorch.loggers import TensorBoardLogger
-
         try:
-            return TensorBoardLogger(folder, name="tensorboard", version="")
+            return from_home(module, "loggers.TensorBoardLogger")(folder, name="tensorboard", version="")
         except ModuleNotFoundError as error:
             raise UsageError("logger=tensorboard needs the package tensorboard\npip install lightning-diagnose[tensorboard]") from error
     raise UsageError(f"logger.name must be none, csv or tensorboard, got {name!r}")
 
 
-def trainer(config: dict[str, Any], folder: Path, extra: list[Callback]) -> Trainer:
+def trainer(config: dict[str, Any], folder: Path, extra: list[Callback], module: LightningModule) -> Trainer:
     """The Trainer; all that it writes goes into the run's folder."""
     options = dict(config["trainer"])
     if options.get("max_epochs") is not None and int(options["max_epochs"]) < 1:
@@ -157,11 +155,12 @@ def trainer(config: dict[str, Any], folder: Path, extra: list[Callback]) -> Trai
     if options.get("gradient_clip_val") is None:
         options.pop("gradient_clip_algorithm", None)
     try:
-        return Trainer(
+        made: Trainer = home(module).Trainer(
             **{"enable_progress_bar": False, "enable_model_summary": False, "num_sanity_val_steps": 0, **options},
             default_root_dir=folder,
-            logger=logger(config, folder),
+            logger=logger(config, folder, module),
             callbacks=extra,
         )
-    except (TypeError, ValueError, RuntimeError, MisconfigurationException) as error:
+    except (TypeError, ValueError, RuntimeError, from_home(module, "utilities.exceptions.MisconfigurationException")) as error:
         raise UsageError(f"trainer: {str(error).splitlines()[0]}") from error
+    return made

@@ -16,7 +16,7 @@ from diagnose.cli.job import INTERRUPTED, Job, Result, finish, repeat, versions
 from diagnose.record import Record
 
 if TYPE_CHECKING:
-    from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+    from diagnose.namespace import LightningDataModule, LightningModule, Trainer
 
 RESUME = "DIAGNOSE_RESUME_FROM"
 
@@ -38,10 +38,10 @@ def train(job: Job) -> Result:
     resume = resumable(settings, module)
     if int(os.environ.get("LOCAL_RANK", 0)) > 0:
         place, record = Path(job.composed.folder), Record()
-        setup.trainer(settings, place, watchers(job, record, place)).fit(module, datamodule=data, **resume)
+        setup.trainer(settings, place, watchers(job, record, place, module), module).fit(module, datamodule=data, **resume)
         return Result(status=0)
     with runs.folder(job.composed) as folder, closing(Record(folder / "record")) as record:
-        trainer = setup.trainer(settings, folder, watchers(job, record, folder))
+        trainer = setup.trainer(settings, folder, watchers(job, record, folder, module), module)
         job.console.print(f"folder     {folder}\nseed       {settings['seed']}", soft_wrap=True, markup=False)
         job.console.print("versions   " + ", ".join(f"{k} {v}" for k, v in versions().items()), soft_wrap=True, markup=False)
         setup.describe(record, job, "train")
@@ -53,13 +53,13 @@ def train(job: Job) -> Result:
     return replace(result, status=INTERRUPTED) if failure else result
 
 
-def watchers(job: Job, record: Record, folder: Path) -> list[Any]:
+def watchers(job: Job, record: Record, folder: Path, module: LightningModule) -> list[Any]:
     """The callbacks of the config, the doctor and the live display."""
     from diagnose.callbacks import Doctor
     from diagnose.cli import setup
     from diagnose.cli.progress import LiveProgress
 
-    own = setup.callbacks(job.settings, folder)
+    own = setup.callbacks(job.settings, folder, module)
     try:
         doctor = Doctor(record=record, rules=job.rules, **((job.settings.get("callbacks") or {}).get("doctor") or {}))
     except (TypeError, ValueError) as error:

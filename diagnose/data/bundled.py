@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 from sklearn import datasets
 from sklearn.model_selection import train_test_split
 from torch.utils.data import DataLoader, TensorDataset
+
+from diagnose.namespace import LightningDataModule
 
 NORMALISATIONS = ("z-score", "min-max", "none")
 Loader = DataLoader[tuple[torch.Tensor, ...]]

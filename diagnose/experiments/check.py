@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from torch.nn.parameter import UninitializedParameter
 
 from diagnose.experiments.anatomy import MODAL, Anatomy, examine, label_statistics, target_statistics
@@ -22,6 +21,7 @@ from diagnose.experiments.loaders import first_batches, first_loader, length, ow
 from diagnose.experiments.overfit import learn, overfit_batch
 from diagnose.experiments.sandbox import Sandbox, Unusable, quiet, random_state_kept, run_in_sandbox, told
 from diagnose.measure.losses import LossCall, watch_losses
+from diagnose.namespace import DATA_MODULES, MODULES, NAMES, LightningDataModule, LightningModule, Trainer
 from diagnose.record import Record
 from diagnose.rules import Rule
 from diagnose.rules import diagnose as judge
@@ -63,10 +63,10 @@ def check(
         TypeError: ``module`` is not a LightningModule.
     """
     module = getattr(module, "_orig_mod", module)  # torch.compile wraps it
-    if not isinstance(module, LightningModule):
-        raise TypeError(f"expected a LightningModule of the package lightning, got {type(module).__module__}.{type(module).__qualname__}")
+    if not isinstance(module, MODULES):
+        raise TypeError(f"expected a LightningModule of {' or '.join(NAMES)}, got {type(module).__module__}.{type(module).__qualname__}")
     record = Record() if record is None else record
-    if isinstance(train_dataloaders, LightningDataModule):
+    if isinstance(train_dataloaders, DATA_MODULES):
         train_dataloaders, datamodule = None, train_dataloaders
     try:
         if train_dataloaders is None:

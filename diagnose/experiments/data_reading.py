@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch.utilities import CombinedLoader
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.data import (
@@ -30,6 +29,7 @@ from torch.utils.data import (
 from diagnose.experiments.batches import leaves
 from diagnose.experiments.data_copies import Unreadable, copied, generators_kept
 from diagnose.experiments.sandbox import random_state_kept
+from diagnose.namespace import is_combined
 
 BYTES = 1 << 27  # bytes kept of one loader
 LISTED = 50_000  # batches of an epoch that are enumerated to choose from
@@ -143,7 +143,7 @@ def _plain(tensor: Tensor) -> Tensor:
 def _batches(loaders: Any, sample: Sample, limits: tuple[int, int]) -> Iterator[Batch]:
     """The batches of one loader, or of several side by side as Lightning combines them."""
     mode = "min_size"
-    if isinstance(loaders, CombinedLoader):
+    if is_combined(loaders):
         mode, loaders = loaders._mode, loaders.iterables
     if loaders is None:
         raise Unreadable("there is no loader")

@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lightning.pytorch.utilities import CombinedLoader
-
 from diagnose.experiments import data_identity, data_shift
 from diagnose.experiments.data_copies import Unreadable
 from diagnose.experiments.data_fields import Target, describe, describe_target, target
 from diagnose.experiments.data_order import order
 from diagnose.experiments.data_reading import Sample, chosen_rows, read
+from diagnose.namespace import is_combined
 from diagnose.record import Record
 
 FACTS = ("data.order", "data.overlap", "data.shift", "data.conflicts")
@@ -138,7 +137,7 @@ def _is_feature(sample: Sample, path: str) -> bool:
 
 
 def _separate(val: Any) -> list[Any]:
-    if isinstance(val, CombinedLoader):
+    if is_combined(val):
         val = val.iterables
     if val is None:
         return []

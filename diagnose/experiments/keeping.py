@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from copy import copy
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer
+
+from diagnose.namespace import LightningModule
 
 
 class Attributes:

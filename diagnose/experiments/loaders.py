@@ -7,13 +7,10 @@ from collections.abc import Sized
 from itertools import islice
 from typing import Any
 
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.utilities import CombinedLoader
-from lightning.pytorch.utilities.model_helpers import is_overridden
-
 from diagnose.experiments.data_copies import Unreadable, generators_kept
 from diagnose.experiments.data_reading import Sample, _batches
 from diagnose.experiments.sandbox import Unusable, copied, told
+from diagnose.namespace import LightningDataModule, LightningModule, Trainer, home, is_combined, is_overridden
 
 ROWS = 1 << 20
 
@@ -41,7 +38,7 @@ def first_batches(loaders: Any, count: int) -> list[Any]:
 
 def first_loader(loaders: Any) -> Any:
     """The first of a list, tuple, dict or `CombinedLoader` of loaders, or the loader itself."""
-    if isinstance(loaders, CombinedLoader):
+    if is_combined(loaders):
         loaders = loaders.iterables
     if isinstance(loaders, dict):
         loaders = list(loaders.values())
@@ -74,7 +71,7 @@ def own_loaders(
     owner: Any = copy.copy(datamodule) if datamodule is not None else copied(module)
     if not is_overridden("train_dataloader", owner):
         raise Unusable("there is no training loader")
-    owner.trainer = trainer or Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", devices=1)
+    owner.trainer = trainer or home(owner).Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", devices=1)
     try:
         owner.prepare_data()
         owner.setup("fit")

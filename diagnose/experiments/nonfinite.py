@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -15,6 +14,7 @@ from diagnose.experiments.batches import leaves
 from diagnose.experiments.sandbox import Sandbox, run_in_sandbox
 from diagnose.measure.gradients import clean, dense
 from diagnose.measure.losses import LOSSES
+from diagnose.namespace import LightningModule
 
 ARITHMETIC = frozenset(
     "log log2 log10 log1p exp expm1 sqrt rsqrt reciprocal pow __pow__ square div true_divide divide __truediv__ mul __mul__ "

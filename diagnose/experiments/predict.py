@@ -10,15 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.loggers.logger import DummyLogger
-from lightning.pytorch.utilities.model_helpers import is_overridden
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from diagnose.experiments.keeping import left_as_it_was
 from diagnose.experiments.sandbox import quiet, random_state_kept, stopped_trainer_settings
 from diagnose.measure.losses import Predictions, predictions, primary, watch_losses
+from diagnose.namespace import LightningModule, from_home, home, is_overridden
 
 STEPS = ("test_step", "validation_step", "training_step")
 MOST_PROBABILITIES = 100_000_000  # numbers; of larger outputs (language models) predictions and losses alone are kept
@@ -286,7 +284,12 @@ def predict(
         return output if name != "training_step" else None
 
     options: dict[str, Any] = {"accelerator": "cpu" if module.device.type == "cpu" else "auto", "devices": 1, "inference_mode": False}
-    options |= {"logger": DummyLogger(), "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    options |= {
+        "logger": from_home(module, "loggers.logger.DummyLogger")(),
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
     if precision is not None:
         options["precision"] = precision
     if batches is not None:
@@ -297,7 +300,7 @@ def predict(
             hidden.attach()
             module.__dict__["test_step"] = watched
             module.__dict__["configure_callbacks"] = lambda: []
-            Trainer(**options).test(module, list(loaders.values()), verbose=False)
+            home(module).Trainer(**options).test(module, list(loaders.values()), verbose=False)
         finally:
             hidden.detach()
             for key in ("test_step", "configure_callbacks"):

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from diagnose.experiments.nonfinite import locate
+from diagnose.namespace import MODULES, LightningModule
 
 SCHEMA = 1
 PLAIN = (bool, int, float, str, type(None))
@@ -135,7 +135,7 @@ def make(name: str, hyper_parameters: dict[str, Any]) -> LightningModule:
             kind = getattr(kind, part)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"{name} cannot be imported ({error}); {advice}") from error
-    if not (isinstance(kind, type) and issubclass(kind, LightningModule)):
+    if not (isinstance(kind, type) and issubclass(kind, MODULES)):
         raise ValueError(f"{name} is not a LightningModule")
     try:
         return kind(**hyper_parameters)

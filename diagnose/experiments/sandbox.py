@@ -14,17 +14,16 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import lightning
 import numpy as np
 import torch
-from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.loggers.logger import DummyLogger
 from torch import Tensor
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from diagnose.experiments.batches import fresh
+from diagnose.namespace import Callback, LightningDataModule, LightningModule, Trainer, from_home, home
 
-LIBRARIES = (str(Path(__file__).parents[1]), *(str(Path(m.__file__ or "").parent) for m in (torch, lightning, np, copy)))
+LIGHTNING = [sys.modules[name] for name in ("lightning", "pytorch_lightning", "lightning_fabric") if sys.modules.get(name)]
+LIBRARIES = (str(Path(__file__).parents[1]), *(str(Path(m.__file__ or "").parent) for m in (torch, np, copy, *LIGHTNING)))
 LOCKS: dict[type, Callable[[], Any]] = {type(make()): make for make in (threading.Lock, threading.RLock)}
 
 
@@ -133,7 +132,7 @@ class Sandbox:
         module.__dict__["log_dict"] = self._log_dict
         # without configure_optimizers Lightning uses a mock of its own
         self.optimizers: list[torch.optim.Optimizer] = [
-            o for o in trainer.optimizers if type(o).__module__ != "lightning.pytorch.core.optimizer"
+            o for o in trainer.optimizers if type(o) is not from_home(module, "core.optimizer._MockOptimizer")
         ]
         self._start: dict[int, tuple[Tensor, Tensor]] = {}
         self._modes: dict[torch.nn.Module, bool] = {}
@@ -263,13 +262,18 @@ def run_in_sandbox(
 
     options: dict[str, Any] = {"max_epochs": 100, "accelerator": "cpu", **(settings or {})}
     data = _Batches(batches, int(options.pop("length", len(batches))), loader)
-    options |= {"logger": DummyLogger(), "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    options |= {
+        "logger": from_home(module, "loggers.logger.DummyLogger")(),
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
     options |= {"num_sanity_val_steps": 0, "callbacks": [_Probe(probe)], "devices": 1, "limit_val_batches": 0}
     with random_state_kept(), quiet(), stopped_trainer_settings(), _not_compiled():
         twin = copied(module)
         twin.__dict__["configure_callbacks"] = lambda: []  # they may write files or reach out to servers
         try:
-            trainer = Trainer(**options)
+            trainer = home(module).Trainer(**options)
             if datamodule is None:
                 trainer.fit(twin, data)
             else:

@@ -1,0 +1,60 @@
+"""Lightning under its two names: ``lightning.pytorch`` and ``pytorch_lightning`` hold the same classes twice, each knows only its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback as Callback
+    from lightning.pytorch import LightningDataModule as LightningDataModule
+    from lightning.pytorch import LightningModule as LightningModule
+    from lightning.pytorch import Trainer as Trainer
+
+NAMES = ("lightning.pytorch", "pytorch_lightning")
+
+
+def installed(names: tuple[str, ...] = NAMES) -> Iterator[ModuleType]:
+    """Those of the packages that can be imported."""
+    for name in names:
+        try:
+            yield import_module(name)
+        except Exception:  # absent, or too old for this torch: of no use to anybody's Trainer here
+            continue
+
+
+HOMES = tuple(installed())
+if not HOMES:
+    raise ImportError(f"expected one of the packages {' and '.join(NAMES)}, found neither: pip install lightning")
+
+MODULES: tuple[type[LightningModule], ...] = tuple(home.LightningModule for home in HOMES)
+DATA_MODULES: tuple[type[LightningDataModule], ...] = tuple(home.LightningDataModule for home in HOMES)
+
+if not TYPE_CHECKING:
+    LightningModule, LightningDataModule, Trainer = HOMES[0].LightningModule, HOMES[0].LightningDataModule, HOMES[0].Trainer
+
+    class Callback(*(home.Callback for home in HOMES)):
+        """A callback that the Trainers of both namespaces take for one of their own."""
+
+
+def home(thing: Any) -> ModuleType:
+    """The namespace of a module, data module or Trainer; the first where it belongs to none."""
+    return next((h for h in HOMES if isinstance(thing, (h.LightningModule, h.LightningDataModule, h.Trainer))), HOMES[0])
+
+
+def from_home(thing: Any, name: str) -> Any:
+    """An attribute of the namespace that ``thing`` belongs to, such as ``"loggers.logger.DummyLogger"``."""
+    module, _, attribute = name.rpartition(".")
+    return getattr(import_module(f"{home(thing).__name__}.{module}"), attribute)
+
+
+def is_overridden(name: str, thing: Any) -> bool:
+    """Whether a module or data module has a method of its own in place of Lightning's."""
+    return bool(from_home(thing, "utilities.model_helpers.is_overridden")(name, thing))
+
+
+def is_combined(loaders: Any) -> bool:
+    """Whether this is Lightning's ``CombinedLoader``, of either namespace."""
+    return any(isinstance(loaders, import_module(f"{h.__name__}.utilities").CombinedLoader) for h in HOMES)
