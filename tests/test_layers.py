@@ -21,6 +21,7 @@ FORBIDDEN = {
     "diagnose.record": TORCH | DRAWING | {"scipy", "hydra", "rich"},
     "diagnose.statistics": TORCH | DRAWING | {"hydra", "rich"},
     "diagnose.rules": TORCH | DRAWING | {"hydra", "rich"},
+    "diagnose.search": (TORCH - {"sklearn"}) | DRAWING | {"hydra"},  # Optuna itself loads scikit-learn and rich
     "diagnose.report": TORCH | DRAWING | {"hydra"},
     "diagnose.measure": {"lightning", "lightning_fabric", "pytorch_lightning", "hydra"} | DRAWING,
 }
@@ -35,6 +36,7 @@ ORDER = (
     "statistics",
     "measure",
     "rules",
+    "search",
     "report",
     "namespace",
     "experiments",

@@ -10,6 +10,7 @@ COMMANDS = {
     "train": "check, train with the doctor, evaluate on the test part, write the report",
     "check": "only what can be known before training",
     "evaluate": "a report from a checkpoint (ckpt_path=...) or from a table of predictions (predictions=...)",
+    "tune": "search over keys of the config: tune.space.optimizer.lr='log(1e-4, 1e-1)'",
     "report": "judge and render a saved run again: report RUN",
     "rules": "list the rules",
     "explain": "print the page of a rule: explain T302",

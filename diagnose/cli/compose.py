@@ -76,6 +76,15 @@ def rule_option(word: str) -> str:
         raise UsageError(str(error)) from error
 
 
+def searched(word: str) -> str:
+    """``tune.space.optimizer.lr=log(1e-4, 1e-1)`` with its value quoted: Hydra takes brackets for functions of its own."""
+    key, equals, value = word.partition("=")
+    if not equals or not key.lstrip("+").startswith("tune.space."):
+        return word
+    own = value[:1] in ("'", '"', "[") or value == "null"
+    return f"++{key.lstrip('+')}={value}" if own else f"++{key.lstrip('+')}='{value}'"
+
+
 def normalise(words: list[str], config_dir: str) -> list[str]:
     """Overrides as Hydra wants them, from words as people type them.
 
@@ -85,7 +94,7 @@ def normalise(words: list[str], config_dir: str) -> list[str]:
     for word in words:
         if "=" not in word and not word.startswith("~"):
             raise UsageError(f"expected key=value, got {word!r}\nan option of a group is chosen by group=option, for example model=mlp")
-        word = quoted(rule_option(word))
+        word = quoted(searched(rule_option(word)))
         key, _, value = word.partition("=")
         bare = key.lstrip("+~")
         if bare in GROUPS and not key.startswith("~"):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from diagnose.report.drawing_search import ACROSS, DOWN, draw_parallel, draw_scatter
 from diagnose.report.panels import GUIDE, INK, PETROFF, WIDEST
 from diagnose.report.text import clean
 
@@ -45,6 +46,8 @@ def panel_size(panel: Mapping[str, Any]) -> tuple[float, float]:
         return side + margin + 0.25, side + margin + 0.4
     if panel["kind"] == "bars":
         return WIDE, max(TALL, 0.9 + 0.3 * len(panel["names"]))
+    if panel["kind"] == "parallel":
+        return ACROSS, DOWN
     return (WIDE, TALL) if panel["kind"] in ("points", "reliability") else (WIDTH, HEIGHT)
 
 
@@ -263,4 +266,6 @@ DRAW: Mapping[str, Callable[..., None]] = {
     "points": draw_points,
     "reliability": draw_reliability,
     "bars": draw_bars,
+    "scatter": draw_scatter,
+    "parallel": draw_parallel,
 }

@@ -113,6 +113,7 @@ class Report:
         created: When the report was made, as the caller wrote it.
         tone: The worst of it: ``error``, ``warning``, ``interrupted`` where the run broke off without a finding, ``clean``, or ``unknown``
             where nothing was judged.
+        badge: What stands on the badge beside the verdict; by default the word of the tone.
         verdict: The answer in a sentence or two.
         diagnosis: The outcome of every rule.
         headlines: The numbers of the first screen.
@@ -127,6 +128,7 @@ class Report:
     subtitle: str = ""
     created: str = ""
     tone: Literal["error", "warning", "interrupted", "clean", "unknown"] = "unknown"
+    badge: str = ""
     verdict: str = ""
     diagnosis: Diagnosis = Diagnosis()
     headlines: tuple[Headline, ...] = ()

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diagnose.cli.arguments import Arguments
+from diagnose.cli.searching import Plan
+from diagnose.cli.trial import Outcome, run, settings_of
+from diagnose.record import Record
+from diagnose.search.study import values
+from diagnose.search.values import Search
+
+Cli = Callable[..., int]
+TINY = ("data=iris", "model.hidden=[8]", "trainer.max_epochs=2", "trainer.accelerator=cpu", "tune.confirm.best=1", "tune.confirm.seeds=2")
+OWN = ("tune=own", "tune.space.optimizer.lr=log(1e-3, 1e-1)")
+
+
+def found(root: Path) -> Search:
+    return Search.read(root / "outputs" / "tune" / "latest" / "search.json")
+
+
+def test_a_search_ends_with_a_report_and_a_command_that_trains_the_best(
+    cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli("tune", *TINY, "tune.trials=3", "tune.sampler=random", "tune.space.data.batch_size=log_integer(8, 32)") == 0
+    said = capsys.readouterr().out
+    search = found(tmp_path)
+    assert Counter(t.state for t in search.trials) == {"complete": 3}
+    assert "model.hidden is set on the command line and not searched over" in said
+    assert "optimizer.momentum is not in this config and not searched over" in said
+    assert {d["key"] for d in search.space} == {"optimizer.lr", "optimizer.weight_decay", "data.batch_size", "model.dropout"}
+    assert len(search.confirmed) == 1
+    assert len(search.confirmed[0].scores) == 2
+    assert search.ranked[0].score == min(v for t in search.trials for v in t.curve if v is not None)
+    page = Path(said.splitlines()[-1])
+    assert page == (tmp_path / "outputs" / "tune" / "latest" / "report.html").resolve()
+    assert "Parallel coordinates" in page.read_text(encoding="utf-8")
+    assert cli(*shlex.split(search.command)[3:], "trainer.max_epochs=1") in (0, 1)  # findings are another matter after one epoch
+    assert (tmp_path / "outputs" / "train" / "latest" / "report.html").is_file()
+
+
+def test_a_trial_is_the_run_that_train_makes(cli: Cli, tmp_path: Path) -> None:
+    cli("train", *TINY[:4], "optimizer.lr=0.02", "trainer.deterministic=true")
+    losses = Record.read(tmp_path / "outputs" / "train" / "latest" / "record").series("val/loss").value
+    settings = settings_of(Arguments(command="tune", words=list(TINY[:4])), {"optimizer.lr": 0.02})
+    outcome = run(settings, tmp_path, "val/loss", lambda value, epoch: "", stop_on_findings=True)
+    assert outcome.curve == pytest.approx(losses.tolist(), rel=1e-6)
+
+
+def test_a_diverging_trial_ends_at_once_with_the_finding_as_reason(cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = (
+        "optimizer=sgd",
+        "optimizer.momentum=0",
+        "optimizer.nesterov=false",
+        "scheduler=none",
+        "trainer.max_epochs=30",
+        "trainer.gradient_clip_val=null",
+        "model.norm=none",
+    )
+    cli("tune", *TINY, *words, "tune=own", "tune.space.optimizer.lr=[0.05,1e12]", "tune.sampler=grid", "tune.confirm.best=0")
+    by_rate = {t.values["optimizer.lr"]: t for t in found(tmp_path).trials}
+    assert by_rate[0.05].state == "complete"
+    hopeless = by_rate[1e12]
+    assert hopeless.state == "pruned"
+    assert hopeless.reason.startswith("error T") or "was nan" in hopeless.reason
+    assert len(hopeless.curve) < 30
+    assert hopeless.reason[:20] in capsys.readouterr().out
+
+
+def test_hopeless_trials_are_cut_short_by_the_median(cli: Cli, tmp_path: Path) -> None:
+    words = ("optimizer=sgd", "scheduler=none", "trainer.max_epochs=6", "tune.trials=12", "tune.sampler=random", "tune.confirm.best=0")
+    cli("tune", *TINY, *words, "tune=own", "tune.space.optimizer.lr=log(1e-7, 1e-1)")
+    cut = [t for t in found(tmp_path).trials if t.state == "pruned"]
+    assert cut
+    assert all("worse than the median of the other trials in epoch" in t.reason and len(t.curve) < 6 for t in cut)
+
+
+def test_groups_can_be_searched_over(cli: Cli, tmp_path: Path) -> None:
+    assert cli("tune", *TINY, "tune=own", "tune.space.optimizer=[adam,sgd]", "tune.sampler=grid", "tune.confirm.best=0") == 0
+    search = found(tmp_path)
+    assert {t.values["optimizer"] for t in search.trials} == {"adam", "sgd"}
+    assert f"optimizer={search.ranked[0].values['optimizer']}" in search.command
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["tune.space.optimizer.rate=log(1e-4,1)"], "tune.space: the config has no key 'optimizer.rate'"),
+        (["tune.space.optimizer.lr=log(1,0.1)"], "tune.space.optimizer.lr: the lowest value must stand first"),
+        (["tune.space.optimizer.lr=log(0,1)"], "a log scale needs a lowest value above 0"),
+        (["tune.space.optimizer.betas=one_minus(0.9, 1.0)"], "a one_minus scale needs values below 1"),
+        (["tune.space.data.batch_size=linear(8, 64.5)"], "tune.space: data.batch_size must be a whole number"),
+        (["tune.space.model=[mlp,nlp]"], "tune.space: model has no option 'nlp'"),
+        ([], "tune.space is empty"),
+        (["tune.space.optimizer.lr=log(1e-4,1)", "optimizer.lr=0.1"], "optimizer.lr is both set and searched over"),
+        (
+            ["tune.space.optimizer.lr=log(1e-4,1)", "tune.sampler=bayes"],
+            "tune.sampler must be one of random, grid, tpe, coarse_to_fine, got 'bayes'",
+        ),
+        (["tune.space.optimizer.lr=log(1e-4,1)", "tune.trials=0"], "tune.trials must be a whole number of at least 1, got 0"),
+        (["tune.space.optimizer.lr=log(1e-4,1)", "tune.confirm.seeds=0"], "tune.confirm.seeds must be a whole number of at least 1"),
+        (["tune.space.optimizer.lr=log(1e-4,1)", "tune.storage=sqlite:////nowhere/x.db"], "cannot be reached"),
+        (["tune.resume=nowhere"], "there is no search to go on with in"),
+        (["tune.space.optimizer.lr=log(1e-4,1)", "--multirun"], "leave --multirun out"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_starts(
+    words: list[str], text: str, cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = [] if any("resume" in w for w in words) else ["data=iris", "tune=own"]
+    assert cli("tune", *own, *words) == 2
+    assert text in capsys.readouterr().err
+    assert not list(tmp_path.glob("outputs/tune/*/*"))
+
+
+def test_a_metric_that_nobody_logs_ends_the_search(cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli("tune", *TINY, *OWN, "tune.metric=val/auc", "tune.trials=9") == 2
+    said = capsys.readouterr().err
+    assert "the first 4 trials failed, the last with: tune.metric 'val/auc' is not logged; logged are" in said
+    assert "val/loss" in said
+
+
+def test_a_search_goes_on_for_more_trials(cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli("tune", *TINY, *OWN, "tune.trials=2", "tune.confirm.best=0")
+    first = found(tmp_path)
+    folder = (tmp_path / "outputs" / "tune" / "latest").resolve()
+    assert cli("tune", f"tune.resume={folder}", "tune.trials=4") == 0
+    assert "goes on    2 trials are known" in capsys.readouterr().out
+    assert found(tmp_path).trials[:2] == first.trials
+    assert len(found(tmp_path).trials) == 4
+    assert cli("tune", f"tune.resume={folder}", "seed=3") == 2
+    assert (
+        "with tune.resume only tune.trials, tune.parallel, tune.backend, tune.address may be given, got 'seed=3'" in capsys.readouterr().err
+    )
+
+
+def test_the_best_epoch_counts() -> None:
+    assert Outcome(curve=[3.0, 1.0, float("nan"), 2.0]).best("min") == (1.0, 1)
+    assert Outcome(curve=[3.0, 1.0, 3.0]).best("max") == (3.0, 0)
+    assert Outcome(curve=[float("nan")]).best("min") is None
+
+
+def start(root: Path, *words: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "diagnose", "tune", *TINY, *OWN, "tune.confirm.best=0", "tune.parallel=2", *words]
+    return subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def running(root: Path, seconds: float = 90.0) -> tuple[Path, dict[str, Any]]:
+    """The folder of the search that runs below, and a process of it with the values of its trial."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for plan in root.glob("outputs/tune/*/*/plan.json"):
+            folder = plan.parent
+            if not (folder / "study.journal").is_file():
+                continue
+            study = Plan.read(folder).study(folder)
+            for trial in study.get_trials(deepcopy=False):
+                if trial.state.name == "RUNNING" and "seed" in trial.user_attrs and trial.number > 0:
+                    dimensions = Plan.read(folder).space
+                    return folder, {"process": int(trial.user_attrs["process"].rpartition(":")[2]), "values": values(trial, dimensions)}
+        time.sleep(0.05)
+    raise AssertionError("no trial came to run")
+
+
+@pytest.mark.slow
+def test_a_killed_process_costs_the_trial_that_it_ran(tmp_path: Path) -> None:
+    search = start(tmp_path, "tune.trials=5", "trainer.max_epochs=12")
+    _, trial = running(tmp_path)
+    os.kill(trial["process"], signal.SIGKILL)
+    said, _ = search.communicate(timeout=240)
+    assert search.returncode == 0, said
+    trials = found(tmp_path).trials
+    assert sum(t.state in ("complete", "pruned") for t in trials) == 5
+    assert [t.values for t in trials if t.state == "lost"] == [t.values for t in trials if t.again is not None]
+
+
+@pytest.mark.slow
+def test_a_killed_search_goes_on(cli: Cli, tmp_path: Path) -> None:
+    search = start(tmp_path, "tune.trials=4", "trainer.max_epochs=12")
+    folder, trial = running(tmp_path)
+    search.kill()
+    search.communicate()
+    end = time.monotonic() + 60
+    while time.monotonic() < end and any(Path(f"/proc/{p}").exists() for p in children(folder)):
+        time.sleep(0.1)  # they see that they are orphans and end
+    assert cli("tune", f"tune.resume={folder}", "tune.parallel=1") == 0
+    trials = found(tmp_path).trials
+    assert sum(t.state in ("complete", "pruned") for t in trials) == 4
+    assert any(t.values == trial["values"] and t.state in ("complete", "pruned") for t in trials)
+
+
+def children(folder: Path) -> set[int]:
+    study = Plan.read(folder).study(folder)
+    return {int(t.user_attrs["process"].rpartition(":")[2]) for t in study.get_trials(deepcopy=False) if "process" in t.user_attrs}
+
+
+@pytest.mark.slow
+def test_two_workers_of_a_ray_cluster_share_a_search(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    search = start(tmp_path, "tune.backend=ray", "tune.trials=4")
+    said, _ = search.communicate(timeout=240)
+    assert search.returncode == 0, said
+    folder = (tmp_path / "outputs" / "tune" / "latest").resolve()
+    assert len(children(folder)) == 2
+    assert Counter(t.state for t in found(tmp_path).trials)["complete"] == 4
+
+
+def test_json_holds_the_search(cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli("tune", *TINY, *OWN, "tune.trials=2", "tune.confirm.best=0", "--json") == 0
+    out = capsys.readouterr().out
+    document = json.loads(out)
+    assert document["budget"] == 2
+    assert len(document["trials"]) == 2
