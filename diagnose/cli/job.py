@@ -80,6 +80,8 @@ def repeat(arguments: Arguments, command: str, once: Callable[[Job], Result]) ->
     Raises:
         UsageError: A run cannot be composed, or the only one cannot be made.
     """
+    from diagnose.cli.sweep import print_table, write_page
+
     overrides = normalise(arguments.words, arguments.config_dir)
     sweep = list(combinations(overrides)) if arguments.multirun else [overrides]
     jobs = [prepare(arguments, command, own) for own in sweep]
@@ -110,6 +112,8 @@ def repeat(arguments: Arguments, command: str, once: Callable[[Job], Result]) ->
         print(json.dumps(documents if arguments.multirun else documents[0], indent=1, allow_nan=False))
     elif arguments.multirun:
         print_table(sweep, results, jobs[0].console)
+    if arguments.multirun and command == "train" and (page := write_page(sweep, results, command)):
+        jobs[0].console.print(str(page), markup=False, soft_wrap=True)
     return max(result.status for result in results)
 
 
@@ -133,26 +137,6 @@ def shown(arguments: Arguments, composed: Composed) -> str:
     if arguments.cfg in ("job", "all"):
         parts.append(OmegaConf.to_yaml(composed.config, resolve=arguments.resolve))
     return "\n".join(parts).rstrip()
-
-
-def print_table(sweep: list[list[str]], results: list[Result], console: Console) -> None:
-    """One line per run: what distinguishes it, its numbers, its findings, its folder."""
-    from rich.table import Table
-
-    common = set.intersection(*map(set, sweep)) if len(sweep) > 1 else set()
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("run", "numbers", "findings", "status", "folder"):
-        table.add_column(column, overflow="fold", no_wrap=column in ("run", "status", "folder"))
-    for own, result in zip(sweep, results, strict=False):
-        name = " ".join(word for word in own if word not in common)
-        if result.report is None:
-            table.add_row(name, "", result.error.splitlines()[0] if result.error else "", str(result.status), "")
-            continue
-        numbers = ", ".join(f"{h.name} {h.value:.4f}" for h in result.report.headlines[:2] if h.value is not None)
-        found = " ".join(f.code for f in result.report.diagnosis.findings) or "none"
-        table.add_row(name, numbers, found, str(result.status), result.folder.name if result.folder else "")
-    console.print()
-    console.print(table)
 
 
 def chosen_rules(chosen: Mapping[str, Any]) -> tuple[Rule, ...]:

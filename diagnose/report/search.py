@@ -15,6 +15,7 @@ from diagnose.search.space import Dimension
 from diagnose.search.values import Confirmed, Search, Tried, interval
 
 MOST_CURVES = 60
+SWEEP = "sweep"  # the sampler of runs that --multirun listed
 LARGE = 1e6  # scores of diverged trials beyond this multiple of the best are left out of pictures
 MARKS = {"complete": "o", "pruned": "x", "failed": "x", "lost": "x", "running": "x"}
 
@@ -31,7 +32,7 @@ def search_report(search: Search, *, created: str = "") -> Report:
     counts = Counter(t.state for t in search.trials)
     said = ", ".join(f"{n} {state}" for state, n in counts.items())
     return Report(
-        title=clean("Search" if search.name == "search" else f"Search {search.name}"),
+        title=clean(search.name.capitalize() if search.name in ("search", SWEEP) else f"Search {search.name}"),
         subtitle=clean(f"{search.sampler.replace('_', ' ')} · {said} · {search.metric}, {search.mode} · {search.seconds:.0f} s"),
         created=clean(created),
         tone="clean" if search.ranked else "error",
@@ -47,10 +48,12 @@ def _verdict(search: Search) -> str:
         why = Counter(t.reason for t in search.trials if t.reason).most_common(1)
         return f"No trial came to an end{f'; most often: {why[0][0]}' if why else ''}."
     best = search.ranked[0]
-    text = f"The best of {plural(len(search.ranked), 'complete trial')} has {search.metric} {number(best.score)} ({_said(best.values)})."
+    chosen = f" ({_said(best.values)})" if best.values else ""
+    text = f"The best of {plural(len(search.ranked), 'complete trial')} has {search.metric} {number(best.score)}{chosen}."
     if search.confirmed:
         top = search.confirmed[0]
-        text += f" With other seeds the best on average is trial {top.number}: {number(top.mean)}"
+        seeds = f"{len(top.scores)} {'' if search.sampler == SWEEP else 'other '}seeds"
+        text += f" Over {seeds} the best on average is trial {top.number}: {number(top.mean)}"
         text += f" (95 % interval {number(top.low)} to {number(top.high)})." if top.low is not None else "."
         rivals = [c for c in search.confirmed[1:] if not _clearly(top, c)]
         if rivals:
@@ -86,7 +89,7 @@ def _headlines(search: Search) -> tuple[Headline, ...]:
         )
     ]
     for top in search.confirmed[:1]:
-        scope = f"trial {top.number}, {len(top.scores)} other seeds"
+        scope = f"trial {top.number}, {len(top.scores)} seeds"
         found.append(Headline(name=f"{search.metric}, mean", value=top.mean, low=top.low, high=top.high, scope=scope, better=better))  # type: ignore[arg-type]
     if search.overhead is not None:
         scope = "sampling and storage per second of training"
@@ -109,12 +112,15 @@ def _best(search: Search) -> Section | None:
         return None
     keys = names(search)
     notes = ("The best of many trials is partly luck: these settings were trained again with seeds that the search had not used.",)
+    if search.sampler == SWEEP:
+        notes = ("Ranked by the best epoch on the validation part; choosing by the test part would spoil it.",)
     if search.confirmed:
         rows = tuple((c.number, c.mean, c.low, c.high, len(c.scores), *(_cell(c.values.get(k)) for k in keys)) for c in search.confirmed)
         columns = ("trial", f"mean {search.metric}", "low", "high", "seeds", *keys.values())
         formats = ("count", "number", "number", "number", "count", *("number",) * len(keys))
     else:
-        notes = ("Trained once each; tune.confirm trains the best again with other seeds.",)
+        again = "--multirun seed=1,2,3 runs each with several seeds" if search.sampler == SWEEP else "tune.confirm trains the best again"
+        notes = (f"Trained once each; {again}.",)
         rows = tuple((t.number, t.score, *(_cell(t.values.get(k)) for k in keys)) for t in search.ranked[:5])
         columns, formats = ("trial", search.metric, *keys.values()), ("count", "number", *("number",) * len(keys))
     said = f"The best again, to be trained, checked and evaluated on the test part: {search.command}"
@@ -199,7 +205,7 @@ def _logarithmic(values: Sequence[float | None]) -> bool:
 
 def _keys(search: Search, dimensions: Sequence[Dimension]) -> Section | None:
     done = [t for t in search.ranked if _shown(search, t.score)]
-    if len(done) < 2:
+    if len(done) < 2 or not dimensions:
         return None
     pictures = []
     if search.importance:
@@ -279,12 +285,18 @@ def _unit(dimension: Dimension, value: Any) -> float:
 
 def _trials(search: Search) -> Section:
     keys = names(search)
-    rows = tuple(
-        (t.number, t.state, t.score, len(t.curve), t.seconds, *(_cell(t.values.get(k)) for k in keys), clean(t.reason))
-        for t in search.trials
+    seeds = ["seed"] if len({t.seed for t in search.trials}) > 1 else []
+    rows = []
+    for t in search.trials:
+        settings = [*([t.seed] if seeds else []), *(_cell(t.values.get(k)) for k in keys)]
+        rows.append((t.number, t.state, t.score, len(t.curve), t.seconds, *settings, clean(t.reason)))
+    table = Table(
+        name="trials",
+        title="All trials",
+        columns=("trial", "state", search.metric, "epochs", "seconds", *seeds, *keys.values(), "why it ended"),
+        formats=("count", "text", "number", "count", "number", *(["count"] if seeds else []), *["number"] * len(keys), "text"),  # type: ignore[arg-type]
+        rows=_plain(tuple(rows)),
+        note="Scores are those of the best epoch on the validation part.",
+        folded=len(rows) > 30,
     )
-    formats = ("count", "text", "number", "count", "number", *("number",) * len(keys), "text")
-    columns = ("trial", "state", search.metric, "epochs", "seconds", *keys.values(), "why it ended")
-    note = "Scores are those of the best epoch on the validation part."
-    table = Table(name="trials", title="All trials", columns=columns, formats=formats, rows=_plain(rows), note=note, folded=len(rows) > 30)  # type: ignore[arg-type]
     return Section(name="trials", title="Trials", tables=(table,))

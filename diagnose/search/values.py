@@ -99,9 +99,9 @@ class Search:
 
     @property
     def overhead(self) -> float | None:
-        """What the search itself took, per second of training; ``None`` without a finished trial."""
-        own = sum(t.seconds for t in self.trials)
-        return sum(t.aside for t in self.trials if t.seconds) / own if own else None
+        """What the search itself took, per second of training; ``None`` where that was not measured."""
+        own, aside = sum(t.seconds for t in self.trials), sum(t.aside for t in self.trials if t.seconds)
+        return aside / own if own and aside else None
 
     def write(self, path: Path) -> None:
         """Write as JSON; the file is complete or absent."""

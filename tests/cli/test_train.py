@@ -16,6 +16,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from diagnose.record import Record
+from diagnose.search.values import Search
 
 Cli = Callable[..., int]
 TINY = ("data=iris", "model.hidden=[8]", "trainer.max_epochs=2", "trainer.accelerator=cpu")
@@ -74,6 +75,16 @@ def test_multirun_gives_each_run_its_folder_and_a_table(cli: Cli, tmp_path: Path
     assert (status, sorted(seeds)) == (2, [1, 2])
     table = out[out.rindex("run ") :]
     assert "seed=1 data.batch_size=16" in table
+    search = Search.read(Path(table.splitlines()[-1]).with_name("search.json"))
+    assert [(t.state, t.seed, t.values) for t in search.trials] == [
+        ("complete", 1, {"data.batch_size": 16}),
+        ("failed", 1, {"data.batch_size": 500}),
+        ("complete", 2, {"data.batch_size": 16}),
+        ("failed", 2, {"data.batch_size": 500}),
+    ]
+    assert len(search.confirmed[0].scores) == 2
+    assert "data.batch_size=16" in search.command
+    assert "seed" not in search.command
     assert out.count("diagnose: data: data.batch_size=500 is larger than the training part of") == 2
 
 

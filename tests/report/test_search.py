@@ -49,7 +49,7 @@ def test_the_verdict_says_the_best_and_how_sure_that_is() -> None:
     )
     report = search_report(replace(found, confirmed=sure))
     assert report.verdict.startswith("The best of 11 complete trials has val/loss 0.100 (optimizer.lr 0.004642, ")
-    assert "With other seeds the best on average is trial 7: 0.200 (95 % interval 0 to 1)" in report.verdict
+    assert "Over 3 other seeds the best on average is trial 7: 0.200 (95 % interval 0 to 1)" in report.verdict
     assert "1 other setting is not clearly worse, seed by seed" in report.verdict
     assert [h.name for h in report.headlines] == ["val/loss, best trial", "val/loss, mean", "overhead of the search"]
     assert report.headlines[2].value == pytest.approx(11 * 0.02 / 11.5)
