@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data.distributed import DistributedSampler
 
+from diagnose.callbacks.ranks import Share, shares
 from diagnose.callbacks.watching import Watching, cell
 from diagnose.measure.classification import WIDEST
 from diagnose.measure.losses import Predictions
@@ -58,9 +57,7 @@ class ConfusionMatrix(Watching):
 
     def begin(self, stage: str, trainer: Trainer, module: LightningModule) -> None:
         self._counts = {}
-        loaders = (trainer.test_dataloaders if stage == "test" else trainer.val_dataloaders) if trainer.world_size > 1 else ()
-        each = list(loaders.values()) if isinstance(loaders, Mapping) else loaders if isinstance(loaders, (list, tuple)) else [loaders]
-        self._shares = {i: share for i, loader in enumerate(each) if (share := share_of(loader)) is not None}
+        self._shares = shares(trainer, trainer.test_dataloaders if stage == "test" else trainer.val_dataloaders)
 
     def take(self, found: Predictions, loader: int) -> None:
         if found.task not in ("binary", "multiclass"):
@@ -101,39 +98,6 @@ class ConfusionMatrix(Watching):
         path.with_name(f"{path.name}.json").write_text(json.dumps(document), encoding="utf-8")
         with style():
             confusion_figure(counts, names).savefig(path.with_name(f"{path.name}.png"), dpi=150, facecolor="white")
-
-
-@dataclass(eq=False)
-class Share:
-    """How many of the samples that one rank gets from a ``DistributedSampler`` are its own; the rest repeat those of others.
-
-    Attributes:
-        batch: Samples per batch.
-        total: Samples that the rank gets.
-        unique: The first of them, which no other rank gets.
-        seen: Samples of the batches so far.
-    """
-
-    batch: int
-    total: int
-    unique: int
-    seen: int = 0
-
-    def own(self, rows: int) -> int:
-        """How many of a batch's scored rows (samples, or tokens of samples, in their order) belong to this rank's own samples."""
-        size = min(self.batch, self.total - self.seen)
-        mine = min(max(self.unique - self.seen, 0), size)
-        self.seen += size
-        return rows // size * mine if size > 0 and rows % size == 0 else rows
-
-
-def share_of(loader: Any) -> Share | None:
-    """The share of this rank in a loader; ``None`` where its sampler repeats nothing, or is not known to."""
-    sampler, batch = getattr(loader, "sampler", None), getattr(loader, "batch_size", None)
-    if not isinstance(sampler, DistributedSampler) or sampler.drop_last or not batch:
-        return None
-    samples = len(sampler.dataset)  # type: ignore[arg-type]
-    return Share(batch=batch, total=len(sampler), unique=len(range(sampler.rank, samples, sampler.num_replicas)))
 
 
 def widened(counts: Tensor, classes: int) -> Tensor:

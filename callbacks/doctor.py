@@ -15,6 +15,7 @@ from diagnose.callbacks.metrics import Metrics, Setup
 from diagnose.callbacks.monitor import Instrument, Monitor, log
 from diagnose.callbacks.nonfinite import NonFinite
 from diagnose.callbacks.pace import Pace
+from diagnose.callbacks.ranks import anywhere, gathered
 from diagnose.callbacks.updates import Updates
 from diagnose.callbacks.zeroing import Zeroing
 from diagnose.namespace import LightningModule, Trainer
@@ -31,8 +32,9 @@ class Doctor(Monitor):
 
     At the start of the fit the fast probes of `diagnose.check` run on a copy, or their evidence is taken over where `diagnose.check` has
     seen this module. During training losses, gradients, activations, updates, predictions, learning rates and times go to
-    ``doctor.record``. The rules look at them after 30, 90, 270 ... batches and at the end; each new finding is logged once. Every rank
-    records its own numbers and nothing is communicated, except one boolean per look with ``on_error="stop"``.
+    ``doctor.record``. The rules look at them after 30, 90, 270 ... batches and at the end; each new finding is logged once. Every process
+    of a distributed training records its own numbers, the first one keeps and reports them. They tell each other what failed, the sums of
+    a validation, and the errors that only one of them can see, so that all of them stop or go on.
 
     Args:
         rules: The rules to judge by, from `diagnose.rules.build`; by default those chosen by the next three.
@@ -73,7 +75,7 @@ class Doctor(Monitor):
         super().__init__(record=record, every_n_steps=every_n_steps, strict=strict)
 
     def make(self) -> Iterator[Instrument]:
-        folder = self.reproductions or self.record.path
+        folder = self.reproductions or self.notes.record.path or self.path
         self._setup = Setup()
         yield self._setup
         yield Metrics()
@@ -107,7 +109,7 @@ class Doctor(Monitor):
         try:
             from diagnose.experiments.check import fast_probes
 
-            fast_probes(self.record, trainer, module)
+            fast_probes(self.notes.record, trainer, module)
         except Exception as error:
             if self.strict:
                 raise
@@ -115,14 +117,14 @@ class Doctor(Monitor):
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         super().on_before_backward(trainer, pl_module, loss)
-        if self.on_error == "raise" and "nonfinite" in self.record.facts and trainer.world_size == 1:
+        if self.on_error == "raise" and "nonfinite" in self.notes.record.facts and trainer.world_size == 1:
             self._look(trainer)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         if self.notes.batch >= self._next_look:
             self._next_look = 3 * self.notes.batch
-            self.notes.flush()
+            self._flush()
             self._look(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -133,23 +135,48 @@ class Doctor(Monitor):
         self._setup.interrupt(trainer, pl_module, exception)
         super().on_exception(trainer, pl_module, exception)
         if not isinstance(exception, KeyboardInterrupt):
-            self._look(trainer, over=True)
+            self._look(trainer, over=True, alone=True)
 
-    def _look(self, trainer: Trainer, over: bool = False) -> None:
-        """Judge what was recorded, log what is new, and act on errors."""
-        diagnosis = diagnose(self.record, self.rules, strict=self.strict)
+    def _look(self, trainer: Trainer, over: bool = False, alone: bool = False) -> None:
+        """Judge what was recorded, log what is new, and act on errors; ``alone`` where other processes may be gone."""
+        diagnosis = diagnose(self.notes.record, self.rules, strict=self.strict)
         new = [f for f in diagnosis.at_or_above("warning") if (f.code, f.where) not in self._told]
         self._told |= {(f.code, f.where) for f in new}
         if trainer.is_global_zero:
             for finding in new:
                 log.warning("%s", line(finding))
-        errors = diagnosis.at_or_above(Severity.ERROR)
-        if over or self.on_error == "warn":
-            return
-        if self.on_error == "stop":
-            trainer.should_stop = trainer.strategy.reduce_boolean_decision(trainer.should_stop or bool(errors), all=False)
-        elif errors:
-            raise RuntimeError(f"the doctor found an error and was told to raise: {line(errors[0])}")
+        errors = [line(f) for f in diagnosis.at_or_above(Severity.ERROR)]
+        if not alone:
+            errors += self._hear(trainer, errors)
+        if errors and not over and self.on_error == "stop":
+            trainer.should_stop = True
+        elif errors and not over and self.on_error == "raise":
+            raise RuntimeError(f"the doctor found an error and was told to raise: {errors[0]}")
+
+    def _hear(self, trainer: Trainer, errors: list[str]) -> list[str]:
+        """The errors that other processes found in what they alone saw; the first process keeps their first number that is not finite."""
+        if trainer.world_size == 1 or not anywhere(trainer, [bool(errors)])[0]:
+            return []
+        told = gathered(trainer, {"errors": errors, "nonfinite": self.notes.record.facts.get("nonfinite")})
+        heard = []
+        for rank, said in enumerate(told):
+            if rank == trainer.global_rank:
+                continue
+            heard += [f"process {rank}: {error}" for error in said["errors"]]
+            fact, own = said["nonfinite"], self.notes.record.facts.get("nonfinite")
+            if fact is not None and (own is None or origin(fact) < origin(own)):
+                self.notes.record.add("nonfinite", {**fact, "rank": rank})
+        if trainer.is_global_zero:
+            for error in heard:
+                if ("rank", error) not in self._told:
+                    self._told.add(("rank", error))
+                    log.warning("%s", error)
+        return heard
+
+
+def origin(nonfinite: dict[str, Any]) -> tuple[int, bool]:
+    """What to sort by, where processes saw the same NaN: the earliest batch, and there what is not the average of all gradients."""
+    return nonfinite["batch"], nonfinite["what"] == "gradient"
 
 
 def line(finding: Finding) -> str:

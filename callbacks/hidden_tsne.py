@@ -20,9 +20,9 @@ from diagnose.namespace import LightningModule, Trainer
 class HiddenTSNE(Watching):
     """Maps hidden layers by t-SNE at the end of a fit (over the last validation) and of a test.
 
-    Hooks are there only while a batch of the first loader runs; what they keep is copied to the host. Every rank looks at its own
-    samples, the first one writes. Cost: a copy of the layer's output per batch, and the map itself at the end (some seconds for 2,000
-    samples).
+    Hooks are there only while a batch of the first loader runs; what they keep is copied to the host. In a distributed run the first
+    process maps the samples that it gets. Cost: a copy of the layer's output per batch, and the map itself at the end (some seconds for
+    2,000 samples).
 
     ``callback.embeddings`` holds an `Embedding` per layer: places, k-NN accuracy, silhouette, trustworthiness.
 
@@ -59,7 +59,7 @@ class HiddenTSNE(Watching):
         return {**super().__getstate__(), "_hidden": None, "_found": []}
 
     def begin(self, stage: str, trainer: Trainer, module: LightningModule) -> None:
-        self._hidden, self._found = Layers(module, self.layers), []
+        self._hidden, self._found = Layers(module, self.layers) if trainer.is_global_zero else None, []
 
     def before(self, module: LightningModule, loader: int) -> None:
         if loader == 0 and self._hidden is not None:
@@ -96,7 +96,7 @@ class HiddenTSNE(Watching):
             labels = target[: len(features)] if classes else None
             embedding = project(features, seed=self.seed, cap=self.cap, labels=labels)
             self.embeddings[layer] = embedding
-            if self.dirpath is not None and trainer.is_global_zero and len(embedding.xy):
+            if self.dirpath is not None and len(embedding.xy):
                 slug = "".join(c if c.isascii() and c.isalnum() else "-" for c in layer).strip("-")
                 self._write(self.dirpath / f"{stage}-{slug}", layer, embedding, target, prediction, bool(classes))
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from diagnose.callbacks.monitor import Instrument, Monitor
+from diagnose.callbacks.ranks import Share, shares, summed
 from diagnose.measure.activations import compiled
 from diagnose.measure.losses import LossCall, WatchLosses, primary
 from diagnose.measure.outputs import describe, score
@@ -135,6 +136,8 @@ class Validation(Instrument):
         self.stack = ExitStack()
         self.mode: WatchLosses | None = None
         self.sums: dict[str, Tensor] = {}
+        self.share: Share | None = None
+        self.began = False
         self.off = ""
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
@@ -142,6 +145,8 @@ class Validation(Instrument):
 
     def before_validation_batch(self, module: LightningModule, loader: int) -> None:
         self._leave()
+        if not self.began:
+            self.began, self.share = True, shares(module.trainer, module.trainer.val_dataloaders).get(0)
         if loader == 0 and not self.off:
             self.mode = self.stack.enter_context(WatchLosses())
 
@@ -152,12 +157,12 @@ class Validation(Instrument):
         if call is not None:
             if "validation" not in self.notes.record:
                 self.notes.record.add("validation", {"loss": call.kind, "calls": len(calls)})
-            for name, value in score(call).items():
+            for name, value in score(call if self.share is None else own_samples(call, self.share)).items():
                 self.sums[name] = self.sums[name] + value if name in self.sums else value
 
     def after_validation(self, trainer: Trainer, module: LightningModule) -> None:
-        sums, self.sums = self.sums, {}
-        if not sums or trainer.sanity_checking:
+        sums, self.sums, self.began = self.sums, {}, False
+        if trainer.sanity_checking or self.off or not (sums := summed(trainer, sums)):
             return
         n = sums["n"]
         self.notes.put("val/loss", sums["loss"] / n)
@@ -180,12 +185,22 @@ class Validation(Instrument):
         self.sums = {}
 
 
+def own_samples(call: LossCall, share: Share) -> LossCall:
+    """A loss call without the samples at its end that a sampler repeats to give each process as many."""
+    rows = len(call.target) if call.target is not None and call.target.dim() else 0
+    own = share.own(rows)
+    if call.target is None or own == rows:
+        return call
+    return LossCall(call.kind, call.input[:own], call.target[:own], call.value, {**call.options, "reduction": "none"})
+
+
 class LossMonitor(Monitor):
     """Records the training loss of every batch, and loss, accuracy and spread of predictions of measured batches and of validations.
 
     The loss is what ``training_step`` returned, undivided under accumulation; under manual optimisation without a returned loss it is the
-    sum of what was differentiated in a batch. Predictions and targets come from the calls of loss functions. Every rank records its own
-    batches and nothing is communicated. Cost: a few microseconds per batch; on a GPU one transfer per record.
+    sum of what was differentiated in a batch. Predictions and targets come from the calls of loss functions. In a distributed
+    training the first process keeps those of its own batches, and validations are summed over all samples. Cost: a few microseconds per
+    batch; on a GPU one transfer per record.
 
     Args:
         record: The record to write to, or a folder for it; by default it is kept in memory, as ``monitor.record``.

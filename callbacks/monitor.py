@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 from abc import ABC
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from copy import copy, deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
 from diagnose.callbacks.notes import Cadence, Notes
+from diagnose.callbacks.ranks import anywhere
 from diagnose.namespace import Callback, LightningModule, Trainer
-from diagnose.record import Record
+from diagnose.record import EVENTS, Record
 
 log = logging.getLogger("diagnose")
 
@@ -64,6 +67,14 @@ class Instrument:
 HOOKS = tuple(name for name, value in vars(Instrument).items() if name[0] != "_" and callable(value))
 
 
+@dataclass(eq=False)
+class Shelf:
+    """The record of the latest fit and the number of fits; a callback and its copies share one."""
+
+    record: Record
+    fits: int = 0
+
+
 class Monitor(Callback, ABC):
     """What the monitors share: the notebook, the moments, and that no failure of theirs reaches training."""
 
@@ -71,16 +82,35 @@ class Monitor(Callback, ABC):
         if every_n_steps is not None and every_n_steps < 1:
             raise ValueError(f"every_n_steps must be a positive number of optimizer steps or None, got {every_n_steps!r}")
         self.path = Path(record) if isinstance(record, (str, Path)) else None
-        self.record = record if isinstance(record, Record) else Record()
+        self._shelf = Shelf(record if isinstance(record, Record) else Record())
         self.every_n_steps, self.strict = every_n_steps, strict
-        self.notes = Notes(self.record, Cadence() if every_n_steps is None else Cadence(dense=0, every=every_n_steps))
+        self.notes = Notes(self._shelf.record, Cadence() if every_n_steps is None else Cadence(dense=0, every=every_n_steps))
         self._key = self._generate_state_key(every_n_steps=every_n_steps, path=str(self.path))
-        self._fits = 0
         self._equip()
 
     def make(self) -> Iterator[Instrument]:
         """The instruments of this callback."""
         raise NotImplementedError
+
+    @classmethod
+    def of(cls, trainer: Trainer) -> Self:
+        """The callback of this kind that a Trainer runs: for hosts that make their own from what they are given.
+
+        Raises:
+            ValueError: It runs none.
+        """
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+        found = next((c for c in callbacks if isinstance(c, cls)), None)
+        if found is None:
+            raise ValueError(f"expected a Trainer with a {cls.__name__}, its callbacks are {[type(c).__name__ for c in callbacks]}")
+        return found
+
+    @property
+    def record(self) -> Record:
+        """What the latest fit recorded, by this callback or a copy of it; what a copy in another process wrote is read from its folder."""
+        if self._shelf.fits == 0 and self.path is not None and (self.path / EVENTS).is_file():
+            return Record.read(self.path)
+        return self._shelf.record
 
     @property
     def state_key(self) -> str:
@@ -94,10 +124,11 @@ class Monitor(Callback, ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what belongs to a running fit: the instruments, which hold the user's modules, and the open file of the record."""
-        record = copy(self.record)
+        record = copy(self.notes.record)
         record._file = None
         left_out = ("instruments", "_calls", "_active", "_started")
-        return {**{k: v for k, v in self.__dict__.items() if k not in left_out}, "record": record, "notes": self.notes.copy(record)}
+        state = {k: v for k, v in self.__dict__.items() if k not in left_out}
+        return {**state, "_shelf": replace(self._shelf, record=record), "notes": self.notes.copy(record)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -107,8 +138,8 @@ class Monitor(Callback, ABC):
         """A copy that writes to the same record: hosts run copies, and users look into the original."""
         twin = type(self).__new__(type(self))
         memo[id(self)] = twin
-        state = {k: deepcopy(v, memo) for k, v in self.__getstate__().items() if k not in ("record", "notes")}
-        twin.__setstate__({**state, "record": self.record, "notes": self.notes.copy(self.record)})
+        state = {k: deepcopy(v, memo) for k, v in self.__getstate__().items() if k not in ("_shelf", "notes")}
+        twin.__setstate__({**state, "_shelf": self._shelf, "notes": self.notes.copy(self.notes.record)})
         return twin
 
     def _equip(self) -> None:
@@ -142,8 +173,30 @@ class Monitor(Callback, ABC):
         except Exception as error:
             log.warning("%s could not be released: %s", type(instrument).__name__, error)
         for name in instrument.writes:
-            if name not in self.record:
-                self.record.skip(name, why)
+            if name not in self.notes.record:
+                self.notes.record.skip(name, why)
+
+    def _agree(self, trainer: Trainer) -> None:
+        """Switch off in this process what failed in another: those that communicate would wait for it."""
+        if trainer.world_size > 1:
+            off = anywhere(trainer, [i not in self._active for i in self.instruments])
+            for instrument in [i for i, failed in zip(self.instruments, off, strict=True) if failed and i in self._active]:
+                self._switch_off(instrument, f"{type(instrument).__name__} failed in another process")
+
+    def _flush(self) -> None:
+        self._writing(self.notes.flush)
+
+    def _writing(self, write: Callable[..., None], *arguments: Any) -> None:
+        """Write to the record; where that fails (a full disk), what follows is kept in memory."""
+        try:
+            write(*arguments)
+        except Exception as error:
+            if self.strict:
+                raise
+            with suppress(OSError):
+                self.notes.record.close()
+            why = f"{type(error).__name__}: {error}"
+            log.warning("the record could not be written (%s); training goes on, the rest of it stays in memory", why)
 
     def _release(self) -> None:
         self._each("release")
@@ -151,12 +204,14 @@ class Monitor(Callback, ABC):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "fit":
             return
-        self._fits += 1
+        shelf = self._shelf
+        shelf.fits += 1
         writes = self.path if trainer.is_global_zero else None
-        if self._fits > 1 or writes is not None:  # each fit has a record of its own
-            again = "" if self._fits == 1 else f"-{self._fits}"
-            self.record = Record(writes.with_name(writes.name + again) if writes is not None else None)
-            self.notes = Notes(self.record, self.notes.cadence)
+        shared = shelf.record.path is not None and not trainer.is_global_zero  # the first process writes to it
+        if shelf.fits > 1 or writes is not None or shared:  # each fit has a record of its own
+            again = "" if shelf.fits == 1 else f"-{shelf.fits}"
+            shelf.record = Record(writes.with_name(writes.name + again) if writes is not None else None)
+            self.notes = Notes(shelf.record, self.notes.cadence)
         self._equip()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -179,7 +234,7 @@ class Monitor(Callback, ABC):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         self._each("after_batch", pl_module, outputs, batch, batch_idx)
-        self.notes.end(trainer)
+        self._writing(self.notes.end, trainer)
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -195,22 +250,24 @@ class Monitor(Callback, ABC):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == "fit":
+            self._agree(trainer)
             self._each("after_validation", trainer, pl_module)
-            self.notes.flush()
+            self._flush()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._agree(trainer)
         self._each("after_epoch", trainer, pl_module)
-        self.notes.flush()
+        self._flush()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._release()
         self._each("finish", trainer, pl_module)
-        self.notes.flush()
+        self._flush()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._release()
         self._each("finish", trainer, pl_module)
-        self.notes.flush()
+        self._flush()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._release()

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from diagnose.callbacks.losses import watchable
+from diagnose.callbacks.ranks import anywhere
 from diagnose.experiments.predict import Extract, found_in
 from diagnose.measure.losses import LossCall, Predictions, WatchLosses
 from diagnose.namespace import Callback, LightningModule, Trainer
@@ -71,9 +72,9 @@ class Watching(Callback, ABC):
             log.warning("%s; the run goes on. strict=True raises it", self.off)
 
     def _start(self, stage: str, trainer: Trainer, module: LightningModule) -> None:
-        self.off = watchable(module) if self.extract is None else ""
-        if self.off:
-            log.warning("%s does not work here: %s", type(self).__name__, self.off)
+        if not self.off and self.extract is None and (why := watchable(module)):
+            self.off = why
+            log.warning("%s does not work here: %s", type(self).__name__, why)
         self._guarded(trainer, self.begin, stage, trainer, module)
 
     def _before(self, module: LightningModule, loader: int) -> None:
@@ -88,6 +89,16 @@ class Watching(Callback, ABC):
         if found is not None:
             self.take(found, loader)
         self.release()
+
+    def _end(self, stage: str, trainer: Trainer, module: LightningModule) -> None:
+        elsewhere = not trainer.sanity_checking and anywhere(trainer, [bool(self.off)])[0]
+        if elsewhere and not self.off:  # else this process would wait for the one that failed
+            self.off = f"{type(self).__name__} failed in another process and is switched off in all of them"
+            log.warning("%s; the run goes on", self.off)
+        self._guarded(trainer, self.finish, stage, trainer, module)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self.off = ""
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._start("val", trainer, pl_module)
@@ -116,10 +127,10 @@ class Watching(Callback, ABC):
         self._guarded(trainer, self._after, outputs, batch, dataloader_idx)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._guarded(trainer, self.finish, "val", trainer, pl_module)
+        self._end("val", trainer, pl_module)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._guarded(trainer, self.finish, "test", trainer, pl_module)
+        self._end("test", trainer, pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self.release()

@@ -153,9 +153,9 @@ class Record:
         return str(self.facts.get("source", {}).get(concept, ""))
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
     def _write(self, event: Mapping[str, Any]) -> None:
         if self._file is not None:

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.data.distributed import DistributedSampler
 
-from diagnose.callbacks.confusion_matrix import ConfusionMatrix, Share, share_of
+from diagnose.callbacks.confusion_matrix import ConfusionMatrix
+from diagnose.callbacks.ranks import Share, share_of
 
 X = torch.randn(61, 4, generator=torch.Generator().manual_seed(1))
 Y = (X[:, 0] > 0).long() + (X[:, 1] > 0).long()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from diagnose.callbacks import Doctor
 from diagnose.experiments.replay import replay, save_reproduction
+from diagnose.record import Record
 
 pytestmark = pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`")
 QUIET: dict[str, Any] = {
@@ -183,6 +185,49 @@ def test_a_copy_writes_to_the_record_of_the_original() -> None:
     fit(Net(), twin, epochs=1)
     assert doctor.record is twin.record
     assert len(pickle.loads(pickle.dumps(twin)).record.series("train/loss")) == 20
+
+
+def test_the_original_finds_what_copies_recorded_fit_after_fit(tmp_path: Path) -> None:
+    doctor = Doctor(probes=False, record=tmp_path / "a")
+    for epochs in (1, 2):
+        fit(Net(), copy.deepcopy(doctor), epochs=epochs)
+        doctor.record.close()
+        assert doctor.record.facts["run"]["epochs_done"] == epochs
+    assert len(Record.read(tmp_path / "a").series("train/loss")) == 20
+    assert len(Record.read(tmp_path / "a-2").series("train/loss")) == 40
+
+
+def test_what_a_copy_in_another_process_wrote_is_read_from_its_folder(tmp_path: Path) -> None:
+    doctor = Doctor(probes=False, record=tmp_path / "a")
+    sent = pickle.dumps(doctor)
+    twin = pickle.loads(sent)
+    fit(Net(), twin, epochs=1)
+    twin.record.close()
+    assert len(doctor.record.series("train/loss")) == 20
+    assert doctor.diagnosis.outcomes
+
+
+def test_the_doctor_of_a_trainer() -> None:
+    doctor = Doctor(probes=False)
+    assert Doctor.of(Trainer(**QUIET, callbacks=[doctor])) is doctor
+    with pytest.raises(ValueError, match="expected a Trainer with a Doctor, its callbacks are"):
+        Doctor.of(Trainer(**QUIET))
+
+
+def test_a_record_that_cannot_be_written_stays_in_memory(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    doctor = Doctor(probes=False, record=tmp_path / "a")
+
+    class FullDisk(Net):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            if batch_idx == 5:
+                os.close(doctor.record._file.fileno())  # type: ignore[union-attr]
+            return super().training_step(batch, batch_idx)
+
+    with caplog.at_level(logging.WARNING, "diagnose"):
+        fit(FullDisk(), doctor, epochs=1)
+    assert "the record could not be written (OSError" in caplog.text
+    assert len(doctor.record.series("train/loss")) == 20
+    assert len(Record.read(tmp_path / "a").series("train/loss")) == 5
 
 
 def test_rules_are_chosen_and_set() -> None:
