@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from diagnose.report.build import build_report
-from diagnose.report.values import SCHEMA, Check, Headline, Picture, Report, Section, Table
+from diagnose.report.values import SCHEMA, Check, Gallery, Headline, Picture, Report, Sample, Section, Table
 from diagnose.report.write import write_report
 
-__all__ = ["SCHEMA", "Check", "Headline", "Picture", "Report", "Section", "Table", "build_report", "write_report"]
+__all__ = ["SCHEMA", "Check", "Gallery", "Headline", "Picture", "Report", "Sample", "Section", "Table", "build_report", "write_report"]

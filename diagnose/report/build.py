@@ -13,7 +13,7 @@ from diagnose.report.layers import layers_section
 from diagnose.report.provenance import provenance_section
 from diagnose.report.text import clean, number, plain, plural, sentence
 from diagnose.report.training import training_section
-from diagnose.report.values import Check, Headline, Picture, Report, Section, Table
+from diagnose.report.values import Headline, Report, Section
 from diagnose.values import Diagnosis, Severity, Status
 
 
@@ -74,15 +74,7 @@ def tidy(diagnosis: Diagnosis) -> Diagnosis:
 
 
 def tidied(section: Section) -> Section:
-    data = plain(asdict(section))
-    return Section(
-        **{
-            **data,
-            "checks": tuple(Check(**c) for c in data["checks"]),
-            "pictures": tuple(Picture(**p) for p in data["pictures"]),
-            "tables": tuple(Table(**t) for t in data["tables"]),
-        }
-    )
+    return Section.from_dict(plain(asdict(section)))
 
 
 def pages(diagnosis: Diagnosis) -> dict[str, str]:

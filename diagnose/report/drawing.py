@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diagnose.report.drawing_search import ACROSS, DOWN, draw_parallel, draw_scatter
+from diagnose.report.drawing_values import draw_agreement, draw_histogram
 from diagnose.report.panels import GUIDE, INK, PETROFF, WIDEST
 from diagnose.report.text import clean
 
@@ -42,18 +43,33 @@ def panel_size(panel: Mapping[str, Any]) -> tuple[float, float]:
     if panel["kind"] == "matrix":
         count = len(panel["matrix"])
         side = 3.6 if count <= 6 or count > WIDEST else min(9.0, 1.4 + 0.36 * count)
-        margin = name_margin(panel["names"]) if count <= WIDEST else 0.5
-        return side + margin + 0.25, side + margin + 0.4
+        left, bottom = matrix_margins(panel["names"]) if count <= WIDEST else (0.5, 0.5)
+        return side + left + 0.25, side + bottom + 0.4
     if panel["kind"] == "bars":
         return WIDE, max(TALL, 0.9 + 0.3 * len(panel["names"]))
     if panel["kind"] == "parallel":
         return ACROSS, DOWN
-    return (WIDE, TALL) if panel["kind"] in ("points", "reliability") else (WIDTH, HEIGHT)
+    if panel.get("unit"):
+        return WIDTH, WIDTH
+    if panel.get("small"):
+        return WIDTH, WIDTH * TALL / WIDE
+    return (WIDE, TALL) if panel["kind"] in ("points", "reliability", "agreement", "histogram") else (WIDTH, HEIGHT)
 
 
 def name_margin(names: Sequence[str]) -> float:
     """Inches that the longest name takes, cut to `short` length."""
     return 0.55 + 0.085 * max((len(short(n)) for n in names), default=1)
+
+
+def upright(names: Sequence[str]) -> bool:
+    """Whether the names stand side by side below a matrix without turning them."""
+    return max((len(short(n)) for n in names), default=1) <= 26 // max(1, len(names))
+
+
+def matrix_margins(names: Sequence[str]) -> tuple[float, float]:
+    """Inches left of a matrix and below it."""
+    left = name_margin(names)
+    return left, 0.6 if upright(names) else left
 
 
 def short(name: str, limit: int = 18) -> str:
@@ -63,7 +79,7 @@ def short(name: str, limit: int = 18) -> str:
 
 def draw_panel(place: Place, panel: Mapping[str, Any]) -> None:
     """Draw one panel into a figure or a part of one."""
-    arguments = {k: v for k, v in panel.items() if k not in ("kind", "title")}
+    arguments = {k: v for k, v in panel.items() if k not in ("kind", "title", "samples")}
     DRAW[panel["kind"]](place, clean(panel["title"]), **arguments)
 
 
@@ -81,10 +97,11 @@ def draw_lines(
     log: bool = False,
     guides: Sequence[Mapping[str, Any]] = (),
     limits: Sequence[float] | None = None,
+    unit: bool = False,
 ) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-    ax = place.axes(WIDTH, HEIGHT, left=0.62, right=0.18, top=0.36, bottom=0.5)
+    ax = place.axes(WIDTH, WIDTH if unit else HEIGHT, left=0.62, right=0.18, top=0.36, bottom=0.5)
     drawn = np.concatenate([values(curve["y"]) for curve in lines]) if lines else np.array([])
     log = log and bool((drawn[np.isfinite(drawn)] > 0).any())  # an empty log axis has no limits to draw
     for curve in lines:
@@ -97,7 +114,8 @@ def draw_lines(
             x,
             np.where(known, y, np.nan),
             color=curve["colour"],
-            linewidth=1.4,
+            linewidth=0.8 if curve.get("dash") or curve.get("faint") else 1.4,
+            alpha=0.45 if curve.get("faint") else 1.0,
             linestyle="--" if curve.get("dash") else "-",
             marker="o" if known.sum() == 1 else None,
             markersize=4,
@@ -110,8 +128,12 @@ def draw_lines(
     else:
         ax.yaxis.set_major_locator(MaxNLocator(5))
         ax.yaxis.set_major_formatter(FuncFormatter(tick))
-    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
+    if unit:
+        ax.set_xlim(0, 1.02)
+        ax.xaxis.set_major_formatter(FuncFormatter(tick))
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
     if limits and np.isfinite(limits).all() and limits[0] < limits[1]:  # a run that diverged has limits that say nothing
         ax.set_ylim(*limits)
     for guide in guides:
@@ -144,8 +166,8 @@ def draw_matrix(
     count = len(table)
     width, height = panel_size({"kind": "matrix", "matrix": matrix, "names": names})
     named = count <= WIDEST
-    margin = name_margin(names) if named else 0.5
-    ax = place.axes(width, height, left=margin, right=0.25, top=0.4, bottom=margin)
+    left, bottom = matrix_margins(names) if named else (0.5, 0.5)
+    ax = place.axes(width, height, left=left, right=0.25, top=0.4, bottom=bottom)
     strength = np.sqrt(table / (1.0 if normalised else max(1.0, table.max(initial=0.0))))
     cells = np.empty((count, count, 4))
     cells[..., :3] = np.where(np.eye(count, dtype=bool)[..., None] & (count == classes), RIGHT, WRONG)
@@ -164,7 +186,7 @@ def draw_matrix(
         return
     labels = [short(n) for n in names]
     size = 8.5 if count <= 12 else 7.5
-    ax.set_xticks(range(count), labels, size=size, rotation=0 if max(map(len, labels), default=1) <= 26 // count else 90)
+    ax.set_xticks(range(count), labels, size=size, rotation=0 if upright(names) else 90)
     ax.set_yticks(range(count), labels, size=size)
     ax.tick_params(length=0)
     for edge in np.arange(count - 1) + 0.5:
@@ -188,9 +210,18 @@ def compact(count: float) -> str:
 
 
 def draw_points(
-    place: Place, title: str, *, x: Sequence[int], y: Sequence[int], colours: Sequence[str], group: Sequence[int], wrong: Sequence[int] = ()
+    place: Place,
+    title: str,
+    *,
+    x: Sequence[int],
+    y: Sequence[int],
+    colours: Sequence[str],
+    group: Sequence[int],
+    wrong: Sequence[int] = (),
+    small: bool = False,
 ) -> None:
-    ax = place.axes(WIDE, TALL, left=0.12, right=0.12, top=0.34, bottom=0.1)
+    wide, tall = panel_size({"kind": "points", "small": small})
+    ax = place.axes(wide, tall, left=0.12, right=0.12, top=0.34, bottom=0.1)
     across, down, member = np.asarray(x, dtype=float), np.asarray(y, dtype=float), np.asarray(group, dtype=int)
     size = float(np.clip(80 / math.sqrt(max(1, len(across))), 1.7, 4.2))
     for k in np.unique(member).tolist():
@@ -202,10 +233,10 @@ def draw_points(
             here = missed[member[missed] == k]
             dots(ax, across[here], down[here], colours[k], size * 1.25)
     reach_x, reach_y = (float(np.ptp(v)) if len(v) else 1.0 for v in (across, down))
-    scale = 1.06 * max(reach_x / (WIDE - 0.24), reach_y / (TALL - 0.44), 1e-9) / 2  # one unit is as long across as down
+    scale = 1.06 * max(reach_x / (wide - 0.24), reach_y / (tall - 0.44), 1e-9) / 2  # one unit is as long across as down
     middle_x, middle_y = (float(v.min() + v.max()) / 2 if len(v) else 0.0 for v in (across, down))
-    ax.set_xlim(middle_x - scale * (WIDE - 0.24), middle_x + scale * (WIDE - 0.24))
-    ax.set_ylim(middle_y - scale * (TALL - 0.44), middle_y + scale * (TALL - 0.44))
+    ax.set_xlim(middle_x - scale * (wide - 0.24), middle_x + scale * (wide - 0.24))
+    ax.set_ylim(middle_y - scale * (tall - 0.44), middle_y + scale * (tall - 0.44))
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_visible(True)
@@ -213,13 +244,13 @@ def draw_points(
     ax.set_title(title)
 
 
-def dots(ax: Axes, x: Any, y: Any, colour: str, size: float) -> None:
+def dots(ax: Axes, x: Any, y: Any, colour: str, size: float, reach: float = 1000.0) -> None:
     """Dots as one path of tiny strokes with round ends: a tenth of the bytes of markers in SVG."""
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 
     places = np.empty((2 * len(x), 2))
-    places[0::2, 0], places[1::2, 0] = x, x + 0.01
+    places[0::2, 0], places[1::2, 0] = x, x + 1e-5 * reach
     places[0::2, 1] = places[1::2, 1] = y
     path = Path(places, np.tile([Path.MOVETO, Path.LINETO], len(x)))
     path.should_simplify = False
@@ -267,5 +298,7 @@ DRAW: Mapping[str, Callable[..., None]] = {
     "reliability": draw_reliability,
     "bars": draw_bars,
     "scatter": draw_scatter,
+    "agreement": draw_agreement,
     "parallel": draw_parallel,
+    "histogram": draw_histogram,
 }

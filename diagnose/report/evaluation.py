@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 
 from diagnose.record import Record
-from diagnose.report.panels import PETROFF, WIDEST, matrix
+from diagnose.report.confusion import confused, confusion_picture
+from diagnose.report.panels import PETROFF, WIDEST
+from diagnose.report.ranking import curves_picture, thresholds
+from diagnose.report.regression import by_quantile, coverage, values_picture
+from diagnose.report.samples import Samples, gallery, label_errors, weak_slices, worst_samples
 from diagnose.report.text import number, percent, plural
 from diagnose.report.values import Cell, Headline, Picture, Section, Table
 
@@ -21,7 +25,6 @@ NAMES = {
     "macro_f1": "macro F1", "f1": "F1", "r2": "R²", "mae": "MAE", "mse": "MSE", "rmse": "RMSE", "ece": "ECE", "mcc": "Matthews",
     "kappa": "Cohen's kappa", "roc_auc": "ROC AUC", "brier": "Brier score",
 }  # fmt: skip
-WORST = 12
 BINS = 15
 
 
@@ -111,18 +114,39 @@ def section(record: Record, name: str, entry: Mapping[str, Any], *, only: bool) 
         notes.append(f"Predictions and targets were taken from {str(extracted).rstrip('.')}.")
     if entry.get("note"):
         notes.append(str(entry["note"]))
-    pictures, tables = [], [t for t in (numbers(entry), per_class(entry, names)) if t.rows]
+    prefix = str(entry.get("arrays") or "test")
+    tested = Samples.of(record, prefix, names) if entry.get("arrays") or only else None
     confusion = entry.get("confusion")
-    if confusion and np.ndim(confusion) == 2:
-        pictures.append(confusion_picture(slug, confusion, names))
-        tables.append(confused(confusion, names))
-    quality = quality_picture(slug, entry, names, entry.get("reliability") or (reliability(record) if only else None))
-    if quality is not None:
-        pictures.append(quality)
-    if only:
-        tables += worst_samples(record, names)
+    square = confusion if confusion and np.ndim(confusion) == 2 else None
+    bins = entry.get("reliability") or (reliability(record) if only else None)
+    made = (
+        None if square is None else confusion_picture(slug, square, names, tested),
+        quality_picture(slug, entry, names, bins),
+        curves_picture(slug, entry, names),
+        values_picture(slug, record, entry, prefix) if entry.get("task") == "regression" else None,
+    )
+    if entry.get("classes") and entry.get("per_class") and square is None and entry.get("task") in ("binary", "multiclass", "next-token"):
+        notes.append(f"No confusion matrix: it would have {int(entry['classes']):,} rows and columns; the counts per class are below.")
+    worst = gallery(record, prefix, tested) if tested is not None else None
+    tables = (
+        numbers(entry),
+        per_class(entry, names),
+        None if square is None else confused(square, names, tested),
+        thresholds(entry, names),
+        gap(record, name, entry) if only else None,
+        by_quantile(entry),
+        coverage(entry),
+        weak_slices(entry),
+        label_errors(entry, tested, names),
+        worst_samples(tested) if tested is not None and worst is None else None,
+    )
     return Section(
-        name=f"evaluation-{slug}", title=f"Evaluation: {name}", notes=tuple(notes), pictures=tuple(pictures), tables=tuple(tables)
+        name=f"evaluation-{slug}",
+        title=f"Evaluation: {name}",
+        notes=tuple(notes),
+        pictures=tuple(p for p in made if p is not None),
+        galleries=() if worst is None else (worst,),
+        tables=tuple(t for t in tables if t is not None and (t.rows or t.name == "confused")),
     )
 
 
@@ -135,7 +159,7 @@ def class_names(record: Record, entry: Mapping[str, Any]) -> list[str]:
 
 def numbers(entry: Mapping[str, Any]) -> Table:
     rows = []
-    for metric in ("accuracy", "macro_f1", *(k for k in entry if k not in ("accuracy", "macro_f1", "n"))):
+    for metric in ("accuracy", "macro_f1", *(k for k in entry if k not in ("accuracy", "macro_f1", "n", "classes", "non_finite"))):
         value = value_of(entry, metric)
         if value is not None:
             (low, high), (baseline, baseline_name) = interval(entry, metric), baseline_of(entry, metric)
@@ -173,32 +197,26 @@ def per_class(entry: Mapping[str, Any], names: list[str]) -> Table:
     )
 
 
-def confusion_picture(slug: str, confusion: list[list[int]], names: list[str]) -> Picture:
-    counts = np.asarray(confusion, dtype=np.float64)
-    right, total = float(np.trace(counts)), float(counts.sum())
-    alt = f"Confusion matrix of {len(counts)} classes: {number(right)} of {number(total)} samples on the diagonal"
-    note = "Rows are true classes, columns are predicted ones. Blue is right, orange is wrong."
-    if len(counts) > WIDEST:
-        note += " Classes that are confused with each other stand together; the table of confused pairs has the numbers."
-    panels = (matrix(counts, names), matrix(counts, names, normalise=True))
-    return Picture(name=f"confusion-{slug}", title="Confusion matrix", alt=alt, note=note, panels=panels)
-
-
-def confused(confusion: list[list[int]], names: list[str]) -> Table:
-    counts = np.asarray(confusion, dtype=np.float64)
-    support = counts.sum(axis=1)
-    wrong = counts.copy()
-    np.fill_diagonal(wrong, 0.0)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:WORST]
-    pairs = [divmod(int(flat), len(counts)) for flat in order]
-    rows = tuple((names[i], names[j], int(wrong[i, j]), float(wrong[i, j] / support[i])) for i, j in pairs if wrong[i, j] > 0)
+def gap(record: Record, name: str, entry: Mapping[str, Any]) -> Table | None:
+    """Training data beside test data, measured alike; ``None`` where training data were not."""
+    train = record.facts.get("evaluation.train") or evaluations(record).get("train")
+    if not isinstance(train, Mapping) or name == "train":
+        return None
+    metrics = [m for m in ("accuracy", "macro_f1", "log_loss", "mae", "rmse", "r2", "perplexity", "hamming_loss")
+               if value_of(entry, m) is not None and value_of(train, m) is not None]  # fmt: skip
+    rows: list[tuple[Cell, ...]] = []
+    for metric in metrics:
+        one, two = value_of(train, metric), value_of(entry, metric)
+        assert one is not None
+        assert two is not None
+        rows.append((NAMES.get(metric, metric.replace("_", " ")), one, two, *interval(entry, metric), two - one))
     return Table(
-        name="confused",
-        title="Most confused pairs",
-        columns=("true", "predicted", "samples", "share of true"),
-        formats=("text", "text", "count", "share"),
-        rows=rows,
-        note="" if rows else "No sample was confused.",
+        name="gap",
+        title="Training against test data",
+        columns=("metric", f"train, {plural(int(train.get('n') or 0), 'sample')}", name, "95 % from", "to", "difference"),
+        formats=("text", *(("number",) * 5)),
+        rows=tuple(rows),
+        note="Both in evaluation mode, by the same step: the difference is that of the data, not that of dropout or augmentation.",
     )
 
 
@@ -241,27 +259,3 @@ def reliability(record: Record) -> dict[str, Any] | None:
     sums = (np.bincount(place, weights=w, minlength=BINS) / np.maximum(count, 1) for w in (confidence, right))
     mean, share = ([round(float(v), 4) for v in s] for s in sums)
     return {"confidence": mean, "accuracy": share, "count": [int(c) for c in count]}
-
-
-def worst_samples(record: Record, names: list[str]) -> Iterator[Table]:
-    if not {"test/loss", "test/target", "test/prediction"} <= record.arrays.keys():
-        return
-    loss, target, guess = (np.asarray(record.arrays[f"test/{k}"]) for k in ("loss", "target", "prediction"))
-    if loss.ndim != 1 or target.ndim != 1 or guess.shape != target.shape or len(loss) != len(target):
-        return
-
-    def named(value: Any) -> str:
-        whole = np.issubdtype(type(value), np.integer)
-        return names[int(value)] if whole and 0 <= value < len(names) else number(float(value))
-
-    order = np.argsort(-np.nan_to_num(loss.astype(np.float64), nan=np.inf), kind="stable")[:WORST]
-    rows = tuple((int(i), named(target[i]), named(guess[i]), float(loss[i])) for i in order)
-    yield Table(
-        name="worst",
-        title="Samples with the highest loss",
-        columns=("sample", "true", "predicted", "loss"),
-        formats=("count", "text", "text", "number"),
-        rows=rows,
-        note="Samples are numbered from 0, in the order of the loader.",
-        folded=True,
-    )

@@ -118,8 +118,13 @@ def explained(report: Report) -> defaultdict[str, list[Finding]]:
     return folded
 
 
-def rows(report: Report) -> list[Row]:
-    return sorted((row(o) for o in report.diagnosis.outcomes), key=lambda r: (ORDER.index(r.kind), r.code))
+def rows(report: Report) -> tuple[tuple[str, list[Row]], ...]:
+    """What the rules did, under what they did."""
+    every = sorted((row(o) for o in report.diagnosis.outcomes), key=lambda r: (ORDER.index(r.kind), r.code))
+    quiet = ("clean", "not-run")
+    groups = {"Found": [r for r in every if r.kind not in quiet]}
+    groups |= {title: [r for r in every if r.kind == kind] for title, kind in (("Clean", "clean"), ("Did not run", "not-run"))}
+    return tuple((title, group) for title, group in groups.items() if group)
 
 
 def row(outcome: Outcome) -> Row:

@@ -1,15 +1,22 @@
-"""Hidden layers: a map of each, beside the numbers that say what the map shows."""
+"""Hidden layers: a map of each in one row from early to late, beside the numbers that say what the maps show."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from diagnose.record import Record
 from diagnose.report.panels import points
 from diagnose.report.text import number, plural
 from diagnose.report.values import Picture, Section, Table
 
-DRAWN = 2000
+DRAWN = 2000  # points of a map
+BUDGET = 4500  # points of all maps
+FEWEST = 300
+MEASURED = (("knn_accuracy", "k-NN accuracy"), ("silhouette", "silhouette"), ("trustworthiness", "trustworthiness"))
 
 
 def layers_section(record: Record) -> Section | None:
@@ -18,71 +25,93 @@ def layers_section(record: Record) -> Section | None:
     if not embeddings:
         return None
     names = (record.facts.get("task") or {}).get("class_names")
-    pictures, rows, left_out = [], [], []
-    for index, (layer, fact) in enumerate(embeddings.items()):
-        rows.append(
-            (
-                layer,
-                fact.get("dim"),
-                fact.get("n"),
-                fact.get("knn_accuracy"),
-                fact.get("silhouette"),
-                fact.get("trustworthiness"),
-                fact.get("perplexity"),
-                fact.get("note") or "",
-            )
-        )
-        picture = layer_picture(record, layer, index, names)
-        if picture is None:
-            left_out.append(f"No map of {layer}: {fact.get('note') or 'its points were not recorded'}.")
-        else:
-            pictures.append(picture)
+    usable = [layer for layer in embeddings if has_map(record, layer)]
+    absent = {layer: fact.get("note") or "its points were not recorded" for layer, fact in embeddings.items() if layer not in usable}
+    left_out = [f"No map of {layer}: {why}." for layer, why in absent.items()]
+    pictures = (row_picture(record, usable, names),) if usable else ()
+    columns = ("method", "dim", "n", "knn_accuracy", "silhouette", "trustworthiness", "perplexity")
     table = Table(
         name="layers",
         title="What the layers carry",
-        columns=("layer", "dimensions", "samples", "k-NN accuracy", "silhouette", "trustworthiness", "perplexity", "note"),
-        formats=("text", "count", "count", "share", "number", "number", "number", "text"),
-        rows=tuple(rows),
-        note="k-NN accuracy and silhouette are measured in the layer itself; trustworthiness: how far the map keeps neighbours.",
+        columns=("layer", "map", "dimensions", "samples", "k-NN accuracy", "silhouette", "trustworthiness", "perplexity", "note"),
+        formats=("text", "text", "count", "count", "share", "number", "number", "number", "text"),
+        rows=tuple((layer, *(fact.get(k) for k in columns), fact.get("note") or "") for layer, fact in embeddings.items()),
+        note="k-NN accuracy (share of samples whose class is that of most of their 10 nearest neighbours) and silhouette are measured "
+        "in the layer itself; trustworthiness says how far the map keeps neighbours.",
     )
     notes = ["Points that are close are alike; distances between clusters and their sizes are not meaningful.", *left_out]
-    return Section(name="layers", title="Hidden layers", notes=tuple(notes), pictures=tuple(pictures), tables=(table,))
+    return Section(name="layers", title="Hidden layers", notes=tuple(notes), pictures=pictures, tables=(table,))
 
 
-def layer_picture(record: Record, layer: str, index: int, names: list[str] | None) -> Picture | None:
-    place = record.arrays.get(f"embedding/{layer}")
-    target = record.arrays.get("test/target")
+def has_map(record: Record, layer: str) -> bool:
+    """Whether the places of a layer and the classes of its samples are known."""
+    place, target = record.arrays.get(f"embedding/{layer}"), record.arrays.get("test/target")
     if place is None or target is None or place.ndim != 2 or place.shape[1] != 2 or target.ndim != 1 or not len(place):
-        return None
-    fact = record.facts["embedding"][layer]
-    rows = np.asarray(record.arrays.get(f"embedding/{layer}/rows", np.arange(len(place))), dtype=int)
-    if len(rows) != len(place) or rows.max() >= len(target) or not np.issubdtype(target.dtype, np.integer):
-        return None
-    shown = np.arange(len(place))[np.isfinite(place).all(axis=1)]
-    if len(shown) > DRAWN:
-        shown = shown[np.linspace(0, len(shown) - 1, DRAWN).astype(int)]
+        return False
+    rows = rows_of(record, layer)
+    return len(rows) == len(place) and int(rows.max()) < len(target) and bool(np.issubdtype(target.dtype, np.integer))
+
+
+def rows_of(record: Record, layer: str) -> NDArray[np.int64]:
+    """Which samples a map shows."""
+    place = record.arrays[f"embedding/{layer}"]
+    return np.asarray(record.arrays.get(f"embedding/{layer}/rows", np.arange(len(place))), dtype=np.int64)
+
+
+def row_picture(record: Record, layers: list[str], names: list[str] | None) -> Picture:
+    """The maps of all layers, coloured by true class with the errors ringed; the last one by predicted class too."""
+    target = record.arrays["test/target"]
     guess = record.arrays.get("test/prediction")
     if guess is not None and (guess.shape != target.shape or not np.issubdtype(guess.dtype, np.integer)):
         guess = None
-    panels, shared, legend = points(place[shown], target[rows[shown]], None if guess is None else guess[rows[shown]], names)
-    method = fact.get("method", "t-SNE")
-    facts = [
-        f"{label} {number(fact[key])}"
-        for key, label in (("knn_accuracy", "k-NN accuracy"), ("silhouette", "silhouette"), ("trustworthiness", "trustworthiness"))
-        if fact.get(key) is not None
-    ]
-    count, cap = int(fact.get("n") or len(place)), fact.get("cap")
-    settings = [f"{len(shown):,} of {count:,} samples drawn" if len(shown) < count else plural(count, "sample")]
-    if cap and count >= cap:
-        settings.append(f"a stratified choice of at most {cap:,}")
+    most = min(DRAWN, max(FEWEST, BUDGET // (len(layers) + 1)))
+    panels: list[dict[str, Any]] = []
+    legend: tuple[tuple[str, str], ...] = ()
+    colours: tuple[str, ...] = ()
+    said, drawn, before = [], [], np.zeros(0, dtype=np.int64)
+    for layer in layers:
+        place, rows = record.arrays[f"embedding/{layer}"], rows_of(record, layer)
+        shown = np.flatnonzero(np.isfinite(place).all(axis=1))
+        if len(shown) > most:
+            shown = shown[np.linspace(0, len(shown) - 1, most).astype(int)]
+        chosen = rows[shown]
+        own, shared, legend = points(place[shown], target[chosen], None if guess is None else guess[chosen], names)
+        colours = shared.pop("colours")
+        fact = record.facts["embedding"][layer]
+        known: dict[str, Any] = {}
+        if not np.array_equal(chosen, before):  # maps of the same samples name them once
+            known = {"names": names, "rows": chosen.tolist(), "true": target[chosen].tolist()}
+            known |= {} if guess is None else {"predicted": guess[chosen].tolist()}
+        before = chosen
+        method = fact.get("method", "t-SNE")
+        title = f"{layer}, {method}"
+        if fact.get("knn_accuracy") is not None:
+            title += f", k-NN {number(fact['knn_accuracy'])}"
+        panels.append({**shared, **own[0], "title": title, "samples": known})
+        if guess is not None:
+            panels[-1]["wrong"] = own[1]["wrong"]
+            if layer == layers[-1]:
+                panels.append({**shared, **own[1]})
+        said.append(f"{layer}: {facts(fact)}")
+        drawn.append((len(shown), int(fact.get("n") or len(place)), fact))
+    count, total, fact = drawn[0]
+    settings = [f"{count:,} of {total:,} samples drawn" if count < total else plural(total, "sample")]
+    if fact.get("cap") and total >= fact["cap"]:
+        settings.append(f"a stratified choice of at most {fact['cap']:,}")
     settings += [f"{k} {number(fact[k])}" for k in ("perplexity", "seed") if fact.get(k) is not None]
-    note = "; ".join((", ".join(facts), ", ".join(settings))) if facts else ", ".join(settings)
+    ringed = " True classes; errors are ringed." if guess is not None else ""
     return Picture(
-        name=f"layer-{index}",
-        title=f"{layer}: {method}",
-        alt=f"{method} map of layer {layer}: {note}",
-        note=note,
-        panels=panels,
-        shared=shared,
+        name="layers-maps",
+        title="From early to late" if len(layers) > 1 else layers[0],
+        alt=f"Maps of hidden layers. {'. '.join(said)}",
+        note=f"{', '.join(settings)}.{ringed}",
+        panels=tuple(panels),
+        shared={"colours": colours, "small": len(panels) > 2},
         legend=legend,
     )
+
+
+def facts(fact: Mapping[str, Any]) -> str:
+    """The measured numbers of a layer in words."""
+    known = [f"{label} {number(fact[key])}" for key, label in MEASURED if fact.get(key) is not None]
+    return ", ".join(known) or "not measured"

@@ -92,15 +92,57 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """An input of the model beside what it should have given.
+
+    Attributes:
+        row: Its place in the order of the loader, from 0.
+        name: What it is called: its id, or its row.
+        true: Its class or value.
+        predicted: What the model gave.
+        loss: Its loss.
+        image: A picture of it as a data URI, or ``""``.
+        text: Its values or tokens, or ``""``.
+    """
+
+    row: int
+    name: str
+    true: str
+    predicted: str
+    loss: float | None = None
+    image: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gallery:
+    """Samples to look at."""
+
+    name: str
+    title: str
+    note: str = ""
+    samples: tuple[Sample, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """A part of the page: text, checks, pictures and tables, shown in this order."""
+    """A part of the page: text, checks, pictures, galleries and tables, shown in this order."""
 
     name: str
     title: str
     notes: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
     pictures: tuple[Picture, ...] = ()
+    galleries: tuple[Gallery, ...] = ()
     tables: tuple[Table, ...] = ()
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Section:
+        """The inverse of ``dataclasses.asdict``."""
+        parts: dict[str, Any] = {"checks": Check, "pictures": Picture, "tables": Table}
+        made = {name: tuple(kind(**value) for value in data.get(name) or ()) for name, kind in parts.items()}
+        galleries = (Gallery(**{**g, "samples": tuple(Sample(**s) for s in g["samples"])}) for g in data.get("galleries") or ())
+        return cls(**{**data, **made, "galleries": tuple(galleries)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,15 +209,5 @@ class Report:
             raise ValueError(f"the report has schema {raw['schema']!r}, this version reads up to {SCHEMA}: update lightning-diagnose")
         diagnosis = Diagnosis.from_dict(raw.pop("diagnosis"))
         data = plain(raw)
-        sections = tuple(
-            Section(
-                **{
-                    **section,
-                    "checks": tuple(Check(**c) for c in section["checks"]),
-                    "pictures": tuple(Picture(**p) for p in section["pictures"]),
-                    "tables": tuple(Table(**t) for t in section["tables"]),
-                }
-            )
-            for section in data["sections"]
-        )
+        sections = tuple(Section.from_dict(section) for section in data["sections"])
         return cls(**{**data, "diagnosis": diagnosis, "headlines": tuple(Headline(**h) for h in data["headlines"]), "sections": sections})

@@ -58,7 +58,7 @@ def write_report(
         if figures:
             (partial / "figures").mkdir()
             for picture in report.pictures:
-                text = sheet(picture, drawn[picture.name].panels)
+                text = sheet(picture, [panel.svg for panel in drawn[picture.name].panels])
                 (partial / "figures" / f"{picture.name}.svg").write_text(text, encoding="utf-8")
             replace_folder(partial / "figures", folder / "figures")
         for name in formats:

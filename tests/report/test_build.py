@@ -217,5 +217,16 @@ def test_a_map_says_how_many_samples_it_shows() -> None:
     record.save_array("embedding/net/rows", np.arange(0, 9000, 1)[:5000])
     record.add("embedding", {"net": {"method": "t-SNE", "n": 5000, "cap": 5000, "perplexity": 30.0, "seed": 1, "knn_accuracy": 0.9}})
     (picture,) = section(build_report(record, healthy()), "layers").pictures
-    assert picture.note == "k-NN accuracy 0.900; 2,000 of 5,000 samples drawn, a stratified choice of at most 5,000, perplexity 30, seed 1"
-    assert len(picture.shared["x"]) == 2000
+    assert picture.note == (
+        "2,000 of 5,000 samples drawn, a stratified choice of at most 5,000, perplexity 30, seed 1. True classes; errors are ringed."
+    )
+    assert [len(panel["x"]) for panel in picture.panels] == [2000, 2000]
+    assert [panel["title"] for panel in picture.panels] == ["net, t-SNE, k-NN 0.900", "Coloured by predicted class; 0 errors ringed"]
+
+
+def test_layers_stand_in_one_row_from_early_to_late_and_share_their_samples() -> None:
+    (picture,) = section(build_report(full_record(batches=20), healthy()), "layers").pictures
+    assert [panel["title"].split(",")[0] for panel in picture.panels[:2]] == ["net.1 (ReLU)", "net.3 (ReLU)"]
+    assert len(picture.panels) == 3
+    assert [sorted(panel.get("samples", {})) for panel in picture.panels] == [["names", "predicted", "rows", "true"], [], []]
+    assert picture.panels[0]["group"] == picture.panels[1]["group"]

@@ -125,7 +125,7 @@ def test_svg_for_the_page_has_no_styles_and_takes_the_colour_of_the_page() -> No
 
 def test_a_picture_is_one_sheet_on_white_of_the_panels_of_the_page() -> None:
     for picture in build_report(full_record(HOSTILE, batches=60), faulty()).pictures:
-        panels = draw_panels(picture).panels
+        panels = [panel.svg for panel in draw_panels(picture).panels]
         root = ElementTree.fromstring(sheet(picture, panels))
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
         assert root[0].get("fill") == "#ffffff"

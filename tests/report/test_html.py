@@ -122,6 +122,76 @@ def test_the_override_can_be_copied(page: Page, pages: dict[str, Path]) -> None:
     assert label in ("Copied", "Press Ctrl+C")
 
 
+def move(page: Page, x: float, y: float) -> str:
+    """Move the pointer and read what the page says about what lies there."""
+    page.send("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+    return str(page.evaluate("document.querySelector('.tip').hidden ? '' : document.querySelector('.tip').innerText"))
+
+
+def place(page: Page, selector: str) -> dict[str, float]:
+    """Where an element stands in the window, after scrolling to it."""
+    page.evaluate(f"document.querySelector('{selector}').scrollIntoView({{block: 'center', behavior: 'instant'}})")
+    page.evaluate("new Promise(r => requestAnimationFrame(() => requestAnimationFrame(() => r(0))))")  # until the page has scrolled
+    box: dict[str, float] = page.evaluate(f"document.querySelector('{selector}').getBoundingClientRect().toJSON()")
+    return box
+
+
+@pytest.mark.parametrize("name", ["faulty", "hostile"])
+def test_a_cell_of_the_matrix_says_what_it_counts_and_shows_its_samples(page: Page, pages: dict[str, Path], name: str) -> None:
+    page.open(pages[name])
+    svg = place(page, "[data-matrix] svg")
+    box = page.evaluate("document.querySelector('[data-matrix]').dataset.box.split(' ').map(Number)")
+    scale = svg["width"] / page.evaluate("document.querySelector('[data-matrix] svg').viewBox.baseVal.width")
+    x, y = svg["x"] + scale * (box[0] + 3.5 * box[2] / 10), svg["y"] + scale * (box[1] + 3.5 * box[3] / 10)
+    names = page.evaluate("JSON.parse(document.querySelector('[data-matrix]').dataset.matrix).names")
+    count = page.evaluate("JSON.parse(document.querySelector('[data-matrix]').dataset.matrix).cells.find(c => c[0] == 3 && c[1] == 3)[2]")
+    assert " ".join(move(page, x, y).split()).startswith(" ".join(f"true {names[3]}, predicted {names[3]}: {count} samples (".split()))
+    for kind in ("mousePressed", "mouseReleased"):
+        page.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+    assert page.evaluate("document.querySelectorAll('.behind li').length") == 8
+    assert page.evaluate("document.querySelector('.behind h3').textContent").startswith(f"true {names[3]}, predicted")
+    assert page.dialogs == page.console == []
+
+
+def test_the_matrix_is_read_by_keyboard(page: Page, pages: dict[str, Path]) -> None:
+    page.open(pages["faulty"])
+    place(page, "[data-matrix] svg")
+    page.evaluate("document.querySelector('[data-matrix] svg').focus()")
+    for key in ("ArrowDown", "ArrowDown", "ArrowRight", "ArrowRight", "Enter"):
+        page.send("Input.dispatchKeyEvent", type="keyDown", key=key)
+    assert page.evaluate("document.querySelector('.tip').innerText").startswith("true 2, predicted 2: ")
+    assert page.evaluate("document.querySelectorAll('.behind li').length") > 0
+    page.send("Input.dispatchKeyEvent", type="keyDown", key="Escape")
+    assert page.evaluate("document.querySelector('.tip').hidden")
+
+
+@pytest.mark.parametrize("name", ["faulty", "hostile"])
+def test_a_point_of_a_map_names_its_sample_and_the_map_zooms(page: Page, pages: dict[str, Path], name: str) -> None:
+    page.open(pages[name])
+    svg = place(page, "[data-points] svg")
+    data = page.evaluate("JSON.parse(document.querySelector('[data-points]').dataset.points)")
+    left, top, width, height = page.evaluate("document.querySelector('[data-points]').dataset.box.split(' ').map(Number)")
+    scale = svg["width"] / page.evaluate("document.querySelector('[data-points] svg').viewBox.baseVal.width")
+    x0, x1, y0, y1 = data["limits"]
+    lowest = min(range(len(data["x"])), key=lambda i: data["y"][i])  # stands apart, at the lower edge
+    x = svg["x"] + scale * (left + (data["x"][lowest] - x0) / (x1 - x0) * width)
+    y = svg["y"] + scale * (top + (y1 - data["y"][lowest]) / (y1 - y0) * height)
+    said = move(page, x, y)
+    assert said.startswith(f"sample {data['rows'][lowest]}\n")
+    assert f"true {' '.join(data['names'][data['true'][lowest]].split())}" in " ".join(said.split())
+    marked = "[...document.querySelectorAll('[data-points] .cursor')].filter(e => e.getAttribute('visibility') === 'visible').length"
+    assert page.evaluate(marked) == 3  # the same sample in every map
+    before = page.evaluate("document.querySelector('[data-points] svg svg').getAttribute('viewBox')")
+    assert page.evaluate("document.querySelectorAll('[data-points] svg svg path').length") > 0
+    page.evaluate("document.querySelector('.zoom button').click()")
+    zoomed = page.evaluate("document.querySelector('[data-points] svg svg').viewBox.baseVal.width")
+    assert zoomed == pytest.approx(width / 1.5, rel=1e-3)
+    page.evaluate("document.querySelector('[data-points] svg').focus()")
+    page.send("Input.dispatchKeyEvent", type="keyDown", key="0", text="0")
+    assert page.evaluate("document.querySelector('[data-points] svg svg').getAttribute('viewBox')") == before
+    assert page.dialogs == page.console == []
+
+
 @pytest.mark.parametrize("name", ["faulty", "hostile", "empty"])
 def test_a_phone_needs_no_sideways_scrolling(page: Page, pages: dict[str, Path], name: str) -> None:
     page.look(width=390, height=844)

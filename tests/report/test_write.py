@@ -20,7 +20,15 @@ def test_every_format_and_every_figure_is_a_file(tmp_path: Path) -> None:
     assert Report.from_json(written["json"].read_text(encoding="utf-8")) == report
     names = {p.name for p in written["figures"].iterdir()}
     assert names == {f"{p.name}.svg" for p in report.pictures}
-    assert {"loss.svg", "gradient.svg", "layers.svg", "activations.svg", "confusion-test.svg", "layer-0.svg", "quality-test.svg"} <= names
+    assert {
+        "loss.svg",
+        "gradient.svg",
+        "layers.svg",
+        "activations.svg",
+        "confusion-test.svg",
+        "layers-maps.svg",
+        "quality-test.svg",
+    } <= names
     assert [p.name for p in written["html"].parent.iterdir() if p.name.startswith(".")] == []
     assert all(f"](figures/{p.name}.svg)" in written["md"].read_text(encoding="utf-8") for p in report.pictures)
 
