@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diagnose.callbacks.ranks import Share, shares
+from diagnose.callbacks.ranks import Share, copies, shares
 from diagnose.callbacks.watching import Watching, cell
 from diagnose.measure.classification import WIDEST
 from diagnose.measure.losses import Predictions
@@ -111,6 +111,5 @@ def summed(counts: dict[int, Tensor], trainer: Trainer, device: torch.device) ->
     size = torch.tensor([max(counts, default=-1) + 1, max(map(len, counts.values()), default=0)], device=device)
     loaders, classes = trainer.strategy.reduce(size, reduce_op="max").tolist()
     empty = torch.zeros(classes, classes, dtype=torch.long, device=device)
-    return {
-        i: trainer.strategy.reduce(widened(counts[i], classes) if i in counts else empty.clone(), reduce_op="sum") for i in range(loaders)
-    }
+    tables = [widened(counts[i], classes) if i in counts else empty.clone() for i in range(loaders)]
+    return {i: trainer.strategy.reduce(table, reduce_op="sum") // copies(trainer) for i, table in enumerate(tables)}

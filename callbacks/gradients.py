@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diagnose.callbacks.monitor import Instrument, Monitor
+from diagnose.callbacks.monitor import Instrument, Monitor, NotMonitored
 from diagnose.measure.gradients import combine, is_sharded, norms, owners, similarity
 from diagnose.measure.updates import sample
 from diagnose.namespace import LightningModule, Trainer, is_overridden
@@ -53,7 +53,7 @@ class Gradients(Instrument):
             self._label(module)  # layers that had no shape, or were frozen, before
         with_gradient = [p for p in with_gradient if id(p) in self.groups]
         if is_sharded(with_gradient):
-            raise RuntimeError("not monitored: the parameters are sharded, and the norm of a shard is not the norm of the gradient")
+            raise NotMonitored("the parameters are sharded, and the norm of a shard is not the norm of the gradient")
         if with_gradient:
             each = norms([p.grad for p in with_gradient if p.grad is not None]) / scale(module, optimizer)
             self._compare([p.grad for p in with_gradient if p.grad is not None and not p.grad.is_sparse])

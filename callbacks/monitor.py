@@ -21,6 +21,10 @@ from diagnose.record import EVENTS, Record
 log = logging.getLogger("diagnose")
 
 
+class NotMonitored(Exception):
+    """Raised by an instrument that cannot work in this training: no failure, but the reason why its numbers are missing."""
+
+
 class Instrument:
     """Measures one thing; each method is called at one moment of training, and does nothing unless it is overridden.
 
@@ -160,6 +164,9 @@ class Monitor(Callback, ABC):
         for instrument, call in self._calls[moment]:
             try:
                 call(*arguments)
+            except NotMonitored as why:
+                log.info("%s: not monitored: %s", type(instrument).__name__, why)
+                self._take_out(instrument, f"not monitored: {why}")
             except Exception as error:
                 if self.strict:
                     raise
@@ -167,6 +174,9 @@ class Monitor(Callback, ABC):
 
     def _switch_off(self, instrument: Instrument, why: str) -> None:
         log.warning("%s and switched itself off; training goes on. strict=True raises it", why)
+        self._take_out(instrument, why)
+
+    def _take_out(self, instrument: Instrument, why: str) -> None:
         self._arrange([i for i in self._active if i is not instrument])
         try:
             instrument.release()

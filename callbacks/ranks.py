@@ -13,6 +13,12 @@ from torch.utils.data.distributed import DistributedSampler
 from diagnose.namespace import Trainer
 
 
+def copies(trainer: Trainer) -> int:
+    """How many processes get the same batches: more than one under tensor parallelism."""
+    sampling: dict[str, Any] = getattr(trainer.strategy, "distributed_sampler_kwargs", None) or {}
+    return trainer.world_size // int(sampling.get("num_replicas", trainer.world_size))
+
+
 def anywhere(trainer: Trainer, flags: Sequence[bool]) -> list[bool]:
     """Which of the flags are set in any process; one number per flag is exchanged."""
     if trainer.world_size == 1:
@@ -45,7 +51,7 @@ def summed(trainer: Trainer, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if longest + shortest:
         raise RuntimeError(f"the sums of the processes do not fit together: they have from {-shortest:.0f} to {longest:.0f} numbers")
     flat = flat if sums else torch.zeros(int(longest), dtype=torch.float64, device=device)
-    total = trainer.strategy.reduce(flat, reduce_op="sum")
+    total = trainer.strategy.reduce(flat, reduce_op="sum") / copies(trainer)
     parts = total.split([v.numel() for v in sums.values()]) if sums else ()
     return {name: part.reshape(value.shape) for (name, value), part in zip(sums.items(), parts, strict=True)}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from diagnose.callbacks.monitor import Instrument, Monitor
+from diagnose.callbacks.monitor import Instrument, Monitor, NotMonitored
 from diagnose.measure.gradients import combine, is_sharded, norms, owners
 from diagnose.measure.updates import sample, snapshot, update_ratios
 from diagnose.namespace import LightningModule, Trainer
@@ -38,7 +38,7 @@ class Updates(Instrument):
             if self.notes.record.labels.get(series) != tuple(self.names):
                 self.notes.record.label(series, self.names)
         if is_sharded(self.parameters):
-            raise RuntimeError("not monitored: the parameters are sharded")
+            raise NotMonitored("the parameters are sharded, and the size of a shard is not that of the weight")
 
     def before_step(self, module: LightningModule, optimizer: Any) -> None:
         if self.notes.due and not self.before:

@@ -91,5 +91,6 @@ def combine(each: Tensor, group: Sequence[int], count: int) -> Tensor:
 
 
 def is_sharded(tensors: Iterable[Tensor]) -> bool:
-    """Whether any of the tensors is a shard of a larger one (a DTensor), whose norm would be that of the shard."""
-    return any(hasattr(t, "_local_tensor") for t in tensors)
+    """Whether any of the tensors is a shard of a larger one (FSDP, tensor parallelism, DeepSpeed), whose norm is not the whole's."""
+    marks = ("_local_tensor", "_fsdp_flattened", "ds_id")  # DTensor (FSDP2), FSDP1, ZeRO 3
+    return any(hasattr(t, mark) for t in tensors for mark in marks)

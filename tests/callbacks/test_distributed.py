@@ -18,14 +18,20 @@ pytestmark = pytest.mark.slow
 SCENARIOS = ("everything", "stop", "nan", "crash")
 
 
+def launch(folder: Path, *scenarios: str) -> subprocess.CompletedProcess[str]:
+    """Run trainings of ``two_processes.py`` in a folder."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(Path(__file__).with_name("two_processes.py")), *scenarios]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, timeout=240)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
 @pytest.fixture(scope="module")
 def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which the trainings of ``two_processes.py`` left what each process saw."""
-    folder, root = tmp_path_factory.mktemp("two"), Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(root / "tests/callbacks/two_processes.py"), *SCENARIOS]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, timeout=240)
-    assert done.returncode == 0, done.stderr
+    folder = tmp_path_factory.mktemp("two")
+    done = launch(folder, *SCENARIOS)
     assert [line.split()[0] for line in done.stdout.splitlines() if line.endswith(" ended")] == list(SCENARIOS)
     (folder / "log").write_text(done.stderr)
     return folder
@@ -91,6 +97,17 @@ def test_what_fails_in_one_process_is_off_in_all(left: Path) -> None:
     assert "made to fail" in second["off"]["matrix"]
     assert "Validation failed in another process" in first["missing"]["val/loss"]
     assert "train/loss" in Record.read(left / "crash")
+
+
+def test_sharded_parameters_are_said_not_to_be_monitored(tmp_path: Path) -> None:
+    scenarios = ("sharded1", "sharded2")  # both processes get the same batches; each gets its own
+    launch(tmp_path, *scenarios)
+    for scenario in scenarios:
+        why = Record.read(tmp_path / scenario).missing["grad_norm/total"]
+        assert why == "not monitored: the parameters are sharded, and the norm of a shard is not the norm of the gradient"
+        for saw in seen(tmp_path, scenario):
+            assert np.array(saw["counts"]["val"]).sum() == 21
+            assert saw["val"]["val/loss"][-1] == pytest.approx(saw["loss"], abs=1e-5)
 
 
 def test_what_is_exchanged_depends_on_validations_and_not_on_steps(left: Path) -> None:

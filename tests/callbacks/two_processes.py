@@ -12,7 +12,10 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from diagnose.callbacks import ActivationMonitor, ConfusionMatrix, Doctor, GradientMonitor, HiddenTSNE, LossMonitor, UpdateMonitor
@@ -160,6 +163,30 @@ def crash() -> None:
                 doctor._switch_off(instrument, "made to fail in one process")
 
     run("crash", Net(), {"record": doctor, "matrix": matrix, "map": tsne}, OnSecond(spoil), num_sanity_val_steps=0)
+
+
+class Sharded(Net):
+    """The same cut into shards by FSDP2."""
+
+    def configure_model(self) -> None:
+        if self.device_mesh is not None and not isinstance(self.first.weight, DTensor):
+            for layer in (self.first, self.last):
+                fully_shard(layer, mesh=self.device_mesh["data_parallel"])
+
+
+def sharded(replicas: int) -> None:
+    """Two processes that get the same batches (1: tensor parallelism) or each its own (2)."""
+    strategy = ModelParallelStrategy(data_parallel_size=replicas, tensor_parallel_size=2 // replicas)
+    watched: dict[str, Any] = {"record": Doctor(record=f"sharded{replicas}", strict=True), "matrix": ConfusionMatrix(strict=True)}
+    run(f"sharded{replicas}", Sharded(), watched, UpdateMonitor(strict=True), strategy=strategy)
+
+
+def sharded1() -> None:
+    sharded(1)
+
+
+def sharded2() -> None:
+    sharded(2)
 
 
 if __name__ == "__main__":

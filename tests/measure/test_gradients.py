@@ -73,6 +73,9 @@ def test_names_are_cleaned_of_wrappers() -> None:
 
 def test_ordinary_tensors_are_whole() -> None:
     assert not is_sharded([torch.ones(2), nn.Parameter(torch.ones(2))])
+    shard = nn.Parameter(torch.ones(2))
+    shard._fsdp_flattened = True  # type: ignore[attr-defined]
+    assert is_sharded([torch.ones(2), shard])
 
 
 def test_similarity_is_the_cosine() -> None:
