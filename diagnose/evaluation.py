@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagnose.measure.given import TASKS, Bounds, given
-from diagnose.numbers import add_embeddings, add_numbers, clusters, numbers_of
+from diagnose.numbers import add_embeddings, add_inputs, add_numbers, clusters, numbers_of
 from diagnose.record import Record
 from diagnose.rules import build, diagnose
 from diagnose.values import Diagnosis
@@ -88,6 +88,7 @@ def evaluate(
     extract: Callable[[Any, Any], Any] | None = None,
     loader_names: Sequence[str] | None = None,
     task: str | None = None,
+    samples: int = 32,
 ) -> Evaluation:
     """Evaluate a module on one or several loaders.
 
@@ -106,6 +107,7 @@ def evaluate(
             ``target``, or a pair.
         loader_names: Names for the loaders; by default ``test``, ``test/1`` ...
         task: ``binary``, ``multiclass``, ``multilabel``, ``regression`` or ``next-token``; by default found from the loss and the targets.
+        samples: Keep the inputs of so many samples, those of highest loss, for the report to show; 0 keeps none.
 
     Raises:
         ValueError: The task is another, no predictions can be found, a layer does not exist, or names do not fit.
@@ -115,7 +117,7 @@ def evaluate(
     record = Record() if record is None else record
     loaders = named_loaders(dataloaders, loader_names)
     precision = getattr(trainer, "precision", None)
-    collected, hidden = predict(module, loaders, extract=extract, layers=layers, precision=precision)
+    collected, hidden = predict(module, loaders, extract=extract, layers=layers, precision=precision, samples=samples)
     for index, part in enumerate(collected):
         if not part.parts:
             raise ValueError(
@@ -150,6 +152,7 @@ def evaluate(
             loss=part.array("loss"),
             columns=clusters(hidden, len(target), seed) if index == 0 else None,
         )
+        add_inputs(record, part.name, part.worst.arrays())
     add_embeddings(record, hidden, seed)
     return Evaluation(record=record, diagnosis=diagnose(record, build(select=["E"])))
 

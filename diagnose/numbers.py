@@ -54,6 +54,14 @@ def add_numbers(
         record.save_array(f"{prefix}/loss", np.asarray(loss, dtype=np.float32))
 
 
+def add_inputs(record: Record, loader: str, kept: tuple[NDArray[np.int64], NDArray[Any]] | None) -> None:
+    """Write the inputs of the samples of highest loss, and which samples they are."""
+    if kept is not None:
+        prefix = record.facts["evaluation"][loader]["arrays"]
+        record.save_array(f"{prefix}/input/rows", kept[0])
+        record.save_array(f"{prefix}/input", kept[1])
+
+
 def numbers_of(
     task: str,
     target: NDArray[Any],

@@ -94,7 +94,8 @@ def measure_test(job: Job, record: Record, module: LightningModule, data: Lightn
             record.skip("evaluation", str(error).splitlines()[0])
             return
         names, seed = getattr(data, "class_names", None), int(job.settings["seed"])
-        evaluate(module, loader, record=record, layers=job.settings["layers"], class_names=names, seed=seed, task=job.settings["task"])
+        own = {name: job.settings[name] for name in ("layers", "task", "samples")}
+        evaluate(module, loader, record=record, class_names=names, seed=seed, **own)
         try:
             data.setup("fit")
             evaluate_training(module, data.train_dataloader(), record=record, class_names=names, seed=seed)

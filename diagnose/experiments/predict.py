@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from diagnose.experiments.inputs import WorstInputs
 from diagnose.experiments.keeping import left_as_it_was
 from diagnose.experiments.sandbox import quiet, random_state_kept, stopped_trainer_settings
 from diagnose.measure.losses import Predictions, predictions, primary, watch_losses
@@ -37,6 +38,7 @@ class Collected:
     source: str = ""
     parts: dict[str, list[NDArray[Any]]] = field(default_factory=dict)
     numbers: int = 0
+    worst: WorstInputs = field(default_factory=lambda: WorstInputs(0))
 
     def add(self, found: Predictions) -> None:
         """Keep the predictions of one batch."""
@@ -249,6 +251,7 @@ def predict(
     layers: Sequence[str] | None = None,
     precision: Any = None,
     batches: int | None = None,
+    samples: int = 0,
 ) -> tuple[list[Collected], Layers]:
     """Run the module's ``test_step`` (else ``validation_step``, else ``training_step``) over the loaders.
 
@@ -259,6 +262,7 @@ def predict(
         layers: Hidden layers to keep for the first loader, see `Layers`.
         precision: Of the Trainer.
         batches: The most to run of each loader.
+        samples: Keep the inputs of so many samples, those of highest loss, of each loader.
 
     Raises:
         ValueError: The module has none of these steps, or a layer does not exist.
@@ -267,7 +271,7 @@ def predict(
     if name is None:
         raise ValueError(f"{type(module).__name__} has none of {', '.join(STEPS)}: one of them is run to get predictions")
     step = getattr(module, name)
-    collected = [Collected(name=loader) for loader in loaders]
+    collected = [Collected(name=loader, worst=WorstInputs(samples)) for loader in loaders]
     hidden = Layers(module, layers)
 
     def watched(*arguments: Any) -> Any:
@@ -279,6 +283,7 @@ def predict(
             collected[place].source = f"{source} in {name}" if extract is None else source
             collected[place].loss = loss
             collected[place].add(found)
+            collected[place].worst.add(arguments[0], found)
         if place == 0:
             hidden.end_batch(len(found.target) if found is not None else 0)
         return output if name != "training_step" else None

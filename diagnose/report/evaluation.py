@@ -213,10 +213,11 @@ def gap(record: Record, name: str, entry: Mapping[str, Any]) -> Table | None:
     return Table(
         name="gap",
         title="Training against test data",
-        columns=("metric", f"train, {plural(int(train.get('n') or 0), 'sample')}", name, "95 % from", "to", "difference"),
+        columns=("metric", "train", name, "95 % from", "to", "difference"),
         formats=("text", *(("number",) * 5)),
         rows=tuple(rows),
-        note="Both in evaluation mode, by the same step: the difference is that of the data, not that of dropout or augmentation.",
+        note=f"{plural(int(train.get('n') or 0), 'training sample')}; both in evaluation mode and by the same step: "
+        "the difference is that of the data, not that of dropout.",
     )
 
 

@@ -14,6 +14,7 @@ from diagnose.report.text import number
 SIDE = 80  # pixels of the longer side of a thumbnail
 VALUES = 12
 TOKENS = 60
+PAD = -1  # before the first token
 
 
 def is_image(inputs: NDArray[np.generic]) -> bool:
@@ -70,6 +71,7 @@ def described(inputs: NDArray[np.generic]) -> list[str]:
     rows = np.asarray(inputs).reshape(len(inputs), -1)
     if rows.dtype.kind in "US":
         return [" ".join(map(str, row)) for row in rows.tolist()]
-    limit, separator = (TOKENS, " ") if rows.dtype.kind in "iub" else (VALUES, ", ")
-    more = f"{separator}… ({rows.shape[1]} in all)" if rows.shape[1] > limit else ""
-    return [separator.join(str(v) if separator == " " else number(float(v)) for v in row[:limit].tolist()) + more for row in rows]
+    more = f" … ({rows.shape[1]} in all)"
+    if rows.dtype.kind in "iub":
+        return [" ".join(str(v) for v in row[:TOKENS] if v != PAD) + more * (len(row) > TOKENS) for row in rows.tolist()]
+    return [", ".join(number(float(v)) for v in row[:VALUES]) + more * (len(row) > VALUES) for row in rows.tolist()]

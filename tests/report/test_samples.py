@@ -83,7 +83,7 @@ def test_what_is_no_image_is_told_in_words() -> None:
     shapes = {(2, 8, 8): True, (2, 1, 8, 8): True, (2, 4, 8, 8): False, (2, 30): False, (2, 1, 3, 8): False}
     assert {shape: is_image(np.zeros(shape)) for shape in shapes} == shapes
     assert described(np.array([[0.5, 2.0]])) == ["0.500, 2"]
-    assert described(np.array([[5, 2], [1, 0]])) == ["5 2", "1 0"]
+    assert described(np.array([[5, 2], [-1, 0]])) == ["5 2", "0"]
     assert described(np.zeros((1, 30)))[0].endswith("… (30 in all)")
 
 
@@ -158,7 +158,8 @@ def test_weak_slices_and_the_gap_to_training_data_are_tables() -> None:
     assert slices.rows == (("region = =cmd()", 40, 0.4, 0.3, 0.5, 0.8, 0.001),)
     assert slices.note.startswith("Of 9 slices looked at")
     gap = table(section, "gap")
-    assert gap.columns[1] == "train, 500 samples"
+    assert gap.columns[:3] == ("metric", "train", "test")
+    assert gap.note.startswith("500 training samples; both in evaluation mode")
     assert gap.rows[0][:3] == ("accuracy", 0.95, entry["accuracy"])
     assert gap.rows[0][-1] == pytest.approx(entry["accuracy"] - 0.95)
 
