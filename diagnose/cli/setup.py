@@ -61,9 +61,9 @@ def describe(record: Record, job: Job, command: str) -> None:
 
 def prepare(config: dict[str, Any]) -> None:
     """Seed, threads and quiet libraries; to be called once before anything of a run is built."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"lightning\.")
+    for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning", "lightning_fabric"):  # the last imported speaks for both
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"(lightning|pytorch_lightning|lightning_fabric)\.")
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
     if (seed := config["seed"]) is None or not 0 <= seed < 2**32:
         raise UsageError(f"seed must be a whole number from 0 to {2**32 - 1}, got {seed!r}")

@@ -18,7 +18,9 @@ TINY = ("data=iris", "model.hidden=[8]", "trainer.max_epochs=2", "trainer.accele
 def cli() -> Iterator[Callable[..., int]]:
     """Run a command; what it sets for the whole process is put back afterwards."""
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    levels = {name: logging.getLogger(name).level for name in ("lightning.pytorch", "lightning.fabric")}
+    levels = {
+        name: logging.getLogger(name).level for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning", "lightning_fabric")
+    }
     yield lambda *argv: main(list(argv))
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(deterministic)
