@@ -84,6 +84,7 @@ class ActivationMonitor(Monitor):
         record: The record to write to, or a folder for it; by default it is kept in memory, as ``monitor.record``.
         every_n_steps: Measure at every n-th optimizer step; by default each of the first 12, then ever fewer, then every
             ``log_every_n_steps`` of the Trainer.
+        logged: The most scalars of one record that go to the Trainer's loggers; 0 sends none.
         strict: Raise what fails in measuring, where it would otherwise be logged once and measuring switched off.
     """
 

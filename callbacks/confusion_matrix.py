@@ -6,7 +6,7 @@ import csv
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from diagnose.callbacks.watching import Watching, cell
 from diagnose.measure.classification import WIDEST
 from diagnose.measure.losses import Predictions
 from diagnose.namespace import LightningModule, Trainer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class ConfusionMatrix(Watching):
@@ -81,23 +84,31 @@ class ConfusionMatrix(Watching):
         for loader, table in sorted(counts.items()):
             name = stage if loader == 0 else f"{stage}-{loader}"
             self.matrices[name] = table.cpu().numpy()
-            if self.dirpath is not None and trainer.is_global_zero:
+            if trainer.is_global_zero:
                 within = f"-epoch{trainer.current_epoch:04d}-step{trainer.global_step:06d}" if trainer.state.fn == "fit" else ""
-                self._write(self.dirpath / f"{name}{within}", self.matrices[name])
+                self._write(name, within, self.matrices[name], trainer.global_step)
 
-    def _write(self, path: Path, counts: NDArray[np.int64]) -> None:
-        from diagnose.report.figures import confusion_figure, style
-
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def _write(self, name: str, within: str, counts: NDArray[np.int64], step: int) -> None:
         names = self.class_names or [str(i) for i in range(len(counts))]
+        path = None if self.dirpath is None else self.dirpath / f"{name}{within}"
+        if path is not None:
+            self._table(path, names, counts)
+
+        def figure() -> Figure:
+            from diagnose.report.figures import confusion_figure
+
+            return confusion_figure(counts, names)
+
+        self._show(f"{name}/confusion_matrix", figure, path and path.with_name(f"{path.name}.png"), step)
+
+    def _table(self, path: Path, names: list[str], counts: NDArray[np.int64]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with path.with_name(f"{path.name}.csv").open("w", newline="", encoding="utf-8") as file:
             table = csv.writer(file)
             table.writerow(["true \\ predicted", *map(cell, names)])
             table.writerows([cell(name), *row] for name, row in zip(names, counts.tolist(), strict=True))
         document = {"class_names": names, "counts": counts.tolist(), "n": int(counts.sum())}
         path.with_name(f"{path.name}.json").write_text(json.dumps(document), encoding="utf-8")
-        with style():
-            confusion_figure(counts, names).savefig(path.with_name(f"{path.name}.png"), dpi=150, facecolor="white")
 
 
 def widened(counts: Tensor, classes: int) -> Tensor:

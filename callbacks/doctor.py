@@ -45,6 +45,7 @@ class Doctor(Monitor):
             raises a RuntimeError at once.
         every_n_steps: Measure at every n-th optimizer step; by default each of the first 12, then ever fewer, then every
             ``log_every_n_steps`` of the Trainer.
+        logged: The most scalars of one record that go to the Trainer's loggers; 0 sends none.
         probes: Whether to run the fast probes at the start.
         record: The record to write to, or a folder for it; by default it is kept in memory.
         reproductions: Folder for saved steps that are not finite; by default beside the record's events, or nowhere without a folder.
@@ -60,6 +61,7 @@ class Doctor(Monitor):
         options: Mapping[str, Mapping[str, Any]] | None = None,
         on_error: str = "warn",
         every_n_steps: int | None = None,
+        logged: int = 20,
         probes: bool = True,
         record: Record | Path | str | None = None,
         reproductions: Path | str | None = None,
@@ -72,7 +74,7 @@ class Doctor(Monitor):
         self.reproductions = Path(reproductions) if reproductions is not None else None
         self._next_look = FIRST_LOOK
         self._told: set[tuple[str, str]] = set()
-        super().__init__(record=record, every_n_steps=every_n_steps, strict=strict)
+        super().__init__(record=record, every_n_steps=every_n_steps, logged=logged, strict=strict)
 
     def make(self) -> Iterator[Instrument]:
         folder = self.reproductions or self.notes.record.path or self.path

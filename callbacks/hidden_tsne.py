@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from diagnose.experiments.predict import Layers
 from diagnose.measure.embedding import Embedding, project
 from diagnose.measure.losses import Predictions
 from diagnose.namespace import LightningModule, Trainer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class HiddenTSNE(Watching):
@@ -96,16 +100,27 @@ class HiddenTSNE(Watching):
             labels = target[: len(features)] if classes else None
             embedding = project(features, seed=self.seed, cap=self.cap, labels=labels)
             self.embeddings[layer] = embedding
-            if self.dirpath is not None and len(embedding.xy):
+            if len(embedding.xy):
                 slug = "".join(c if c.isascii() and c.isalnum() else "-" for c in layer).strip("-")
-                self._write(self.dirpath / f"{stage}-{slug}", layer, embedding, target, prediction, bool(classes))
+                names = self._names(target, prediction) if classes else None
+                path = None if self.dirpath is None else self.dirpath / f"{stage}-{slug}"
+                if path is not None:
+                    self._table(path, embedding, target, prediction, names)
+                if classes:
+                    draw = partial(self._figure, layer, embedding, target, prediction, names)
+                    self._show(f"{stage}/map_{slug}", draw, path and path.with_name(f"{path.name}.png"), trainer.global_step)
 
-    def _write(self, path: Path, layer: str, embedding: Embedding, target: NDArray[Any], prediction: NDArray[Any], classes: bool) -> None:
-        from diagnose.report.figures import embedding_figure, style
+    def _names(self, target: NDArray[Any], prediction: NDArray[Any]) -> list[str]:
+        return self.class_names or [str(i) for i in range(int(max(target.max(), prediction.max())) + 1)]
 
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def _figure(self, layer: str, embedding: Embedding, target: NDArray[Any], prediction: NDArray[Any], names: list[str] | None) -> Figure:
+        from diagnose.report.figures import embedding_figure
+
         rows = embedding.rows
-        names = self.class_names or [str(i) for i in range(int(max(target.max(), prediction.max())) + 1)] if classes else None
+        return embedding_figure(embedding.xy, target[rows], prediction[rows], names, f"{layer}: {embedding.method}")
+
+    def _table(self, path: Path, embedding: Embedding, target: NDArray[Any], prediction: NDArray[Any], names: list[str] | None) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
 
         def named(value: Any) -> str:
             return cell(names[int(value)]) if names else str(value)
@@ -113,10 +128,5 @@ class HiddenTSNE(Watching):
         with path.with_name(f"{path.name}.csv").open("w", newline="", encoding="utf-8") as file:
             table = csv.writer(file)
             table.writerow(["sample", "x", "y", "true", "predicted"])
-            for row, (x, y) in zip(rows.tolist(), embedding.xy.tolist(), strict=True):
+            for row, (x, y) in zip(embedding.rows.tolist(), embedding.xy.tolist(), strict=True):
                 table.writerow([row, f"{x:.6g}", f"{y:.6g}", named(target[row]), named(prediction[row])])
-        if classes:
-            title = f"{layer}: {embedding.method}"
-            with style():
-                figure = embedding_figure(embedding.xy, target[rows], prediction[rows], names, title)
-                figure.savefig(path.with_name(f"{path.name}.png"), dpi=150, facecolor="white")

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
+from diagnose.callbacks.loggers import Loggers
 from diagnose.callbacks.notes import Cadence, Notes
 from diagnose.callbacks.ranks import anywhere
 from diagnose.namespace import Callback, LightningModule, Trainer
@@ -82,12 +83,16 @@ class Shelf:
 class Monitor(Callback, ABC):
     """What the monitors share: the notebook, the moments, and that no failure of theirs reaches training."""
 
-    def __init__(self, *, record: Record | Path | str | None = None, every_n_steps: int | None = None, strict: bool = False) -> None:
+    def __init__(
+        self, *, record: Record | Path | str | None = None, every_n_steps: int | None = None, logged: int = 20, strict: bool = False
+    ) -> None:
         if every_n_steps is not None and every_n_steps < 1:
             raise ValueError(f"every_n_steps must be a positive number of optimizer steps or None, got {every_n_steps!r}")
         self.path = Path(record) if isinstance(record, (str, Path)) else None
         self._shelf = Shelf(record if isinstance(record, Record) else Record())
-        self.every_n_steps, self.strict = every_n_steps, strict
+        if logged < 0:
+            raise ValueError(f"logged must be a number of scalars per record, 0 for none, got {logged!r}")
+        self.every_n_steps, self.logged, self.strict = every_n_steps, logged, strict
         self.notes = Notes(self._shelf.record, Cadence() if every_n_steps is None else Cadence(dense=0, every=every_n_steps))
         self._key = self._generate_state_key(every_n_steps=every_n_steps, path=str(self.path))
         self._equip()
@@ -222,6 +227,8 @@ class Monitor(Callback, ABC):
             again = "" if shelf.fits == 1 else f"-{shelf.fits}"
             shelf.record = Record(writes.with_name(writes.name + again) if writes is not None else None)
             self.notes = Notes(shelf.record, self.notes.cadence)
+        if self.logged and trainer.loggers and trainer.is_global_zero:
+            self.notes.tell = Loggers(trainer, self.logged).scalars
         self._equip()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -281,3 +288,4 @@ class Monitor(Callback, ABC):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._release()
+        self.notes.tell = None

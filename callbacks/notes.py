@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -46,6 +46,7 @@ class Notes:
 
     Attributes:
         record: Where the numbers go.
+        tell: Called with each row that was written, and its step.
         cadence: When to measure.
         step, epoch, batch: Optimizer steps taken, epoch and training batches seen when the present batch began.
         due: Whether the present optimizer step is measured.
@@ -67,13 +68,14 @@ class Notes:
     nonfinite: Place | None = None
     nonfinite_series: str = ""
     next: int = 0
+    tell: Callable[[Record, dict[str, Any], int], None] | None = None
     _window: int = 0
     _numbers: list[tuple[Place, str, float | Sequence[float]]] = field(default_factory=list)
     _tensors: list[tuple[Place, str, Tensor]] = field(default_factory=list)
 
     def copy(self, record: Record) -> Notes:
         """The same place in another record, without the numbers that wait."""
-        return replace(self, record=record, _numbers=[], _tensors=[])
+        return replace(self, record=record, tell=None, _numbers=[], _tensors=[])
 
     @property
     def place(self) -> Place:
@@ -128,3 +130,5 @@ class Notes:
                     if not math.isfinite(values.get(name, 0.0)):
                         self.nonfinite, self.nonfinite_series = (step, epoch, batch), what
             self.record.append(values, step=step, epoch=epoch, batch=batch)
+            if self.tell is not None:
+                self.tell(self.record, values, step)

@@ -7,15 +7,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from diagnose.callbacks.loggers import Loggers
 from diagnose.callbacks.losses import watchable
 from diagnose.callbacks.ranks import anywhere
 from diagnose.experiments.predict import Extract, found_in
 from diagnose.measure.losses import LossCall, Predictions, WatchLosses
 from diagnose.namespace import Callback, LightningModule, Trainer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 log = logging.getLogger("diagnose")
 
@@ -28,15 +32,16 @@ class Watching(Callback, ABC):
         self.dirpath = None if dirpath is None else Path(dirpath)
         self.extract, self.strict = extract, strict
         self.off = ""
+        self._loggers: Loggers | None = None
         self._stack = ExitStack()
         self._calls: list[LossCall] = []
 
     def __getstate__(self) -> dict[str, Any]:
-        left_out = ("_stack", "_calls")
+        left_out = ("_stack", "_calls", "_loggers")
         return {k: v for k, v in self.__dict__.items() if k not in left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _stack=ExitStack(), _calls=[])
+        self.__dict__.update(state, _stack=ExitStack(), _calls=[], _loggers=None)
 
     @abstractmethod
     def begin(self, stage: str, trainer: Trainer, module: LightningModule) -> None:
@@ -98,7 +103,7 @@ class Watching(Callback, ABC):
         self._guarded(trainer, self.finish, stage, trainer, module)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self.off = ""
+        self.off, self._loggers = "", Loggers(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._start("val", trainer, pl_module)
@@ -137,6 +142,22 @@ class Watching(Callback, ABC):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.release()
+        self._loggers = None
+
+    def _show(self, name: str, figure: Callable[[], Figure], file: Path | None, step: int) -> None:
+        """Draw a figure where a file or a logger takes it."""
+        seen = self._loggers is not None and self._loggers.takes_images()
+        if file is None and not seen:
+            return
+        from diagnose.report.figures import style
+
+        with style():
+            picture = figure()
+            if file is not None:
+                picture.savefig(file, dpi=150, facecolor="white")
+            if self._loggers is not None and seen:
+                picture.set_facecolor("white")
+                self._loggers.image(name, picture, step)
 
 
 def cell(text: str) -> str:
