@@ -11,13 +11,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import MISSING, OmegaConf
 
 from diagnose.cli.arguments import UsageError
 from diagnose.cli.compose import Composed
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-SECRET = re.compile(r"token|secret|passw|api_?key|credential", re.IGNORECASE)
+SECRET = re.compile(r"(?:^|[_-])token$|secret|passw|api_?key|credential", re.IGNORECASE)  # a tokenizer is none
 
 
 class Unwritten(UsageError):
@@ -81,8 +81,11 @@ def _save_config(composed: Composed, target: Path) -> None:
     target.mkdir()
     overrides = OmegaConf.create(list(composed.overrides))
     files = {"config": composed.config, "hydra": OmegaConf.create({"hydra": composed.hydra}), "overrides": overrides}
+    hidden = sorted(secrets(composed.config), key=len, reverse=True)
     for name, content in files.items():
         text = OmegaConf.to_yaml(content)
+        for value in hidden:
+            text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", MISSING, text)  # a replay asks for it
         (target / f"{name}.yaml").write_text(text, encoding="utf-8")
 
 
@@ -124,6 +127,20 @@ def saved_config(file: Path) -> Path | None:
     """The folder ``.hydra`` of the run that a file lies in, at most three levels up."""
     found = (parent / ".hydra" for parent in list(file.absolute().parents)[:3])
     return next((place for place in found if (place / "config.yaml").is_file()), None)
+
+
+def secrets(config: Any) -> set[str]:
+    """The texts under secret keys that stand in a config as they are; interpolations such as ``${oc.env:TOKEN}`` hold none."""
+    plain = OmegaConf.to_container(config, resolve=False) if OmegaConf.is_config(config) else config
+    if isinstance(plain, list):
+        return set().union(*map(secrets, plain))
+    found: set[str] = set()
+    for key, value in plain.items() if isinstance(plain, dict) else ():
+        if isinstance(value, str) and SECRET.search(str(key)):
+            found |= {value} if value and value != MISSING and "${" not in value else set()
+        else:
+            found |= secrets(value)
+    return found
 
 
 def redacted(config: Any) -> Any:

@@ -284,3 +284,15 @@ def test_two_processes_share_one_folder(tmp_path: Path) -> None:
     (folder,) = runs(tmp_path)
     assert Record.read(folder / "record").facts["run"]["world_size"] == 2
     assert out.count("versions   ") == 1
+
+
+def test_secrets_typed_on_the_command_line_are_not_saved(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_TOKEN", "from the environment")
+    cli("check", *TINY, "+tracker.api_key=hunter2-hunter2", "+tracker.token=${oc.env:MY_TOKEN}", "+tracker.name=mine")
+    texts = [p.read_text(encoding="utf-8", errors="replace") for p in (tmp_path / "outputs").rglob("*") if p.is_file()]
+    assert not any("hunter2" in text or "from the environment" in text for text in texts)
+    (saved,) = (tmp_path / "outputs" / "check").glob("*/*/.hydra/config.yaml")
+    kept = OmegaConf.load(saved)
+    assert OmegaConf.is_missing(kept.tracker, "api_key")
+    assert kept.tracker.name == "mine"
+    assert "${oc.env:MY_TOKEN}" in saved.read_text(encoding="utf-8")
