@@ -46,8 +46,6 @@ class Gradients(Instrument):
             self.notes.record.label("grad_norm/layers", self.names)
 
     def before_step(self, module: LightningModule, optimizer: Any) -> None:
-        if not self.notes.due:
-            return
         with_gradient = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         if any(id(p) not in self.groups for p in with_gradient):
             self._label(module)  # layers that had no shape, or were frozen, before

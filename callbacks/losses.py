@@ -38,6 +38,7 @@ class Losses(Instrument):
         "target/top_share",
         "target/std",
     )
+    always = ("before_backward", "after_batch")
 
     def __init__(self) -> None:
         self.stack = ExitStack()
@@ -61,16 +62,18 @@ class Losses(Instrument):
     def before_backward(self, module: LightningModule, loss: Tensor) -> None:
         if self.manual:
             self.backward.append(loss.detach())
-        else:
+        elif self.mode is not None:
             self.stack.close()  # the forward pass is over
 
     def after_batch(self, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
-        calls = self.mode.calls if self.mode is not None else []
-        backward = self.backward
-        self.release()
-        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        calls, backward = self.mode.calls if self.mode is not None else (), self.backward
+        if self.mode is not None or backward:
+            self.release()
+        loss = outputs if isinstance(outputs, Tensor) else outputs.get("loss") if isinstance(outputs, Mapping) else None
         if isinstance(loss, Tensor) and loss.numel() == 1:
-            loss = loss.detach().reshape(()) * (1 if self.manual else self.notes.accumulate)
+            loss = loss.detach()
+            loss = loss.reshape(()) if loss.dim() else loss
+            loss = loss if self.manual or self.notes.accumulate == 1 else loss * self.notes.accumulate
         elif backward:
             loss = torch.stack([b.reshape(()).to(backward[0].device) for b in backward]).sum() / loss_scale(module)
         else:

@@ -29,10 +29,12 @@ class NotMonitored(Exception):
 class Instrument:
     """Measures one thing; each method is called at one moment of training, and does nothing unless it is overridden.
 
-    ``writes`` names the series and facts it fills in, so that they are known to be missing where it fails or cannot work.
+    ``writes`` names the series and facts it fills in, so that they are known to be missing where it fails or cannot work. The moments of
+    a training batch pass by unless the batch is measured, except those in ``always``.
     """
 
     writes: ClassVar[tuple[str, ...]] = ()
+    always: ClassVar[tuple[str, ...]] = ()
     notes: Notes
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
@@ -70,6 +72,7 @@ class Instrument:
 
 
 HOOKS = tuple(name for name, value in vars(Instrument).items() if name[0] != "_" and callable(value))
+IN_BATCH = ("before_batch", "before_backward", "before_step", "after_batch")
 
 
 @dataclass(eq=False)
@@ -135,7 +138,7 @@ class Monitor(Callback, ABC):
         """Without what belongs to a running fit: the instruments, which hold the user's modules, and the open file of the record."""
         record = copy(self.notes.record)
         record._file = None
-        left_out = ("instruments", "_calls", "_active", "_started")
+        left_out = ("instruments", "_calls", "_always", "_active", "_started")
         state = {k: v for k, v in self.__dict__.items() if k not in left_out}
         return {**state, "_shelf": replace(self._shelf, record=record), "notes": self.notes.copy(record)}
 
@@ -163,10 +166,17 @@ class Monitor(Callback, ABC):
             return getattr(type(instrument), hook) is not getattr(Instrument, hook)
 
         self._calls = {hook: [(i, getattr(i, hook)) for i in instruments if own(i, hook)] for hook in HOOKS}
+        self._always = {hook: [(i, call) for i, call in self._calls[hook] if hook in i.always] for hook in IN_BATCH}
         self._active = tuple(instruments)
 
+    def _in_batch(self, moment: str, *arguments: Any) -> None:
+        self._run(self._calls if self.notes.due else self._always, moment, *arguments)
+
     def _each(self, moment: str, *arguments: Any) -> None:
-        for instrument, call in self._calls[moment]:
+        self._run(self._calls, moment, *arguments)
+
+    def _run(self, calls: dict[str, list[tuple[Instrument, Callable[..., None]]]], moment: str, *arguments: Any) -> None:
+        for instrument, call in calls[moment]:
             try:
                 call(*arguments)
             except NotMonitored as why:
@@ -240,17 +250,19 @@ class Monitor(Callback, ABC):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if not self._started:  # a copy that was made during training
             self.on_train_start(trainer, pl_module)
+        if self.notes.open:  # the batch before was skipped half way
+            self._release()
         self.notes.begin(trainer)
-        self._each("before_batch", pl_module, batch, batch_idx)
+        self._in_batch("before_batch", pl_module, batch, batch_idx)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        self._each("before_backward", pl_module, loss)
+        self._in_batch("before_backward", pl_module, loss)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
-        self._each("before_step", pl_module, optimizer)
+        self._in_batch("before_step", pl_module, optimizer)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self._each("after_batch", pl_module, outputs, batch, batch_idx)
+        self._in_batch("after_batch", pl_module, outputs, batch, batch_idx)
         self._writing(self.notes.end, trainer)
 
     def on_validation_batch_start(

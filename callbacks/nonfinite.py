@@ -25,6 +25,7 @@ class NonFinite(Instrument):
     """
 
     writes = ("nonfinite",)
+    always = ("before_batch", "before_backward", "after_batch")
 
     def __init__(self, folder: Path | None = None, eager: bool = False) -> None:
         self.folder, self.eager = folder, eager

@@ -10,9 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diagnose.record import Record
-
-Place = tuple[int, int, int]
+from diagnose.record import Place, Record
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,7 @@ class Notes:
         cadence: When to measure.
         step, epoch, batch: Optimizer steps taken, epoch and training batches seen when the present batch began.
         due: Whether the present optimizer step is measured.
+        open: Whether a batch is under way.
         fresh: Whether this is the first batch of a measured step (of several under accumulation).
         loss: Loss of the present batch, where it costs no transfer to know it.
         accumulate: Batches per optimizer step.
@@ -62,6 +61,7 @@ class Notes:
     epoch: int = 0
     batch: int = -1
     due: bool = False
+    open: bool = False
     fresh: bool = False
     loss: float | None = None
     accumulate: int = 1
@@ -84,6 +84,7 @@ class Notes:
     def begin(self, trainer: Any) -> None:
         """A training batch begins."""
         self.batch += 1
+        self.open = True
         self.step, self.epoch, self.loss = trainer.global_step, trainer.current_epoch, None
         self.accumulate = trainer.accumulate_grad_batches
         self.due = self._position(trainer) >= self.next
@@ -91,6 +92,7 @@ class Notes:
 
     def end(self, trainer: Any) -> None:
         """The batch is over; what was measured goes to the record, in one transfer."""
+        self.open = False
         if self.due:
             self._window += 1
             if trainer.global_step > self.step or self._window >= self.accumulate:
@@ -124,11 +126,12 @@ class Notes:
                 start += tensor.numel()
                 rows.setdefault(place, {})[name] = part if tensor.dim() else part[0]
         self._numbers, self._tensors = [], []
-        for (step, epoch, batch), values in sorted(rows.items()):
-            if self.nonfinite is None:
-                for name, what in (("train/loss", "loss"), ("grad_norm/total", "gradient")):
-                    if not math.isfinite(values.get(name, 0.0)):
-                        self.nonfinite, self.nonfinite_series = (step, epoch, batch), what
-            self.record.append(values, step=step, epoch=epoch, batch=batch)
-            if self.tell is not None:
-                self.tell(self.record, values, step)
+        places = sorted(rows)
+        for place in places if self.nonfinite is None else ():
+            for name, what in (("train/loss", "loss"), ("grad_norm/total", "gradient")):
+                if self.nonfinite is None and not math.isfinite(rows[place].get(name, 0.0)):
+                    self.nonfinite, self.nonfinite_series = place, what
+        self.record.extend([(place, rows[place]) for place in places])
+        if self.tell is not None:
+            for place in places:
+                self.tell(self.record, rows[place], place[0])

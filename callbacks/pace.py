@@ -29,6 +29,7 @@ class Pace(Instrument):
     """
 
     writes = ("lr", "time/step", "time/data", "memory/rss")
+    always = ("before_batch", "after_batch")
 
     def __init__(self) -> None:
         self.optimizers: list[Any] = []

@@ -7,22 +7,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diagnose.callbacks.monitor import Instrument
+from diagnose.callbacks.monitor import Instrument, NotMonitored
 from diagnose.measure.gradients import dense
 from diagnose.namespace import LightningModule, Trainer, is_overridden
 
-PROBED = 8
-DENSE = 64
+PROBED, DENSE, SPARSE = 8, 32, 16
 
 
 class Zeroing(Instrument):
     """``zero_grad/carried`` and ``zero_grad/backwards``: one column per optimizer, only where the user's code clears the gradients.
 
-    A step carries gradients over where at no backward pass since the optimizer's last step its gradients were empty. The first steps are
-    all looked at, later ones at the usual cadence.
+    A step carries gradients over where at no backward pass since the optimizer's last step its gradients were empty. The first 32 steps of
+    an optimizer are all looked at, later ones every sixteenth.
     """
 
     writes = ("zero_grad/carried", "zero_grad/backwards")
+    always = ("before_backward", "before_step", "after_batch")
 
     def __init__(self) -> None:
         self.index: dict[int, int] = {}
@@ -30,31 +30,23 @@ class Zeroing(Instrument):
         self.empty: list[bool] = []
         self.sightings: list[list[Tensor]] = []
         self.backwards: list[int] = []
-        self.stepped: list[bool] = []
+        self.steps: list[int] = []
         self.row: dict[int, tuple[float, Tensor]] = {}
-        self.steps = 0
-        self.watching = False
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
-        cleared_by_user = is_overridden("optimizer_zero_grad", module)
-        self.watching = not module.automatic_optimization or cleared_by_user
-        if not self.watching:
-            for name in self.writes:
-                self.notes.record.skip(name, "Lightning clears the gradients itself under automatic optimisation")
-            return
+        if module.automatic_optimization and not is_overridden("optimizer_zero_grad", module):
+            raise NotMonitored("Lightning clears the gradients itself under automatic optimisation")
         self.index = {id(optimizer): i for i, optimizer in enumerate(trainer.optimizers)}
         self.parameters = [[p for g in o.param_groups for p in g["params"]][-PROBED:] for o in trainer.optimizers]
-        self.empty, self.stepped = [False] * len(self.index), [False] * len(self.index)
+        self.empty, self.steps = [False] * len(self.index), [0] * len(self.index)
         self.sightings, self.backwards = [[] for _ in self.index], [0] * len(self.index)
         for name in self.writes:
             self.notes.record.label(name, [f"{type(o).__name__} {i}" for i, o in enumerate(trainer.optimizers)])
 
     def before_backward(self, module: LightningModule, loss: Tensor) -> None:
-        if not self.watching:
-            return
         for i, parameters in enumerate(self.parameters):
             self.backwards[i] += 1
-            if not self.empty[i]:
+            if not self.empty[i] and self._looked_at(i):
                 gradients = [dense(p.grad) for p in parameters if p.grad is not None]
                 if gradients:
                     self.sightings[i].append(torch.stack(list(torch._foreach_norm(gradients, float("inf")))).max())
@@ -62,16 +54,17 @@ class Zeroing(Instrument):
                     self.empty[i] = True
 
     def before_step(self, module: LightningModule, optimizer: Any) -> None:
-        if not self.watching:
-            return
         i = self.index.get(id(getattr(optimizer, "optimizer", optimizer)))
         if i is None or not self.backwards[i]:  # stepped without a backward pass that was seen
             return
-        if self.stepped[i] and (self.steps < DENSE or self.notes.due):  # an optimizer's first step carries nothing
+        if self.steps[i] and self._looked_at(i):  # an optimizer's first step carries nothing
             carried = torch.zeros(()) if self.empty[i] else (torch.stack(self.sightings[i]).min() > 0).float()
             self.row[i] = (float(self.backwards[i]), carried)
-        self.steps += 1
-        self.empty[i], self.stepped[i], self.backwards[i], self.sightings[i] = False, True, 0, []
+        self.steps[i] += 1
+        self.empty[i], self.backwards[i], self.sightings[i] = False, 0, []
+
+    def _looked_at(self, i: int) -> bool:
+        return self.steps[i] < DENSE or self.steps[i] % SPARSE == 0
 
     def after_batch(self, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
         if self.row:

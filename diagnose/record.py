@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -16,6 +16,7 @@ SCHEMA = 1
 EVENTS = "events.jsonl"
 
 Number = float | int | None
+Place = tuple[int, int, int]
 Row = tuple[int, int, int, Any]
 
 
@@ -63,6 +64,7 @@ class Record:
         self.labels: dict[str, tuple[str, ...]] = {}
         self.arrays: dict[str, NDArray[Any]] = {}
         self._rows: dict[str, list[Row]] = {}
+        self._series: dict[str, Series] = {}
         self._file: IO[str] | None = None
         if path is not None:
             path.mkdir(parents=True, exist_ok=True)
@@ -99,10 +101,18 @@ class Record:
             epoch: Epoch, counted from 0.
             batch: Training batches seen so far; ``step`` where it is not given.
         """
-        place = (step, epoch, step if batch is None else batch)
-        for name, value in values.items():
-            self._rows.setdefault(name, []).append((*place, list(value) if isinstance(value, Sequence) else value))
-        self._write({"at": place, "row": _encode(dict(values))})
+        self.extend([((step, epoch, step if batch is None else batch), values)])
+
+    def extend(self, rows: Iterable[tuple[Place, Mapping[str, Number | Sequence[Number]]]]) -> None:
+        """Add rows as `append` does, all in one write: step, epoch and batch of each, and its values."""
+        lines = []
+        for place, values in rows:
+            for name, value in values.items():
+                self._rows.setdefault(name, []).append((*place, list(value) if isinstance(value, Sequence) else value))
+            if self._file is not None:
+                lines.append(json.dumps({"at": place, "row": _encode(values)}))
+        if lines:
+            self._write_line("\n".join(lines))
 
     def save_array(self, name: str, array: NDArray[Any]) -> None:
         """Keep an array (predictions, an embedding) under a name; on disk it is one ``.npy`` file."""
@@ -116,7 +126,7 @@ class Record:
             partial.replace(target)
 
     def series(self, name: str) -> Series:
-        """The rows of one series so far.
+        """The rows of one series so far; its arrays cannot be written to.
 
         Raises:
             KeyError: Nothing was recorded under this name.
@@ -124,13 +134,20 @@ class Record:
         if name not in self._rows:
             raise KeyError(f"no series {name!r} in this record; there are {', '.join(sorted(self._rows)) or 'none'}")
         rows = self._rows[name]
+        known = self._series.get(name)
+        if known is not None and len(known) == len(rows) and known.labels == self.labels.get(name, ()):
+            return known
         place = np.array([row[:3] for row in rows], dtype=np.int64).reshape(len(rows), 3)
         labels = self.labels.get(name, ())
         values = [row[3] for row in rows]
         if any(isinstance(v, list) for v in values):
             width = len(labels) or max(len(v) for v in values)
             values = [[*v, *[None] * (width - len(v))] for v in values]  # layers that were found later
-        return Series(step=place[:, 0], epoch=place[:, 1], batch=place[:, 2], value=np.array(values, dtype=np.float64), labels=labels)
+        value = np.array(values, dtype=np.float64)
+        value.flags.writeable = place.flags.writeable = False
+        made = Series(step=place[:, 0], epoch=place[:, 1], batch=place[:, 2], value=value, labels=labels)
+        self._series[name] = made
+        return made
 
     def names(self) -> Iterator[str]:
         """Names of all series."""
