@@ -18,7 +18,8 @@ class PoorInitialization(Rule):
     For each linear and convolution layer: its gain (root mean square of the weights times the square root of the fan-in; He's is 1.41,
     torch's default 0.58), the root mean square of what goes in and comes out in a first forward pass, and whether all its units have equal
     weights and equal gradients. Two layers or more with a gain above `gain`, each of which multiplies the signal by `growth` or more, are
-    reported, and two or more with a gain below `low_gain`.
+    reported, as are two or more that multiply a signal above `faint` by twice `gain`, whatever their own gain (weights that are all
+    positive add up instead of averaging out; below `faint` what comes out may be the bias), and two or more with a gain below `low_gain`.
 
     ## Why it matters
     With a gain of g a signal changes by about g per layer: with g = 8, as N(0, 1) gives at a fan-in of 64, four layers multiply it by
@@ -58,6 +59,7 @@ class PoorInitialization(Rule):
     gain: float = 4.0
     low_gain: float = 0.05
     growth: float = 2.0
+    faint: float = 0.2
 
     def judge(self, record: Record) -> Iterator[Finding]:
         layers = record.facts["probe.initialization"]
@@ -73,7 +75,12 @@ class PoorInitialization(Rule):
                 layers=len(same),
             )
         free = [e for e in layers if not e["normalised"]]
-        large = [e for e in free if e["gain"] > self.gain and e["output_std"] > self.growth * max(e["input_std"], 1e-12)]
+        grown = {e["name"]: e["output_std"] / max(e["input_std"], 1e-12) for e in free}
+        large = [
+            e
+            for e in free
+            if (n := grown[e["name"]]) > self.growth and (e["gain"] > self.gain or (n > 2 * self.gain and e["input_std"] > self.faint))
+        ]
         if len(large) >= 2:
             total = large[-1]["output_std"] / max(large[0]["input_std"], 1e-12)
             yield self.finding(

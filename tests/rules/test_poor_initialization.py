@@ -35,6 +35,15 @@ def test_weights_that_are_too_large() -> None:
     assert finding.evidence == {"gain": 8.0, "limit": 4.0, "growth": 40.0}
 
 
+def test_positive_weights_add_up_although_each_is_small() -> None:
+    (finding,) = judge(layer("a", 3.9, output_std=20.0), layer("b", 3.9, input_std=20.0, output_std=450.0))
+    assert finding.message.startswith("signals grow from 1 to 450 through 2 layers")
+
+
+def test_biases_behind_a_faint_signal_are_no_growth() -> None:
+    assert judge(layer("a", input_std=1e-6, output_std=0.07), layer("b", input_std=1e-6, output_std=0.07)) == []
+
+
 def test_weights_that_are_too_small() -> None:
     (finding,) = judge(layer("a", 0.01), layer("b", 0.01, input_std=0.01, output_std=1e-4), layer("c", last=True))
     assert finding.severity is Severity.WARNING
