@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from diagnose.callbacks.monitor import NotMonitored
 from diagnose.callbacks.ranks import Share, copies, shares
 from diagnose.callbacks.watching import Watching, cell
 from diagnose.measure.classification import WIDEST
@@ -64,10 +65,10 @@ class ConfusionMatrix(Watching):
 
     def take(self, found: Predictions, loader: int) -> None:
         if found.task not in ("binary", "multiclass"):
-            raise ValueError(f"a confusion matrix needs one class per sample, this task is {found.task}")
+            raise NotMonitored(f"a confusion matrix needs one class per sample, this task is {found.task}")
         classes = max(found.classes, len(self.class_names or ()))
         if classes > WIDEST:
-            raise ValueError(f"a confusion matrix of {classes} classes is too large, the limit is {WIDEST}")
+            raise NotMonitored(f"a confusion matrix of {classes} classes is too large, the limit is {WIDEST}")
         counts = self._counts.get(loader)
         counts = (
             widened(counts, classes) if counts is not None else torch.zeros(classes, classes, dtype=torch.long, device=found.target.device)

@@ -13,6 +13,7 @@ import torch
 
 from diagnose.callbacks.loggers import Loggers
 from diagnose.callbacks.losses import watchable
+from diagnose.callbacks.monitor import NotMonitored
 from diagnose.callbacks.ranks import anywhere
 from diagnose.experiments.predict import Extract, found_in
 from diagnose.measure.losses import LossCall, Predictions, WatchLosses
@@ -69,6 +70,11 @@ class Watching(Callback, ABC):
             return
         try:
             call(*arguments)
+        except NotMonitored as why:
+            self.release()
+            if self.strict:
+                raise
+            self._cannot(str(why))
         except Exception as error:
             self.release()
             if self.strict:
@@ -76,10 +82,13 @@ class Watching(Callback, ABC):
             self.off = f"{type(self).__name__} failed ({type(error).__name__}: {error}) and switched itself off"
             log.warning("%s; the run goes on. strict=True raises it", self.off)
 
+    def _cannot(self, why: str) -> None:
+        self.off = why
+        log.warning("%s does not work here: %s", type(self).__name__, why)
+
     def _start(self, stage: str, trainer: Trainer, module: LightningModule) -> None:
         if not self.off and self.extract is None and (why := watchable(module)):
-            self.off = why
-            log.warning("%s does not work here: %s", type(self).__name__, why)
+            self._cannot(why)
         self._guarded(trainer, self.begin, stage, trainer, module)
 
     def _before(self, module: LightningModule, loader: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -16,18 +15,24 @@ if TYPE_CHECKING:
 NAMES = ("lightning.pytorch", "pytorch_lightning")
 
 
-def installed(names: tuple[str, ...] = NAMES) -> Iterator[ModuleType]:
-    """Those of the packages that can be imported."""
+def installed(names: tuple[str, ...] = NAMES) -> tuple[ModuleType, ...]:
+    """Those of the packages that can be imported.
+
+    Raises:
+        ImportError: None can; why not stands in its text.
+    """
+    found, reasons = [], []
     for name in names:
         try:
-            yield import_module(name)
-        except Exception:  # absent, or too old for this torch: of no use to anybody's Trainer here
-            continue
+            found.append(import_module(name))
+        except Exception as error:  # absent, or broken beside one that works: of no use to anybody's Trainer here
+            reasons.append(f"{name} ({type(error).__name__}: {error})")
+    if not found:
+        raise ImportError(f"expected one of the packages {' and '.join(names)}, neither can be imported: {', '.join(reasons)}")
+    return tuple(found)
 
 
-HOMES = tuple(installed())
-if not HOMES:
-    raise ImportError(f"expected one of the packages {' and '.join(NAMES)}, found neither: pip install lightning")
+HOMES = installed()
 
 MODULES: tuple[type[LightningModule], ...] = tuple(home.LightningModule for home in HOMES)
 DATA_MODULES: tuple[type[LightningDataModule], ...] = tuple(home.LightningDataModule for home in HOMES)

@@ -103,6 +103,8 @@ def read(loaders: Any, *, batches: int, samples: int, seconds: float) -> Sample:
                 lengths = [len(t) for _, t in found if t.dim() > 0]
                 size = max(lengths, key=lengths.count, default=1)
                 for path, tensor in found:
+                    if 0 in tensor.shape[1:]:  # rows without columns
+                        continue
                     sample.fields.setdefault(path, []).append(tensor)
                     sample.batches.setdefault(path, []).append(len(sample.sizes))
                     kept += tensor.numel() * tensor.element_size()

@@ -148,7 +148,8 @@ class Layers:
     """
 
     def __init__(self, module: nn.Module, layers: Sequence[str] | None) -> None:
-        self.names = {child: name for name, child in module.named_modules() if name}
+        self.layers = [child for name, child in module.named_modules() if name]
+        self.names = {id(child): name for name, child in module.named_modules() if name}  # metrics change their hash
         self.wanted: list[str] | None = None if layers is None else self._choose([layers] if isinstance(layers, str) else list(layers))
         self.kept: dict[str, list[NDArray[Any]]] = {}
         self.notes: dict[str, str] = {}
@@ -160,17 +161,17 @@ class Layers:
         chosen: set[str] = set()
         for pattern in layers:
             inner, plain = pattern.endswith(" (input)"), pattern.removesuffix(" (input)")
-            hits = {self._label(child, inner) for child, name in self.names.items() if name == plain or fnmatchcase(name, plain)}
+            hits = {self._label(c, inner) for c in self.layers if (name := self.names[id(c)]) == plain or fnmatchcase(name, plain)}
             if not hits:
                 raise ValueError(f"no layer matches {pattern!r}; there are {', '.join(self.names.values()) or 'none'}")
             chosen |= hits
-        return [label for child in self.names for inner in (True, False) if (label := self._label(child, inner)) in chosen]
+        return [label for child in self.layers for inner in (True, False) if (label := self._label(child, inner)) in chosen]
 
     def _label(self, child: nn.Module, inner: bool) -> str:
-        return f"{self.names[child]} (input)" if inner else f"{self.names[child]} ({type(child).__name__})"
+        return f"{self.names[id(child)]} (input)" if inner else f"{self.names[id(child)]} ({type(child).__name__})"
 
     def attach(self) -> None:
-        for child in self.names:
+        for child in self.layers:
             if self.wanted is None:
                 if any(True for _ in child.parameters(recurse=False)):
                     self.handles.append(child.register_forward_pre_hook(self._before))

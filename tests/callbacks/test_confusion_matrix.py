@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.data.distributed import DistributedSampler
 
 from diagnose.callbacks.confusion_matrix import ConfusionMatrix
+from diagnose.callbacks.monitor import NotMonitored
 from diagnose.callbacks.ranks import Share, share_of
 
 X = torch.randn(61, 4, generator=torch.Generator().manual_seed(1))
@@ -107,8 +108,10 @@ def test_a_task_without_classes_switches_it_off(caplog: pytest.LogCaptureFixture
     with caplog.at_level(logging.WARNING, "diagnose"):
         trainer(callback).test(Regression(), LOADER, verbose=False)
     assert callback.matrices == {}
-    assert caplog.text.count("a confusion matrix needs one class per sample, this task is regression") == 1
-    with pytest.raises(ValueError, match="this task is regression"):
+    assert (
+        caplog.text.count("ConfusionMatrix does not work here: a confusion matrix needs one class per sample, this task is regression") == 1
+    )
+    with pytest.raises(NotMonitored, match="this task is regression"):
         trainer(ConfusionMatrix(strict=True)).test(Regression(), LOADER, verbose=False)
 
 

@@ -113,3 +113,23 @@ def test_nothing_stays_behind_when_a_step_fails() -> None:
     with pytest.raises(RuntimeError, match="my own error"):
         trainer(HiddenTSNE()).test(module, LOADER, verbose=False)
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
+
+
+def test_modules_that_change_their_hash_are_found_again() -> None:
+    class Counting(nn.Identity):
+        """As metrics do, it changes its hash with its state."""
+
+        seen = 0
+
+        def __hash__(self) -> int:
+            return self.seen
+
+        def forward(self, input: Tensor) -> Tensor:
+            self.seen += 1
+            return input
+
+    module = Module()
+    module.net.append(Counting())
+    callback = HiddenTSNE(layers=["net.*"], strict=True)
+    trainer(callback).test(module, LOADER, verbose=False)
+    assert any("Counting" in layer for layer in callback.embeddings)

@@ -256,3 +256,8 @@ def test_rows_chosen_from_one_data_set() -> None:
 @pytest.mark.parametrize("replacement", [True, False])
 def test_orders_are_named(replacement: bool) -> None:
     assert sample(DataLoader(rows(9), batch_size=3, sampler=RandomSampler(range(9), replacement=replacement))).order == "random"
+
+
+def test_rows_without_columns_are_no_field() -> None:
+    items: Any = [{"x": torch.ones(2), "categories": torch.ones(0), "deep": torch.ones(3, 0)} for _ in range(8)]
+    assert list(sample(DataLoader(items, batch_size=4)).fields) == ['batch["x"]']
