@@ -44,6 +44,7 @@ ORDER = (
     "models",
     "numbers",
     "evaluation",
+    "comparison",
     "callbacks",
     "cli",
 )

@@ -23,7 +23,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """The filled cells of a confusion matrix.
+    """The filled cells of a confusion matrix; one cell may stand several times, and its counts add up in `totals`.
 
     Attributes:
         true: Class of each cell's row, shape ``(m,)``, ascending.
@@ -56,7 +56,7 @@ class Cells:
         flat: Floats = table.reshape(-1, len(self.count))
         hits, support, predicted = (np.zeros((len(flat), self.classes)) for _ in range(3))
         diagonal = self.true == self.predicted
-        hits[:, self.true[diagonal]] = flat[:, diagonal]
+        _sum_by(hits, flat[:, diagonal], self.true[diagonal])
         _sum_by(support, flat, self.true)
         _sum_by(predicted, flat, self.predicted)
         shape = (*table.shape[:-1], self.classes)
@@ -64,6 +64,8 @@ class Cells:
 
 
 def _sum_by(out: Floats, flat: Floats, group: Ints) -> None:
+    if not len(group):
+        return
     order = np.argsort(group, kind="stable")
     ordered = group[order]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 from diagnose.report.values import Report
 from diagnose.values import Outcome, Severity, Status
 
-STAGES = {"D": "data", "M": "model", "T": "training", "E": "evaluation"}
+STAGES = {"D": "data", "M": "model", "T": "training", "E": "evaluation", "C": "comparison"}
 
 
 def to_junit(report: Report, *, fail_on: str = "error") -> str:

@@ -42,7 +42,7 @@ def lines(report: Report, *, figures: bool) -> Iterator[str]:
     if report.subtitle:
         yield f"{escape(report.subtitle)}{f' · {escape(report.created)}' if report.created else ''}"
         yield ""
-    yield f"**{TONES[report.tone].capitalize()}.** {escape(report.verdict)}"
+    yield f"**{escape((report.badge or TONES[report.tone]).capitalize())}.** {escape(report.verdict)}"
     yield ""
     yield from findings(report)
     if report.headlines:

@@ -29,7 +29,7 @@ def print_summary(report: Report, console: Console, path: Path | None = None) ->
     from rich.text import Text
 
     console.print()
-    console.print(Text.assemble((TONES[report.tone].capitalize(), TONE[report.tone]), "  ", clean(report.verdict)))
+    console.print(Text.assemble(((report.badge or TONES[report.tone]).capitalize(), TONE[report.tone]), "  ", clean(report.verdict)))
     for f in report.diagnosis.findings:
         console.print()
         head = Text.assemble((f"{f.severity.value:8}", COLOURS[f.severity]), (clean(f"{f.code} {f.rule}"), "bold"))
