@@ -225,6 +225,7 @@ def outcomes_of(comparison: Mapping[str, Any], loader: str, entry: Mapping[str, 
     if entry["refused"]:
         yield Outcome(code="C600", rule=f"comparison on {loader}", status=Status.NOT_RUN, reason=entry["refused"])
         return
+    cause = ""  # the metric to judge by, where it is worse, speaks for the others
     for index, d in enumerate(entry["differences"]):
         code, title = f"C{601 + METRICS.index(d['metric'])}", TITLES.get(d["metric"], d["metric"].replace("_", " "))
         low, high = (d["low"], d["high"]) if d["better"] == "higher" else (-d["high"], -d["low"])
@@ -240,7 +241,8 @@ def outcomes_of(comparison: Mapping[str, Any], loader: str, entry: Mapping[str, 
                 fix=FIX,
                 evidence={"first": d["first"], "second": d["second"], "low": d["low"], "high": d["high"], "p": d["p"], "margin": margin},
             )
-            yield Outcome(code=code, rule=rule, status=Status.FOUND, findings=(finding,))
+            yield Outcome(code=code, rule=rule, status=Status.FOUND, findings=(finding,), explained_by=cause)
+            cause = cause if index else code
             continue
         verdict = "better" if low > 0 else "worse, within the margin" if high < 0 else "no difference shown"
         yield Outcome(code=code, rule=rule, status=Status.CLEAN, reason=f"{loader}: {verdict}; {said}")

@@ -11,7 +11,7 @@ COMMANDS = {
     "check": "only what can be known before training",
     "evaluate": "a report from a checkpoint (ckpt_path=...) or from a table of predictions (predictions=...)",
     "tune": "search over keys of the config: tune.space.optimizer.lr='log(1e-4, 1e-1)'",
-    "report": "judge and render a saved run again: report RUN",
+    "report": "judge and render a saved run again: report RUN; compare two: report RUN_A RUN_B",
     "rules": "list the rules",
     "explain": "print the page of a rule: explain T302",
     "replay": "run the saved reproduction of a non-finite step again: replay FILE",

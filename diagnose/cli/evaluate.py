@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diagnose.cli import runs
+from diagnose.cli import compare, runs
 from diagnose.cli.arguments import Arguments, UsageError
 from diagnose.cli.compose import normalise, parsed
-from diagnose.cli.job import Job, Result, finish, repeat, versions
+from diagnose.cli.job import Job, Result, finish, prepare, repeat, versions
 from diagnose.record import Record
 
 if TYPE_CHECKING:
@@ -19,9 +19,27 @@ if TYPE_CHECKING:
 
 
 def run(arguments: Arguments) -> int:
-    """Evaluate; a checkpoint inside a run's folder brings that run's config along."""
+    """Evaluate; of two checkpoints or tables (``ckpt_path=[A,B]``) each, and compare them."""
+    found = compare.pair(arguments.words)
+    if found is None:
+        return repeat(with_config(arguments), "evaluate", once)
+    key, files, words = found
+    terms, words = compare.terms(words)
+    if arguments.multirun or arguments.cfg:
+        raise UsageError(f"{key}=[A,B] compares two files: without --multirun and --cfg")
+    made: list[Path] = []
+    for file in files:
+        own = with_config(replace(arguments, words=[f"{key}={file}", *words]))
+        job = prepare(own, "evaluate", normalise(own.words, own.config_dir))
+        if (folder := once(job).folder) is not None:
+            made.append(folder)
+    return compare.compare_runs((made[0], made[1]), terms, arguments, compare.labels((Path(files[0]), Path(files[1]))))
+
+
+def with_config(arguments: Arguments) -> Arguments:
+    """A checkpoint inside a run's folder brings that run's config along."""
     saved = None if arguments.config_path else saved_config(arguments)
-    return repeat(replace(arguments, config_path=str(saved), config_name="config") if saved else arguments, "evaluate", once)
+    return replace(arguments, config_path=str(saved), config_name="config") if saved else arguments
 
 
 def saved_config(arguments: Arguments) -> Path | None:

@@ -1,4 +1,4 @@
-"""``report RUN``: judge and render a saved run again. Torch is not needed."""
+"""``report RUN``: judge and render a saved run again; ``report RUN_A RUN_B``: compare two. Torch is not needed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from omegaconf import OmegaConf
 from rich.console import Console
 
+from diagnose.cli import compare
 from diagnose.cli.arguments import Arguments, UsageError
 from diagnose.cli.compose import rule_option
 from diagnose.cli.job import Result, chosen_rules, finish, severity
 from diagnose.cli.runs import Stages, followed
-from diagnose.record import Record
 
 
 def run(arguments: Arguments) -> int:
@@ -20,6 +20,11 @@ def run(arguments: Arguments) -> int:
     words = [w for w in arguments.words if "=" in w and not Path(w).exists()]
     if not folders:
         raise UsageError("report needs the folder of a run, for example: python -m diagnose report outputs/train/latest")
+    if len(folders) == 2:
+        chosen, rest = compare.terms(words)
+        if rest:
+            raise UsageError(f"a comparison takes fail_on (worse, or a severity) and margin, got {rest[0]!r}")
+        return compare.compare_runs((followed(folders[0]), followed(folders[1])), chosen, arguments)
     results = [render(followed(folder), words, Console(stderr=arguments.json, highlight=False)) for folder in folders]
     if arguments.json:
         documents = [result.to_dict() for result in results]
@@ -28,12 +33,7 @@ def run(arguments: Arguments) -> int:
 
 
 def render(folder: Path, words: list[str], console: Console) -> Result:
-    try:
-        record = Record.read(folder / "record")
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise UsageError(f"{str(folder)!r} is no run: {error}") from error
-    except (OSError, ValueError) as error:
-        raise UsageError(str(error)) from error
+    record = compare.read(folder)
     settings = record.facts.get("config") or {}
     chosen = {**(settings.get("rules") or {}), "fail_on": settings.get("fail_on", "error")}
     for word in words:

@@ -26,6 +26,8 @@ EXAMPLES = {
     "train model=cnn trainer.max_epochs=3 seed=7": "any key of the config can be set; --cfg job shows them all",
     "train -m seed=1,2,3": "three runs and a table",
     "evaluate ckpt_path=outputs/train/latest/checkpoints/last.ckpt": "a report of a trained model, with the config of its run",
+    "evaluate ckpt_path=[main.ckpt,mine.ckpt] fail_on=worse": "is the second really better; also predictions=[a.csv,b.csv]",
+    "report RUN_A RUN_B": "the same of two saved runs",
     "report outputs/train/latest rules.ignore=[D104]": "the same run, judged and rendered again",
 }
 

@@ -15,7 +15,7 @@ from diagnose.report.evaluation import NAMES
 from diagnose.report.panels import PETROFF, WIDEST, line, lines
 from diagnose.report.text import clean, number, plain, plural
 from diagnose.report.values import Cell, Headline, Picture, Report, Section, Table
-from diagnose.values import Diagnosis
+from diagnose.values import Diagnosis, Severity
 
 FIRST, SECOND = PETROFF[0], PETROFF[6]
 WORDS = {"better": "better", "worse": "worse", "open": "no difference shown"}
@@ -56,7 +56,7 @@ def name_of(metric: str) -> str:
 
 def badge(comparison: Mapping[str, Any], diagnosis: Diagnosis) -> str:
     """The answer in two words."""
-    if diagnosis.findings:
+    if diagnosis.worst is Severity.ERROR:
         return "worse"
     first = [entry["differences"][0]["verdict"] for entry in comparison["loaders"].values() if entry.get("differences")]
     return "not compared" if not first else "better" if "better" in first else "no difference shown"
