@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
@@ -61,12 +63,20 @@ class Activations(Instrument):
             self.labels |= {label: len(self.labels) + n for n, label in enumerate(new)}
             for name in SERIES:
                 self.notes.record.label(name, list(self.labels))
-        if sites.found:
-            first = next(iter(sites.found.values()))
-            rows = torch.full((len(self.labels), 4), float("nan"), device=first.device)
-            rows[[self.labels[label] for label in sites.found]] = torch.stack([s.to(first.device) for s in sites.found.values()])
-            for column, name in enumerate(SERIES):
-                self.notes.put(name, rows[:, column])
+        tensors = [value for s in sites.found.values() for value in (s.mean, s.std, s.dead, s.saturated) if value is not None]
+        if tensors:
+            device = tensors[0].device
+            order = [(self.labels[label], s.dead is not None, s.saturated is not None) for label, s in sites.found.items()]
+            self.notes.put_raw(torch.stack([t.to(device, torch.float32) for t in tensors]), partial(self._finish, order))
+
+    def _finish(self, order: list[tuple[int, bool, bool]], numbers: list[float]) -> dict[str, list[float]]:
+        rows = {name: [math.nan] * len(self.labels) for name in SERIES}
+        each = iter(numbers)
+        for column, has_dead, has_saturated in order:
+            for name, there in zip(SERIES, (True, True, has_dead, has_saturated), strict=True):
+                if there:
+                    rows[name][column] = next(each)
+        return rows
 
     def release(self) -> None:
         self.stack.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -38,6 +40,8 @@ class Gradients(Instrument):
 
     def _label(self, module: LightningModule) -> None:
         groups = owners(module)
+        if is_sharded(p for parameters in groups.values() for p in parameters):
+            raise NotMonitored("the parameters are sharded, and the norm of a shard is not the norm of the gradient")
         new = [name for name in groups if name not in self.names]
         self.names += new
         place = {name: index for index, name in enumerate(self.names)}
@@ -46,16 +50,15 @@ class Gradients(Instrument):
             self.notes.record.label("grad_norm/layers", self.names)
 
     def before_step(self, module: LightningModule, optimizer: Any) -> None:
-        with_gradient = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        if any(id(p) not in self.groups for p in with_gradient):
+        stepped = [(p, p.grad) for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if any(id(p) not in self.groups for p, _ in stepped):
             self._label(module)  # layers that had no shape, or were frozen, before
-        with_gradient = [p for p in with_gradient if id(p) in self.groups]
-        if is_sharded(with_gradient):
-            raise NotMonitored("the parameters are sharded, and the norm of a shard is not the norm of the gradient")
-        if with_gradient:
-            each = norms([p.grad for p in with_gradient if p.grad is not None]) / scale(module, optimizer)
-            self._compare([p.grad for p in with_gradient if p.grad is not None and not p.grad.is_sparse])
-            self.pending[id(optimizer)] = (with_gradient, [self.groups[id(p)] for p in with_gradient], each)
+            stepped = [(p, grad) for p, grad in stepped if id(p) in self.groups]
+        if stepped:
+            each, factor = norms([grad for _, grad in stepped]), scale(module, optimizer)
+            self._compare([grad for _, grad in stepped if not grad.is_sparse])
+            group = [self.groups[id(p)] for p, _ in stepped]
+            self.pending[id(optimizer)] = ([p for p, _ in stepped], group, each if factor == 1 else each / factor)
 
     def _compare(self, gradients: list[Tensor]) -> None:
         """The direction of this step's gradient against that of the step before, on a sample of its entries, while steps are dense."""
@@ -71,16 +74,22 @@ class Gradients(Instrument):
         if not self.pending:
             return
         pending, self.pending = list(self.pending.values()), {}
-        each = torch.cat([p[2].to(pending[0][2].device) for p in pending])
+        device = pending[0][2].device
+        parts = [p[2].to(device) for p in pending]
         group = [g for p in pending for g in p[1]]
-        total = torch.linalg.vector_norm(each)
-        self.notes.put("grad_norm/layers", combine(each, group, len(self.names)))
-        self.notes.put("grad_norm/total", total)
-        left = [p.grad for measured in pending for p in measured[0] if p.grad is not None]
-        if self.clips and len(left) == len(group):
-            clipped = torch.linalg.vector_norm(norms(left)).to(total.device)
-            self.notes.put("grad_norm/clipped", clipped)
-            self.notes.put("clip/ratio", clipped / total)
+        left = [p.grad for measured in pending for p in measured[0] if p.grad is not None] if self.clips else []
+        if len(left) == len(group):
+            parts.append(norms(left).to(device))
+        self.notes.put_raw(torch.cat(parts), partial(self._finish, group))
+
+    def _finish(self, group: list[int], numbers: list[float]) -> dict[str, float | list[float]]:
+        each, clipped = numbers[: len(group)], numbers[len(group) :]
+        total = math.hypot(*each)
+        row: dict[str, float | list[float]] = {"grad_norm/layers": combine(each, group, len(self.names)), "grad_norm/total": total}
+        if clipped:
+            after = math.hypot(*clipped)
+            row |= {"grad_norm/clipped": after, "clip/ratio": after / total if total else math.nan}
+        return row
 
     def release(self) -> None:
         self.pending, self.previous = {}, None

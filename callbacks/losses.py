@@ -16,6 +16,13 @@ from diagnose.measure.losses import LossCall, WatchLosses, primary
 from diagnose.measure.outputs import describe, score
 from diagnose.namespace import LightningModule, Trainer
 
+PREDICTED = {
+    "accuracy": "train/accuracy",
+    "top_share": "prediction/top_share",
+    "std": "prediction/std",
+    "target_top_share": "target/top_share",
+    "target_std": "target/std",
+}
 TASKS = {"cross_entropy": "multiclass", "nll_loss": "multiclass"}
 
 
@@ -95,11 +102,7 @@ class Losses(Instrument):
         if "task" not in self.notes.record:
             self.notes.record.add("task", task(call))
         for name, value in describe(call).items():
-            series = {"accuracy": "train/accuracy", "n": ""}.get(name) or (
-                name.replace("target_", "target/") if name.startswith("target_") else f"prediction/{name}"
-            )
-            if name != "n":
-                self.notes.put(series, value)
+            self.notes.put(PREDICTED[name], value)
 
     def release(self) -> None:
         self.stack.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from diagnose.record import Place, Record
+
+Finish = Callable[[list[float]], Mapping[str, float | list[float]]]
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Notes:
     tell: Callable[[Record, dict[str, Any], int], None] | None = None
     _window: int = 0
     _numbers: list[tuple[Place, str, float | Sequence[float]]] = field(default_factory=list)
-    _tensors: list[tuple[Place, str, Tensor]] = field(default_factory=list)
+    _tensors: list[tuple[Place, str | Finish, Tensor]] = field(default_factory=list)
 
     def copy(self, record: Record) -> Notes:
         """The same place in another record, without the numbers that wait."""
@@ -112,6 +114,10 @@ class Notes:
         else:
             self._numbers.append((self.place, name, value))
 
+    def put_raw(self, value: Tensor, finish: Finish) -> None:
+        """Numbers that are worked up on the host: ``finish`` gets them when they are there, and gives values by series."""
+        self._tensors.append((self.place, finish, value.detach()))
+
     def flush(self) -> None:
         """Write what waits, after one transfer from the device."""
         rows: dict[Place, dict[str, Any]] = {}
@@ -121,10 +127,14 @@ class Notes:
             device = self._tensors[0][2].device
             flat = torch.cat([t.reshape(-1).to(device, torch.float32) for _, _, t in self._tensors]).tolist()
             start = 0
-            for place, name, tensor in self._tensors:
+            for place, target, tensor in self._tensors:
                 part = flat[start : start + tensor.numel()]
                 start += tensor.numel()
-                rows.setdefault(place, {})[name] = part if tensor.dim() else part[0]
+                row = rows.setdefault(place, {})
+                if isinstance(target, str):
+                    row[target] = part if tensor.dim() else part[0]
+                else:
+                    row |= target(part)
         self._numbers, self._tensors = [], []
         places = sorted(rows)
         for place in places if self.nonfinite is None else ():

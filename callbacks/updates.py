@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from diagnose.callbacks.monitor import Instrument, Monitor, NotMonitored
 from diagnose.measure.gradients import combine, is_sharded, norms, owners
-from diagnose.measure.updates import sample, snapshot, update_ratios
+from diagnose.measure.updates import expansion, moves, snapshot, update_ratios
 from diagnose.namespace import LightningModule, Trainer
 
 
@@ -23,7 +24,9 @@ class Updates(Instrument):
         self.known: set[int] = set()
         self.group: list[int] = []
         self.names: list[str] = []
+        self.expansion: list[float] = []
         self.before: list[Tensor] = []
+        self.size: Tensor | None = None
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
         self._find(module)
@@ -34,6 +37,7 @@ class Updates(Instrument):
         self.parameters = [p for parameters in groups.values() for p in parameters]
         self.known = {id(p) for p in self.parameters}
         self.group = [self.names.index(name) for name, parameters in groups.items() for _ in parameters]
+        self.expansion = [expansion(p) for p in self.parameters]
         for series in self.writes:
             if self.notes.record.labels.get(series) != tuple(self.names):
                 self.notes.record.label(series, self.names)
@@ -44,22 +48,29 @@ class Updates(Instrument):
         if not self.before:
             if any(p.requires_grad and p.grad is not None and id(p) not in self.known for g in optimizer.param_groups for p in g["params"]):
                 self._find(module)  # layers that had no shape, or were frozen, before
-            self.notes.put("weight_norm/layers", combine(norms(self.parameters), self.group, len(self.names)))
+            self.size = norms(self.parameters)
             self.before = snapshot(self.parameters)
 
     def after_batch(self, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
-        if self.before:
-            before, self.before = self.before, []
-            self.notes.put("update_ratio/layers", update_ratios(before, sample(self.parameters), self.group, len(self.names)))
+        if self.size is not None and self.before:
+            self.notes.put_raw(torch.stack([self.size, moves(self.before, self.parameters).to(self.size.device)]), self._finish)
+        self.release()
+
+    def _finish(self, numbers: list[float]) -> dict[str, list[float]]:
+        size, moved = numbers[: len(self.group)], numbers[len(self.group) :]
+        moved = [m * factor for m, factor in zip(moved, self.expansion, strict=True)]
+        count = len(self.names)
+        ratios = update_ratios(moved, size, self.group, count)
+        return {"weight_norm/layers": combine(size, self.group, count), "update_ratio/layers": ratios}
 
     def release(self) -> None:
-        self.before = []
+        self.before, self.size = [], None
 
 
 class UpdateMonitor(Monitor):
     """Records the size of the weights per layer, and the size of one optimizer step relative to it.
 
-    A healthy step moves the weights by about a thousandth. Of tensors with more than 65,536 entries an evenly spaced sample is compared,
+    A healthy step moves the weights by about a thousandth. Of tensors with more than 16,384 entries an evenly spaced sample is compared,
     so the copy that is kept during a measured step stays small. Under DDP every rank records the same numbers; sharded parameters are not
     monitored.
 

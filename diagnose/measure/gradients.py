@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -72,22 +73,21 @@ def similarity(first: Tensor, second: Tensor) -> Tensor:
     return cosine
 
 
-def combine(each: Tensor, group: Sequence[int], count: int) -> Tensor:
-    """2-norms of groups of tensors from the norms of the tensors, shape ``(count,)``; NaN for a group without a tensor.
+def combine(each: Iterable[float], group: Iterable[int], count: int) -> list[float]:
+    """2-norms of groups of tensors from the norms of the tensors; NaN for a group without a tensor.
 
     Args:
-        each: Norm of each tensor, shape ``(n,)``.
-        group: Index of the group of each tensor, ``n`` of them.
+        each: Norm of each tensor.
+        group: Index of the group of each tensor.
         count: Number of groups.
 
-    >>> combine(torch.tensor([3.0, 4.0, 1.0]), [0, 0, 2], 3)
-    tensor([5., nan, 1.])
+    >>> combine([3.0, 4.0, 1.0], [0, 0, 2], 3)
+    [5.0, nan, 1.0]
     """
-    largest = each.max().clamp_min(torch.finfo(torch.float32).tiny) if each.numel() else torch.ones(())
-    index = torch.tensor(group, device=each.device, dtype=torch.long)
-    squares = torch.full((count,), float("nan"), device=each.device)
-    squares[index] = 0.0
-    return squares.index_add_(0, index, (each / largest).square()).sqrt() * largest  # scaled: squares of small norms underflow
+    parts: list[list[float]] = [[] for _ in range(count)]
+    for index, norm in zip(group, each, strict=True):
+        parts[index].append(norm)
+    return [math.hypot(*part) if part else math.nan for part in parts]
 
 
 def is_sharded(tensors: Iterable[Tensor]) -> bool:

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from diagnose.measure.activations import Sites, WatchActivations, activation_modules, attach, compiled, statistics, weight_names
+from diagnose.measure.activations import Sites, Statistics, WatchActivations, activation_modules, attach, compiled, statistics, weight_names
 
 
-def watch(net: nn.Module, x: Tensor, backward: bool = False) -> dict[str, Tensor]:
+def watch(net: nn.Module, x: Tensor, backward: bool = False) -> dict[str, Statistics]:
     sites = Sites()
     handles = attach(activation_modules(net), sites)
     with WatchActivations(sites, weight_names(net)):
@@ -31,17 +31,19 @@ def test_dead_units_give_zero_for_every_sample() -> None:
     x = torch.rand(10, 4) + 0.1
     x[:, 0] = 0
     x[0, 1] = 0
-    mean, deviation, dead, saturated = statistics(x, "relu")
-    assert dead == 0.25
-    assert torch.isnan(saturated)
-    assert math.isclose(mean, x.mean(), rel_tol=1e-6)
-    assert math.isclose(deviation, x.std(correction=0), rel_tol=1e-5)
+    found = statistics(x, "relu")
+    assert found.dead == 0.25
+    assert found.saturated is None
+    assert math.isclose(found.mean, x.mean(), rel_tol=1e-6)
+    assert math.isclose(found.std, x.std(correction=0), rel_tol=1e-5)
 
 
 def test_a_channel_is_a_unit_of_a_convolution() -> None:
     x = torch.rand(2, 5, 3, 3)
     x[:, 2] = 0
-    assert math.isclose(statistics(x, "relu", channels_first=True)[2], 0.2, rel_tol=1e-6)
+    dead = statistics(x, "relu", channels_first=True).dead
+    assert dead is not None
+    assert math.isclose(dead, 0.2, rel_tol=1e-6)
 
 
 @pytest.mark.parametrize(("kind", "low", "high"), [("tanh", -1.0, 1.0), ("sigmoid", 0.0, 1.0)])
@@ -49,16 +51,30 @@ def test_saturated_units_sit_at_their_bounds(kind: str, low: float, high: float)
     x = torch.full((20, 4), (low + high) / 2)
     x[:, 0], x[:, 1] = low, high
     x[:10, 2] = high
-    assert statistics(x, kind)[3] == 0.5
-    assert torch.isnan(statistics(x, kind)[2])
+    assert statistics(x, kind).saturated == 0.5
+    assert statistics(x, kind).dead is None
 
 
 def test_seven_samples_are_too_few_to_call_a_unit_dead() -> None:
-    assert torch.isnan(statistics(torch.zeros(7, 3), "relu")[2])
+    assert statistics(torch.zeros(7, 3), "relu").dead is None
 
 
 def test_half_precision_is_measured() -> None:
-    assert torch.isfinite(statistics(torch.ones(10, 3, dtype=torch.bfloat16), "relu")[:3]).all()
+    found = statistics(torch.ones(10, 3, dtype=torch.bfloat16), "relu")
+    assert found.mean == 1
+    assert found.std == 0
+    assert found.dead == 0
+
+
+def test_of_large_activations_some_rows_tell_the_scale_and_all_which_units_are_dead() -> None:
+    torch.manual_seed(0)
+    x = torch.rand(1001, 300) + 3
+    x[:, :60] = 0
+    x[1, 0] = 1  # a row that is left out of the scale
+    found = statistics(x, "relu")
+    assert found.dead == pytest.approx(59 / 300)
+    assert found.mean.item() == pytest.approx(x.mean().item(), rel=0.01)
+    assert found.std.item() == pytest.approx(x.std().item(), rel=0.01)
 
 
 class Mixed(nn.Module):
@@ -79,7 +95,7 @@ def test_modules_and_functions_are_seen_under_their_names() -> None:
 
 def test_an_operation_in_place_is_measured_on_the_spot() -> None:
     net, x = Mixed(), torch.randn(8, 1, 5, 5)
-    assert math.isclose(watch(net, x)["conv.1 (ReLU)"][0], F.relu(net.conv[0](x)).mean().detach(), rel_tol=1e-5)
+    assert math.isclose(watch(net, x)["conv.1 (ReLU)"].mean, F.relu(net.conv[0](x)).mean().detach(), rel_tol=1e-5)
 
 
 def test_watching_leaves_no_hook() -> None:

@@ -37,18 +37,18 @@ def test_a_sparse_gradient_counts_repeated_rows_once_summed() -> None:
 
 
 def test_tiny_norms_do_not_underflow_when_they_are_combined() -> None:
-    assert math.isclose(combine(torch.tensor([3e-30, 4e-30]), [0, 0], 1).item(), 5e-30, rel_tol=1e-5)
+    assert math.isclose(combine([3e-30, 4e-30], [0, 0], 1)[0], 5e-30, rel_tol=1e-5)
 
 
 def test_groups_without_a_tensor_are_unknown() -> None:
-    combined = combine(torch.tensor([3.0, 4.0, 2.0]), [1, 1, 0], 3)
-    assert combined[:2].tolist() == [2.0, 5.0]
+    combined = combine([3.0, 4.0, 2.0], [1, 1, 0], 3)
+    assert combined[:2] == [2.0, 5.0]
     assert math.isnan(combined[2])
 
 
 def test_nothing_to_measure_is_an_empty_vector() -> None:
     assert norms([]).shape == (0,)
-    assert math.isnan(combine(norms([]), [], 1).item())
+    assert math.isnan(combine([], [], 1)[0])
 
 
 def test_owners_are_modules_with_trainable_weights_of_their_own() -> None:

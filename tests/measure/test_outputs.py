@@ -24,6 +24,39 @@ def test_classes() -> None:
     assert numbers["target_top_share"] == 0.75
 
 
+@pytest.mark.parametrize("ignored", [-100, 2])
+@pytest.mark.parametrize("kind", ["cross_entropy", "nll_loss"])
+def test_rows_without_a_target_do_not_count(ignored: int, kind: str) -> None:
+    torch.manual_seed(0)
+    scores, target = torch.randn(6, 4, 9).log_softmax(1), torch.randint(0, 4, (6, 9))
+    target[0] = ignored
+    loss = nn.CrossEntropyLoss(ignore_index=ignored) if kind == "cross_entropy" else nn.NLLLoss(ignore_index=ignored)
+    numbers = describe(call_of(loss, scores, target))
+    kept = target.reshape(-1) != ignored
+    rows, hard = scores.movedim(1, 2).reshape(-1, 4)[kept], target.reshape(-1)[kept]
+    assert numbers["accuracy"].item() == pytest.approx((rows.argmax(1) == hard).float().mean().item())
+    assert numbers["top_share"].item() == pytest.approx(rows.argmax(1).bincount().max().item() / len(rows))
+    assert numbers["target_top_share"].item() == pytest.approx(hard.bincount().max().item() / len(rows))
+    assert numbers["std"].item() == pytest.approx(spread(rows.exp()).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(12, 5), (12, 5, 3), (5,)])
+def test_targets_may_be_probabilities(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    scores, target = torch.randn(shape), torch.randn(shape).softmax(1 if len(shape) > 1 else 0)
+    numbers = describe(call_of(nn.CrossEntropyLoss(), scores, target))
+    axis = 1 if len(shape) > 1 else 0
+    assert numbers["accuracy"].item() == pytest.approx((scores.argmax(axis) == target.argmax(axis)).float().mean().item())
+
+
+def test_of_many_scores_evenly_spaced_rows_are_looked_at() -> None:
+    scores = torch.zeros(8000, 500)
+    scores[:, 3] = 1
+    numbers = describe(call_of(nn.CrossEntropyLoss(), scores, torch.arange(8000) % 500))
+    assert numbers["top_share"] == 1
+    assert numbers["target_top_share"].item() == pytest.approx(1 / 125)
+
+
 def test_values() -> None:
     numbers = describe(call_of(nn.MSELoss(), torch.ones(6), torch.arange(6.0)))
     assert numbers["std"] == 0
