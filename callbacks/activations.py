@@ -49,6 +49,9 @@ class Activations(Instrument):
                 self.stack.callback(handle.remove)
             self.stack.enter_context(WatchActivations(self.sites, self.names))
 
+    def after_forward(self, module: LightningModule) -> None:
+        self.stack.close()  # clearing calls many functions, which a mode would slow down
+
     def before_backward(self, module: LightningModule, loss: Tensor) -> None:
         if module.automatic_optimization:
             self.stack.close()  # the forward pass is over

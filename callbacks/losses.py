@@ -66,6 +66,9 @@ class Losses(Instrument):
         if self.notes.fresh and not self.off:
             self.mode = self.stack.enter_context(WatchLosses())
 
+    def after_forward(self, module: LightningModule) -> None:
+        self.stack.close()
+
     def before_backward(self, module: LightningModule, loss: Tensor) -> None:
         if self.manual:
             self.backward.append(loss.detach())

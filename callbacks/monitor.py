@@ -43,6 +43,9 @@ class Instrument:
     def before_batch(self, module: LightningModule, batch: Any, index: int) -> None:
         """A training batch begins."""
 
+    def after_forward(self, module: LightningModule) -> None:
+        """The forward pass is over and gradients are about to be cleared; not under manual optimisation, nor while they accumulate."""
+
     def before_backward(self, module: LightningModule, loss: Tensor) -> None:
         """A loss is about to be differentiated."""
 
@@ -72,7 +75,7 @@ class Instrument:
 
 
 HOOKS = tuple(name for name, value in vars(Instrument).items() if name[0] != "_" and callable(value))
-IN_BATCH = ("before_batch", "before_backward", "before_step", "after_batch")
+IN_BATCH = ("before_batch", "after_forward", "before_backward", "before_step", "after_batch")
 
 
 @dataclass(eq=False)
@@ -254,6 +257,9 @@ class Monitor(Callback, ABC):
             self._release()
         self.notes.begin(trainer)
         self._in_batch("before_batch", pl_module, batch, batch_idx)
+
+    def on_before_zero_grad(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+        self._in_batch("after_forward", pl_module)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         self._in_batch("before_backward", pl_module, loss)

@@ -26,7 +26,7 @@ class Cadence:
     ...     steps.append(step)
     ...     step = cadence.after(step)
     >>> steps[:8], steps[-1] - steps[-2]
-    ([0, 1, 2, 3, 4, 5, 6, 8], 30)
+    ([0, 1, 2, 3, 4, 5, 7, 9], 37)
     """
 
     dense: int = 12
@@ -36,7 +36,7 @@ class Cadence:
         """The next position to measure at, after ``position``."""
         if position < self.dense:
             return position + 1
-        ramp = math.ceil(0.2 * position) if self.dense else self.every
+        ramp = math.ceil(0.25 * position) if self.dense else self.every
         return position + max(1, min(self.every, ramp))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -39,31 +41,51 @@ def describe(call: LossCall) -> dict[str, Tensor]:
 
 
 def _describe_classes(call: LossCall, target: Tensor) -> dict[str, Tensor]:
-    """The same in few kernels, and without a choice of rows, which would wait for the device: rows without a target weigh nothing."""
+    found = _classes(call, target, LIMIT)
+    if not len(found.weight):
+        return {}
+    n = found.weight.sum()
+    shares = found.counts().amax(1) / n
+    probability = found.scores.float().softmax(1) if call.kind == "cross_entropy" else found.scores.float().exp()
+    mean = found.weight @ probability / n
+    std = (found.weight @ (probability - mean).square_() / n).mean().sqrt()
+    return {"accuracy": found.right() / n, "top_share": shares[0], "target_top_share": shares[1], "std": std}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Classes:
+    """Scores, shape ``(n, C)``, predicted and true classes; rows without a target weigh 0: to leave them out would wait for the device."""
+
+    scores: Tensor
+    prediction: Tensor
+    target: Tensor
+    weight: Tensor
+
+    def right(self) -> Tensor:
+        return ((self.prediction == self.target) * self.weight).sum()
+
+    def counts(self) -> Tensor:
+        """How often each class was predicted, and was true, shape ``(2, C)``."""
+        counts = torch.zeros(2, self.scores.shape[1], device=self.scores.device)
+        counts[0].index_add_(0, self.prediction, self.weight)
+        counts[1].index_add_(0, self.target.clamp(0, self.scores.shape[1] - 1), self.weight)
+        return counts
+
+
+def _classes(call: LossCall, target: Tensor, limit: float = float("inf")) -> _Classes:
+    """Rows of a cross-entropy or NLL call, evenly spaced so that they hold about ``limit`` scores."""
     scores = class_last(call)
     if target.is_floating_point():
-        target = target.reshape(scores.shape[0], -1) if target.dim() == 1 else target.movedim(1, -1).reshape(scores.shape)
+        target = target.reshape(1, -1) if target.dim() == 1 else target.movedim(1, -1).reshape(scores.shape)
     else:
         target = target.reshape(-1)
-    stride = max(1, scores.numel() // LIMIT)
+    stride = max(1, int(scores.numel() / limit))
     scores, target = scores[::stride], target[::stride]
     target = target.argmax(1) if target.dim() > 1 else target
-    if not len(target):
-        return {}
-    classes = scores.shape[1]
+    classes, ignored = scores.shape[1], call.options.get("ignore_index", -100)
     kept = (target >= 0) & (target < classes)
-    ignored = call.options.get("ignore_index", -100)
-    weight = (kept & (target != ignored) if 0 <= ignored < classes else kept).float()
-    prediction, n = scores.argmax(1), weight.sum()
-    counts = torch.zeros(2, classes, device=scores.device)
-    counts[0].index_add_(0, prediction, weight)
-    counts[1].index_add_(0, target.clamp(0, classes - 1), weight)
-    shares = counts.amax(1) / n
-    probability = scores.float().softmax(1) if call.kind == "cross_entropy" else scores.float().exp()
-    mean = weight @ probability / n
-    std = (weight @ (probability - mean).square_() / n).mean().sqrt()
-    accuracy = ((prediction == target) * weight).sum() / n
-    return {"accuracy": accuracy, "top_share": shares[0], "target_top_share": shares[1], "std": std}
+    kept = kept & (target != ignored) if 0 <= ignored < classes else kept
+    return _Classes(scores, scores.argmax(1), target, kept.float())
 
 
 def spread(values: Tensor) -> Tensor:
@@ -89,6 +111,12 @@ def score(call: LossCall) -> dict[str, Tensor]:
     Regression and losses of several labels give the sums ``s1``, ``s2``, ``t1``, ``t2`` of the predictions, targets and their squares
     over samples, for the spread over the whole run.
     """
+    by_mean = call.value is not None and call.value.numel() == 1 and call.options.get("reduction") == "mean"
+    if by_mean and call.kind in ("cross_entropy", "nll_loss") and call.target is not None and call.value is not None:
+        classes = _classes(call, call.target.detach())
+        n, (predicted, actual) = classes.weight.sum(), classes.counts()
+        value = torch.where(n > 0, call.value.detach().float(), 0.0)  # the mean over no row is NaN
+        return {"n": n, "loss": value * n, "right": classes.right(), "predicted": predicted, "actual": actual}
     found = predictions(call)
     if found is None or call.value is None or not len(found.target):
         return {}

@@ -81,6 +81,13 @@ def test_batches_add_up_to_the_whole() -> None:
     assert whole["loss"] / whole["n"] == pytest.approx(loss(scores, target).item(), rel=1e-5)
 
 
+def test_a_batch_without_any_target_adds_nothing() -> None:
+    call = call_of(nn.CrossEntropyLoss(), torch.randn(3, 4), torch.full((3,), -100))
+    assert call.value is not None
+    assert call.value.isnan()
+    assert all(value.abs().sum() == 0 for value in score(call).values())
+
+
 def test_a_loss_that_names_no_prediction_gives_nothing() -> None:
     call = LossCall("ctc_loss", torch.zeros(3), None)
     assert describe(call) == {}
