@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from diagnose.callbacks.watching import Watching, cell
 from diagnose.experiments.predict import Layers
-from diagnose.measure.embedding import Embedding, project
+from diagnose.measure.embedding import Embedding, check_method, project
 from diagnose.measure.losses import Predictions
 from diagnose.namespace import LightningModule, Trainer
 
@@ -22,18 +22,22 @@ if TYPE_CHECKING:
 
 
 class HiddenTSNE(Watching):
-    """Maps hidden layers by t-SNE at the end of a fit (over the last validation) and of a test.
+    """Maps hidden layers by t-SNE at the end of a fit (over the last validation) and of a test, and on the way where asked.
 
     Hooks are there only while a batch of the first loader runs; what they keep is copied to the host. In a distributed run the first
     process maps the samples that it gets. Cost: a copy of the layer's output per batch, and the map itself at the end (some seconds for
     2,000 samples).
 
-    ``callback.embeddings`` holds an `Embedding` per layer: places, k-NN accuracy, silhouette, trustworthiness.
+    ``callback.embeddings`` holds an `Embedding` per layer: places, k-NN accuracy, silhouette, trustworthiness, and
+    `Embedding.transform` for more samples. Each map shows the samples of the layer before, or of the same layer an epoch earlier, and
+    starts from there, so that maps can be compared.
 
     Args:
         layers: Names or globs of modules, whose outputs are mapped; with `` (input)`` behind the name their inputs. By default the input
             of the last layer with parameters, and that of one in the middle.
         cap: The most samples to map; of more, a choice with the shares of the classes.
+        every_n_epochs: Map after each so many epochs too, as ``epoch0004-<layer>.*``; ``callback.history`` has the numbers of each.
+        projection: ``t-SNE``, ``PCA`` or ``UMAP``, which needs umap-learn.
         dirpath: Folder for ``test-<layer>.png`` and ``.csv`` (``fit-<layer>.*`` after a fit); by default nothing is written.
         seed: Of the choice of samples and of the map.
         class_names: A name per class.
@@ -45,6 +49,8 @@ class HiddenTSNE(Watching):
         *,
         layers: Sequence[str] | None = None,
         cap: int = 2000,
+        every_n_epochs: int | None = None,
+        projection: str = "t-SNE",
         dirpath: Path | str | None = None,
         seed: int = 0,
         class_names: Sequence[str] | None = None,
@@ -53,9 +59,15 @@ class HiddenTSNE(Watching):
         super().__init__(class_names, dirpath, None, strict)
         if cap < 1:
             raise ValueError(f"cap must be a positive number of samples, got {cap!r}")
+        if every_n_epochs is not None and every_n_epochs < 1:
+            raise ValueError(f"every_n_epochs must be a positive number of epochs or None, got {every_n_epochs!r}")
+        check_method(projection)
+        self.every_n_epochs, self.projection = every_n_epochs, projection
         self.layers = [layers] if isinstance(layers, str) else None if layers is None else list(layers)
         self.cap, self.seed = cap, seed
         self.embeddings: dict[str, Embedding] = {}
+        self.history: list[dict[str, Any]] = []
+        self._target: NDArray[Any] | None = None
         self._hidden: Layers | None = None
         self._found: list[tuple[NDArray[Any], NDArray[Any]]] = []
 
@@ -83,24 +95,31 @@ class HiddenTSNE(Watching):
     def finish(self, stage: str, trainer: Trainer, module: LightningModule) -> None:
         if trainer.state.fn != "fit":
             self._map(stage, trainer)
+        elif self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0:
+            self._map(f"epoch{trainer.current_epoch:04d}", trainer)
+            self.history += [{"epoch": trainer.current_epoch, "layer": layer, **e.facts()} for layer, e in self.embeddings.items()]
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._guarded(trainer, self._map, "fit", trainer)
+        self._hidden, self._found = None, []
 
     def _map(self, stage: str, trainer: Trainer) -> None:
         hidden, found = self._hidden, self._found
-        self._hidden, self._found = None, []
         if hidden is None or not found:
             return
         target, prediction = (np.concatenate([pair[i] for pair in found]) for i in range(2))
         classes = np.issubdtype(target.dtype, np.integer) and target.ndim == 1
-        self.embeddings = {}
+        earlier = self.embeddings if self._target is not None and np.array_equal(self._target, target) else {}
+        self.embeddings, self._target = {}, target
+        start: Embedding | None = None
         for layer, parts in hidden.kept.items():
             features = np.concatenate(parts)
             labels = target[: len(features)] if classes else None
-            embedding = project(features, seed=self.seed, cap=self.cap, labels=labels)
+            start = earlier.get(layer, start)
+            embedding = project(features, seed=self.seed, cap=self.cap, labels=labels, method=self.projection, start=start)
             self.embeddings[layer] = embedding
             if len(embedding.xy):
+                start = embedding
                 slug = "".join(c if c.isascii() and c.isalnum() else "-" for c in layer).strip("-")
                 names = self._names(target, prediction) if classes else None
                 path = None if self.dirpath is None else self.dirpath / f"{stage}-{slug}"

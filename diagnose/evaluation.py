@@ -89,6 +89,7 @@ def evaluate(
     loader_names: Sequence[str] | None = None,
     task: str | None = None,
     samples: int = 32,
+    projection: str = "t-SNE",
 ) -> Evaluation:
     """Evaluate a module on one or several loaders.
 
@@ -108,12 +109,15 @@ def evaluate(
         loader_names: Names for the loaders; by default ``test``, ``test/1`` ...
         task: ``binary``, ``multiclass``, ``multilabel``, ``regression`` or ``next-token``; by default found from the loss and the targets.
         samples: Keep the inputs of so many samples, those of highest loss, for the report to show; 0 keeps none.
+        projection: How layers are mapped: ``t-SNE``, ``PCA`` or ``UMAP``, which needs umap-learn.
 
     Raises:
         ValueError: The task is another, no predictions can be found, a layer does not exist, or names do not fit.
     """
     from diagnose.experiments.predict import predict
+    from diagnose.measure.embedding import check_method
 
+    check_method(projection)
     record = Record() if record is None else record
     loaders = named_loaders(dataloaders, loader_names)
     precision = getattr(trainer, "precision", None)
@@ -153,7 +157,7 @@ def evaluate(
             columns=clusters(hidden, len(target), seed) if index == 0 else None,
         )
         add_inputs(record, part.name, part.worst.arrays())
-    add_embeddings(record, hidden, seed)
+    add_embeddings(record, hidden, seed, projection)
     return Evaluation(record=record, diagnosis=diagnose(record, build(select=["E"])))
 
 

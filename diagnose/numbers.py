@@ -126,18 +126,21 @@ def clusters(hidden: Any, n: int, seed: int) -> dict[str, NDArray[Any]]:
     return {}
 
 
-def add_embeddings(record: Record, hidden: Any, seed: int) -> None:
-    """Map the kept layers and write the fact ``embedding`` and its arrays."""
+def add_embeddings(record: Record, hidden: Any, seed: int, projection: str = "t-SNE") -> None:
+    """Map the kept layers, each starting from the map of the one before, and write the fact ``embedding`` and its arrays."""
     from diagnose.measure.embedding import project
 
     target = record.arrays["test/target"]
     labelled = np.issubdtype(target.dtype, np.integer) and target.ndim == 1
     facts: dict[str, Any] = {}
+    start = None
     for layer, parts in hidden.kept.items():
         features = np.concatenate(parts)
-        embedding = project(features, seed=seed, labels=target[: len(features)] if labelled else None)
+        labels = target[: len(features)] if labelled else None
+        embedding = project(features, seed=seed, labels=labels, method=projection, start=start)
         facts[layer] = embedding.facts()
         if len(embedding.xy):
+            start = embedding
             record.save_array(f"embedding/{layer}", embedding.xy.astype(np.float32))
             record.save_array(f"embedding/{layer}/rows", embedding.rows)
     facts |= {layer: {"method": "none", "n": 0, "note": note} for layer, note in hidden.notes.items()}

@@ -112,7 +112,7 @@ def measure_test(job: Job, record: Record, module: LightningModule, data: Lightn
             record.skip("evaluation", str(error).splitlines()[0])
             return
         names, seed = getattr(data, "class_names", None), int(job.settings["seed"])
-        own = {name: job.settings[name] for name in ("layers", "task", "samples")}
+        own = {name: job.settings[name] for name in ("layers", "task", "samples", "projection")}
         evaluate(module, loader, record=record, class_names=names, seed=seed, **own)
         try:
             data.setup("fit")

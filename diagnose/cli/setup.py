@@ -16,6 +16,7 @@ from diagnose.cli.arguments import UsageError
 from diagnose.cli.job import Job, versions
 from diagnose.cli.targets import ALLOWED, build, locate
 from diagnose.experiments.predict import Layers
+from diagnose.measure.embedding import check_method
 from diagnose.models.classifier import Classifier
 from diagnose.namespace import DATA_MODULES, HOMES, MODULES, Callback, LightningDataModule, LightningModule, Trainer, from_home, home
 from diagnose.record import Record
@@ -111,11 +112,15 @@ def module(config: dict[str, Any], source: LightningDataModule) -> LightningModu
 
 
 def check_layers(config: dict[str, Any], module: LightningModule) -> None:
-    """Whether ``layers`` names layers of the module, asked before the training and not after it."""
+    """Whether ``layers`` names layers of the module, and there is such a ``projection``, asked before the training and not after it."""
     try:
         Layers(module, config["layers"])
     except ValueError as error:
         raise UsageError(f"layers: {error}") from error
+    try:
+        check_method(config["projection"])
+    except (ValueError, ImportError) as error:
+        raise UsageError(f"projection: {error}") from error
 
 
 def callbacks(config: dict[str, Any], folder: Path, module: LightningModule) -> list[Callback]:

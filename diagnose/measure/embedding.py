@@ -1,7 +1,8 @@
 """A map of a hidden layer in the plane, and the numbers that say what the map shows.
 
 t-SNE as its authors advise today: start from principal components, learning rate n / exaggeration, perplexity at most (n − 1) / 3, on at
-most 50 principal components, with a fixed seed. Distances between clusters and cluster sizes have no meaning in such a map.
+most 50 principal components, with a fixed seed. A map of another layer or epoch of the same samples starts from the one before, and new
+samples are placed into a map that stays as it is. Distances between clusters and cluster sizes have no meaning in such a map.
 
 References:
     van der Maaten and Hinton, Visualizing Data using t-SNE, JMLR 9 (2008).
@@ -11,20 +12,46 @@ References:
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from diagnose.measure.neighbourhood import measure
+
 COMPONENTS = 50
-NEIGHBOURS = 10
 FEWEST = 5
+ALONE = 2000  # samples up to which one thread is as fast as several, which wait for each other on a busy machine
+METHODS = ("t-SNE", "PCA", "UMAP")
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Inside:
+    """How a map was made, so that more samples can be placed in it."""
+
+    mean: Floats
+    scale: float
+    vectors: Floats
+    map: Any
+
+    def place(self, centred: Floats) -> Floats:
+        """Places of centred and scaled rows: of t-SNE and UMAP where their neighbours in the layer stand, else their components."""
+        scores = centred @ self.vectors
+        if self.map is None:
+            plane = np.zeros((len(scores), 2))
+            plane[:, : min(2, scores.shape[1])] = scores[:, :2]
+            return plane
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return np.array(self.map.transform(scores), dtype=np.float64)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,7 +61,7 @@ class Embedding:
     Attributes:
         xy: Places, shape ``(m, 2)``; ``(0, 2)`` where no map can be made.
         rows: Which rows of the features are shown, shape ``(m,)``, ascending.
-        method: ``"t-SNE"``, ``"PCA"`` or ``"none"``.
+        method: ``"t-SNE"``, ``"PCA"``, ``"UMAP"`` or ``"none"``.
         n: Samples shown.
         cap: The most that are shown.
         perplexity: As used, ``None`` without t-SNE.
@@ -46,6 +73,7 @@ class Embedding:
         silhouette: Of the labels in the layer, -1 to 1.
         trustworthiness: Of the map for the layer, 0 to 1.
         effective_rank: Number of directions that carry the variance (exponential of the entropy of their shares), 0 for a constant layer.
+        inside: What `transform` needs.
     """
 
     xy: Floats
@@ -62,14 +90,45 @@ class Embedding:
     silhouette: float | None = None
     trustworthiness: float | None = None
     effective_rank: float | None = None
+    inside: Inside | None = None
+
+    def transform(self, features: NDArray[Any]) -> Floats:
+        """Places of new rows of the same layer in this map, which stays as it is.
+
+        Args:
+            features: Shape ``(m, d)``.
+
+        Returns:
+            Places, shape ``(m, 2)``; NaN for rows that are not finite.
+
+        Raises:
+            ValueError: There is no map, or the rows have another number of features.
+        """
+        table = np.asarray(features)
+        if self.inside is None:
+            raise ValueError(f"there is no map to place samples in: {self.note or 'none was made'}")
+        if table.ndim != 2 or table.shape[1] != self.dim:
+            raise ValueError(f"expected features of shape (m, {self.dim}), as the map was made of, got {table.shape!r}")
+        place = np.full((len(table), 2), np.nan)
+        rows = np.isfinite(table).all(1)
+        if rows.any():
+            place[rows] = self.inside.place((table[rows].astype(np.float64) - self.inside.mean) / self.inside.scale)
+        return place
 
     def facts(self) -> dict[str, Any]:
         """Everything but the arrays, as JSON values."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("xy", "rows")}
+        return {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("xy", "rows", "inside")}
 
 
 def project(
-    features: NDArray[Any], *, seed: int = 0, cap: int = 2000, perplexity: float = 30.0, labels: Sequence[int] | NDArray[Any] | None = None
+    features: NDArray[Any],
+    *,
+    seed: int = 0,
+    cap: int = 5000,
+    perplexity: float = 30.0,
+    labels: Sequence[int] | NDArray[Any] | None = None,
+    method: str = "t-SNE",
+    start: Embedding | None = None,
 ) -> Embedding:
     """Map the rows of ``features`` into the plane.
 
@@ -79,21 +138,30 @@ def project(
         cap: The most rows to show; of more, a choice with the shares of the labels.
         perplexity: Of t-SNE; lowered to (n − 1) / 3.
         labels: Classes of the rows, shape ``(n,)``, for the choice, k-NN accuracy and silhouette.
+        method: ``"t-SNE"``, ``"PCA"`` or ``"UMAP"``, which needs umap-learn.
+        start: A map of the same rows of another layer or epoch. This one shows the same samples and starts from there, so that the
+            two can be compared.
 
     Raises:
-        ValueError: ``features`` is not of shape ``(n, d)``, or there is another number of labels than of rows.
+        ValueError: ``features`` is not of shape ``(n, d)``, there is another number of labels than of rows, or the method is not known.
+        ImportError: ``"UMAP"`` without umap-learn.
     """
     table = np.asarray(features)
     if table.ndim != 2:
         raise ValueError(f"expected features of shape (n, d), got {table.shape!r}: flatten them")
     if labels is not None and len(labels) != len(table):
         raise ValueError(f"expected a label for each of {len(table)} rows, got {len(labels)}")
+    check_method(method)
     notes: list[str] = []
     rows = np.flatnonzero(np.isfinite(table).all(1))
     if len(rows) < len(table):
         notes.append(f"{len(table) - len(rows)} rows with NaN or infinity were left out")
     classes = None if labels is None else np.asarray(labels)
-    rows = subsample(rows, cap, None if classes is None else classes[rows], seed)
+    if start is not None and len(start.rows) and int(start.rows.max()) < len(table):
+        rows = np.intersect1d(rows, start.rows)
+    else:
+        start = None
+        rows = subsample(rows, cap, None if classes is None else classes[rows], seed)
     shown = table[rows].astype(np.float64)
     classes = None if classes is None else classes[rows]
     known: dict[str, Any] = {"rows": rows, "n": len(rows), "cap": cap, "seed": seed, "dim": table.shape[1]}
@@ -101,9 +169,11 @@ def project(
         few = f"{len(rows)} usable samples are too few for a map, it needs {FEWEST}" if table.shape[1] else "the layer has no features"
         known |= {"rows": rows[:0], "n": 0}
         return Embedding(xy=np.zeros((0, 2)), method="none", perplexity=None, note="; ".join([*notes, few]), **known)
-    shown = shown - shown.mean(0)
-    shown /= np.abs(shown).max() or 1.0  # so that squares neither overflow nor vanish
-    scores, shares = components(shown)
+    mean = shown.mean(0)
+    shown = shown - mean
+    scale = float(np.abs(shown).max()) or 1.0
+    shown /= scale  # so that squares neither overflow nor vanish
+    scores, shares, vectors = components(shown)
     rank = float(np.exp(-(shares * np.log(shares)).sum())) if len(shares) else 0.0
     known["effective_rank"] = round(rank, 4)
     if not len(shares):
@@ -113,34 +183,69 @@ def project(
     distinct = len(np.unique(shown, axis=0))
     if distinct < len(shown):
         notes.append(f"only {distinct} of {len(shown)} rows are distinct")
-    method, place, used = _place(scores, distinct, seed, perplexity, notes)
-    known |= measure(scores, classes, place, notes)
-    return Embedding(xy=place, method=method, perplexity=used, note="; ".join(notes), **known)
+    before = None if start is None else start.xy[np.searchsorted(start.rows, rows)]
+    made = _place(scores, distinct, seed, perplexity, notes, method, before)
+    known |= measure(shown, classes, made.xy, notes)
+    inside = Inside(mean=mean, scale=scale, vectors=vectors, map=made.map)
+    return Embedding(xy=made.xy, method=made.method, perplexity=made.perplexity, note="; ".join(notes), inside=inside, **known)
 
 
-def _place(scores: Floats, distinct: int, seed: int, perplexity: float, notes: list[str]) -> tuple[str, Floats, float | None]:
+def check_method(method: str) -> None:
+    """Whether there is such a map, and what it needs.
+
+    Raises:
+        ValueError: There is none.
+        ImportError: ``"UMAP"`` without umap-learn.
+    """
+    if method not in METHODS:
+        raise ValueError(f"expected a map by {', '.join(METHODS)}, got {method!r}")
+    if method == "UMAP" and find_spec("umap") is None:
+        raise ImportError('a map by UMAP needs umap-learn, which is not installed: pip install umap-learn, or choose "t-SNE"')
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Placed:
+    """A map as its method made it."""
+
+    method: str
+    xy: Floats
+    perplexity: float | None = None
+    map: Any = None
+
+
+def _place(scores: Floats, distinct: int, seed: int, perplexity: float, notes: list[str], method: str, before: Floats | None) -> Placed:
     plane = np.zeros((len(scores), 2))
     plane[:, : min(2, scores.shape[1])] = scores[:, :2]
     if scores.shape[1] == 1:
         notes.append("the layer varies along one direction only, which is shown as a line")
-        return "PCA", plane, None
-    if distinct < FEWEST:
-        return "PCA", plane, None
+        return Placed("PCA", plane)
+    if distinct < FEWEST or method == "PCA":
+        return Placed("PCA", plane)
     used = min(perplexity, (len(scores) - 1) / 3)
     try:
-        return "t-SNE", tsne(scores, seed, used), used
+        if method == "UMAP":
+            return umap(scores, seed, before)
+        return tsne(scores, seed, used, before)
     except ImportError:
         notes.append("openTSNE is not installed: principal components are shown")
     except (ValueError, ArithmeticError, RuntimeError, AssertionError) as error:
-        notes.append(f"t-SNE failed ({type(error).__name__}: {error}): principal components are shown")
-    return "PCA", plane, None
+        notes.append(f"{method} failed ({type(error).__name__}: {error}): principal components are shown")
+    return Placed("PCA", plane)
 
 
-def tsne(scores: Floats, seed: int, perplexity: float) -> Floats:
-    """t-SNE of principal components, shape ``(n, d)`` to ``(n, 2)``; the same on every call."""
+def tsne(scores: Floats, seed: int, perplexity: float, before: Floats | None = None) -> Placed:
+    """t-SNE of principal components, shape ``(n, d)`` to ``(n, 2)``; the same on every call, whatever the number of threads.
+
+    Args:
+        scores: Principal components, shape ``(n, d)``.
+        seed: Of the noise that parts equal rows.
+        perplexity: At most (n − 1) / 3.
+        before: A map of the same samples to start from, shape ``(n, 2)``.
+    """
     from openTSNE import TSNE
 
-    start = scores[:, :2] / (scores[:, 0].std() or 1.0) * 1e-4
+    first = scores[:, :2] if before is None else before - before.mean(0)
+    start = first / (first[:, 0].std() or 1.0) * 1e-4
     rng = np.random.default_rng(seed)
     start = start + rng.normal(scale=1e-8, size=start.shape)  # equal rows must be able to part
     with warnings.catch_warnings():
@@ -149,83 +254,64 @@ def tsne(scores: Floats, seed: int, perplexity: float) -> Floats:
             perplexity=perplexity,
             learning_rate="auto",
             initialization=start,
-            neighbors="exact" if len(scores) <= 5000 else "approx",
-            negative_gradient_method="bh" if len(scores) <= 3000 else "fft",
-            n_jobs=1,  # sums in another order would give another map
+            neighbors="exact" if len(scores) <= 10_000 else "approx",
+            negative_gradient_method="bh" if len(scores) <= 10_000 else "fft",
+            n_jobs=threads(len(scores)),
             random_state=seed,
         )
-        place = np.array(model.fit(scores), dtype=np.float64)
+        made = model.fit(scores)
+    place = np.array(made, dtype=np.float64)
     if not np.isfinite(place).all():
         raise ValueError("the map is not finite")
-    return place
+    return Placed("t-SNE", place, perplexity, made)
 
 
-def components(centred: Floats) -> tuple[Floats, Floats]:
-    """Scores on the principal components that carry variance, at most 50, and the shares of the variance of all that do."""
+def umap(scores: Floats, seed: int, before: Floats | None) -> Placed:
+    """UMAP of principal components, in one thread, as a seed makes it the same on every call only there."""
+    first = scores[:, :2] if before is None else before - before.mean(0)
+    start = 10 * first / (np.abs(first).max() or 1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from umap import UMAP  # type: ignore[import-not-found,unused-ignore]
+
+        model = UMAP(n_neighbors=min(15, len(scores) - 1), init=start, random_state=seed, n_jobs=1)
+        place = np.asarray(model.fit_transform(scores), dtype=np.float64)
+    if not np.isfinite(place).all():
+        raise ValueError("the map is not finite")
+    return Placed("UMAP", place, None, model)
+
+
+def threads(samples: int) -> int:
+    """Threads for a map: one for few samples, else the processors that this process may use, at most eight and ``OMP_NUM_THREADS``."""
+    if samples <= ALONE:
+        return 1
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return min(8, usable, int(told) if told.isdigit() and int(told) else usable)
+
+
+def components(centred: Floats) -> tuple[Floats, Floats, Floats]:
+    """Scores on the principal components that carry variance, at most 50, the shares of the variance of all that do, and their directions.
+
+    Args:
+        centred: Shape ``(n, d)``, of mean 0.
+
+    Returns:
+        Scores of shape ``(n, c)``, shares of all components, directions of shape ``(d, c)``.
+    """
     small = centred.shape[1] <= len(centred)
     square = centred.T @ centred if small else centred @ centred.T
     values, vectors = np.linalg.eigh(square)
     values, vectors = values[::-1], vectors[:, ::-1]
     keep = values > max(values[0], 0.0) * 1e-10
     if values[0] <= 0:
-        return np.zeros((len(centred), 0)), np.zeros(0)
+        return np.zeros((len(centred), 0)), np.zeros(0), np.zeros((centred.shape[1], 0))
     shares = values[keep] / values[keep].sum()
     vectors = vectors[:, keep][:, :COMPONENTS]
-    scores = centred @ vectors if small else vectors * np.sqrt(values[keep][:COMPONENTS])
+    strength = np.sqrt(values[keep][:COMPONENTS])
+    scores, directions = (centred @ vectors, vectors) if small else (vectors * strength, centred.T @ vectors / strength)
     sign = np.sign(scores[np.abs(scores).argmax(0), np.arange(scores.shape[1])])  # eigenvectors have no sign of their own
-    return scores * sign, shares
-
-
-def measure(scores: Floats, labels: NDArray[Any] | None, place: Floats | None, notes: list[str]) -> dict[str, float | None]:
-    """k-NN accuracy and silhouette of the labels in the layer, trustworthiness of the map."""
-    found: dict[str, float | None] = {}
-    squares = (scores**2).sum(1)
-    distance = np.maximum(squares[:, None] + squares[None, :] - 2 * scores @ scores.T, 0.0)
-    if labels is not None:
-        _, own, counts = np.unique(labels, return_inverse=True, return_counts=True)
-        found["chance"] = float(counts.max() / len(own))
-        if len(counts) < 2:
-            notes.append("the samples have one class only")
-        elif place is not None:
-            found["knn_accuracy"] = knn_accuracy(distance, own, len(counts))
-            found["silhouette"] = silhouette(np.sqrt(distance), own, counts)
-        else:
-            found["knn_accuracy"] = found["chance"]
-    if place is not None:
-        from sklearn.manifold import trustworthiness
-
-        k = min(NEIGHBOURS, (len(scores) - 1) // 2)
-        found["trustworthiness"] = float(trustworthiness(scores, place, n_neighbors=k))
-    return {name: None if value is None else round(value, 6) for name, value in found.items()}
-
-
-def knn_accuracy(distance: Floats, own: Ints, classes: int, k: int = NEIGHBOURS) -> float:
-    """Share of samples whose class is that of most of their ``k`` nearest others; ties go to the smallest class number."""
-    n = len(own)
-    k = min(k, n - 1)
-    apart = distance.copy()
-    np.fill_diagonal(apart, np.inf)
-    nearest = np.argpartition(apart, k - 1, axis=1)[:, :k] if k < n - 1 else np.argsort(apart, axis=1)[:, :k]
-    votes = np.zeros((n, classes), dtype=np.int64)
-    np.add.at(votes, (np.repeat(np.arange(n), k), own[nearest].reshape(-1)), 1)
-    return float((votes.argmax(1) == own).mean())
-
-
-def silhouette(distance: Floats, own: Ints, counts: Ints) -> float:
-    """Mean over samples of (b − a) / max(a, b): a to the own class, b to the nearest other; 0 for a class of one.
-
-    References:
-        Rousseeuw, Silhouettes: a graphical aid to the interpretation and validation of cluster analysis, J. Comput. Appl. Math. 20 (1987).
-    """
-    sums = distance @ np.eye(len(counts))[own]
-    rows = np.arange(len(own))
-    inner = sums[rows, own] / np.maximum(counts[own] - 1, 1)
-    outer = sums / counts
-    outer[rows, own] = np.inf
-    other = outer.min(1)
-    larger = np.maximum(inner, other)
-    score = np.divide(other - inner, larger, out=np.zeros(len(own)), where=(larger > 0) & (counts[own] > 1))
-    return float(score.mean())
+    return scores * sign, shares, directions * sign
 
 
 def subsample(rows: Ints, cap: int, labels: NDArray[Any] | None, seed: int) -> Ints:

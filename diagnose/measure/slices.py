@@ -85,7 +85,7 @@ def grouped(features: NDArray[np.floating], seed: int) -> NDArray[Any] | None:
     if len(features) < 2 * FEWEST:
         return None
     table = features.astype(np.float64)
-    scores, shares = components(table - table.mean(0))
+    scores, shares, _ = components(table - table.mean(0))
     count = min(20, max(2, len(features) // 100))
     if not len(shares) or len(np.unique(scores[:, :1])) < count:
         return None

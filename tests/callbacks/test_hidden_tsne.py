@@ -133,3 +133,28 @@ def test_modules_that_change_their_hash_are_found_again() -> None:
     callback = HiddenTSNE(layers=["net.*"], strict=True)
     trainer(callback).test(module, LOADER, verbose=False)
     assert any("Counting" in layer for layer in callback.embeddings)
+
+
+def test_maps_of_epochs_and_layers_share_their_samples_and_start_from_each_other(tmp_path: Path) -> None:
+    callback, module = HiddenTSNE(layers=["net.1", "net.3"], cap=40, every_n_epochs=2, dirpath=tmp_path), Module()
+    trainer(callback, max_epochs=4).fit(module, LOADER, LOADER)
+    assert [(row["epoch"], row["layer"]) for row in callback.history] == [(e, f"net.{i} (ReLU)") for e in (1, 3) for i in (1, 3)]
+    assert {p.name.split("-")[0] for p in tmp_path.iterdir()} == {"epoch0001", "epoch0003", "fit"}
+    tables = [list(csv.reader(p.read_text().splitlines()))[1:] for p in sorted(tmp_path.glob("*.csv"))]
+    assert len(tables) == 6
+    assert len({tuple(row[0] for row in table) for table in tables}) == 1
+    assert len(tables[0]) == 40
+
+    def places(table: list[list[str]]) -> np.ndarray:
+        return np.array([[float(v) for v in row[1:3]] for row in table]).ravel()
+
+    early, late = places(tables[0]), places(tables[2])  # the same layer, two epochs apart
+    assert np.corrcoef(early, late)[0, 1] > 0.5
+
+
+def test_wrong_settings_of_maps_are_named() -> None:
+    with pytest.raises(ValueError, match="every_n_epochs must be a positive number of epochs or None, got 0"):
+        HiddenTSNE(every_n_epochs=0)
+    with pytest.raises(ValueError, match="expected a map by t-SNE, PCA, UMAP, got 'tsne'"):
+        HiddenTSNE(projection="tsne")
+    assert HiddenTSNE(projection="PCA").projection == "PCA"

@@ -72,6 +72,8 @@ def test_a_checkpoint_that_would_run_code_is_refused(cli: Cli, tmp_path: Path, c
 def test_layers_are_looked_up_before_the_training(cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli(*IRIS, "layers=[net.1,nte.2]") == 2
     assert "layers: no layer matches 'nte.2'; there are net, net.0" in capsys.readouterr().err
+    assert cli(*IRIS, "projection=lda") == 2
+    assert "projection: expected a map by t-SNE, PCA, UMAP, got 'lda'" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

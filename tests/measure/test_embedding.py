@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from sklearn.manifold import trustworthiness
 from sklearn.metrics import silhouette_score
 from sklearn.model_selection import LeaveOneOut, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from diagnose.measure.embedding import components, measure, project, subsample
+from diagnose.measure.embedding import components, project, subsample
+from diagnose.measure.neighbourhood import measure
 
 RNG = np.random.default_rng(3)
 LABELS = np.repeat(np.arange(5), 24)
@@ -88,7 +91,7 @@ def test_a_constant_layer_is_known_as_such() -> None:
 
 
 def test_effective_rank() -> None:
-    assert project(RNG.normal(size=(4000, 4)), cap=4000).effective_rank == pytest.approx(4.0, abs=0.05)
+    assert project(RNG.normal(size=(4000, 4)), method="PCA").effective_rank == pytest.approx(4.0, abs=0.05)
     assert project(np.outer(RNG.normal(size=50), np.ones(6))).effective_rank == pytest.approx(1.0, abs=1e-6)
 
 
@@ -103,9 +106,10 @@ def test_without_opentsne_principal_components_are_shown(monkeypatch: pytest.Mon
 def test_components_keep_distances() -> None:
     for table in (CLOUDS, CLOUDS.T):
         centred = table - table.mean(0)
-        scores, shares = components(centred)
+        scores, shares, directions = components(centred)
         assert shares.sum() == pytest.approx(1.0)
         np.testing.assert_allclose(scores @ scores.T, centred @ centred.T, atol=1e-8)
+        np.testing.assert_allclose(centred @ directions, scores, atol=1e-8)
 
 
 def test_one_class_has_no_accuracy() -> None:
@@ -135,3 +139,73 @@ def test_a_choice_keeps_the_shares_of_the_classes() -> None:
 def test_shapes_that_do_not_fit(features: np.ndarray, labels: list[int] | None, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         project(features, labels=labels)
+
+
+def test_the_numbers_hold_for_ties_blocks_and_maps() -> None:
+    rng = np.random.default_rng(1)
+    features, place, labels = rng.normal(size=(1203, 7)), rng.normal(size=(1203, 2)), rng.integers(0, 4, 1203)
+    found = measure(features, labels, place, [])
+    assert found["trustworthiness"] == pytest.approx(trustworthiness(features, place, n_neighbors=10), abs=1e-6)
+    assert found["silhouette"] == pytest.approx(silhouette_score(features, labels), abs=1e-6)
+    scores = KNeighborsClassifier(11).fit(features, labels).kneighbors(features, return_distance=False)[:, 1:]
+    votes = np.array([np.bincount(labels[row], minlength=4).argmax() for row in scores])
+    assert found["knn_accuracy"] == pytest.approx((votes == labels).mean(), abs=1e-6)
+
+
+def test_new_samples_are_placed_among_their_kind_and_the_map_stays() -> None:
+    rng = np.random.default_rng(5)
+    centres = rng.normal(size=(4, 12)) * 4
+    labels, new = np.repeat(np.arange(4), 40), np.repeat(np.arange(4), 5)
+    found = project(centres[labels] + rng.normal(size=(160, 12)), labels=labels)
+    before = found.xy.copy()
+    features = centres[new] + rng.normal(size=(20, 12))
+    features[3, 2] = np.nan
+    place = found.transform(features)
+    assert np.isnan(place[3]).all()
+    known = np.arange(20) != 3
+    guess = KNeighborsClassifier(5).fit(found.xy, labels).predict(place[known])
+    assert (guess == new[known]).mean() > 0.95
+    assert np.array_equal(found.xy, before)
+    line = project(np.outer(np.arange(20.0), [1.0, 2.0]))
+    np.testing.assert_allclose(line.transform(np.outer([0.0, 19.0], [1.0, 2.0])), line.xy[[0, -1]], atol=1e-9)
+    with pytest.raises(ValueError, match=r"expected features of shape \(m, 12\), as the map was made of, got \(2, 3\)"):
+        found.transform(np.zeros((2, 3)))
+    with pytest.raises(ValueError, match="there is no map to place samples in: the layer is constant"):
+        project(np.zeros((20, 3))).transform(np.zeros((2, 3)))
+
+
+def test_a_map_that_starts_from_another_shows_the_same_samples_in_like_places() -> None:
+    rng = np.random.default_rng(6)
+    labels = np.repeat(np.arange(6), 50)
+    early = rng.normal(size=(6, 20))[labels] * 2 + rng.normal(size=(300, 20))
+    late = early @ np.linalg.qr(rng.normal(size=(20, 20)))[0] * 3  # the same layer, turned
+    first = project(early, labels=labels, cap=200)
+    alone, after = project(late, labels=labels, cap=200, seed=9), project(late, labels=labels, cap=200, seed=9, start=first)
+    assert after.rows.tolist() == first.rows.tolist()
+    assert alone.rows.tolist() != first.rows.tolist()
+
+    def likeness(one: np.ndarray, two: np.ndarray) -> float:
+        return float(np.corrcoef(one.ravel(), two.ravel())[0, 1])
+
+    assert likeness(first.xy, after.xy) > 0.9
+    holed = late.copy()
+    holed[first.rows[0]] = np.nan
+    assert project(holed, start=first).rows.tolist() == first.rows[1:].tolist()
+
+
+def test_principal_components_can_be_asked_for_and_what_there_is_not_is_named() -> None:
+    found = project(CLOUDS, labels=LABELS, method="PCA")
+    assert (found.method, found.perplexity) == ("PCA", None)
+    np.testing.assert_allclose(found.transform(CLOUDS[:5]), found.xy[:5], atol=1e-9)
+    with pytest.raises(ValueError, match="expected a map by t-SNE, PCA, UMAP, got 'lda'"):
+        project(CLOUDS, method="lda")
+
+
+def test_umap_where_it_is_installed() -> None:
+    if find_spec("umap") is None:
+        with pytest.raises(ImportError, match="needs umap-learn, which is not installed: pip install umap-learn, or choose"):
+            project(CLOUDS, method="UMAP")
+        return
+    found = project(CLOUDS, labels=LABELS, method="UMAP")
+    assert (found.method, found.xy.shape, found.transform(CLOUDS[:3]).shape) == ("UMAP", (120, 2), (3, 2))
+    assert np.array_equal(found.xy, project(CLOUDS, labels=LABELS, method="UMAP").xy)
