@@ -30,12 +30,12 @@ QUIET: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable
 Trained = tuple[Any, Any, Any]  # the module, its training loader and its validation loader (None where the project keeps them to itself)
 
 
-def table(rows: int = 240) -> Any:
+def table(rows: int, seed: int) -> Any:
     """Rows with a class that two columns and a kind decide."""
     import numpy as np
     import pandas as pd
 
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     frame = pd.DataFrame(random.normal(size=(rows, 4)), columns=list("abcd"))
     frame["kind"] = random.choice(["red", "green", "blue"], rows)
     frame["target"] = ((frame["a"] + frame["b"] + (frame["kind"] == "red")) > 0).astype(int)
@@ -83,11 +83,11 @@ def demo_transformer(callbacks: list[Any]) -> Trained:
 
     tokens = torch.randint(0, 50, (96, 13)).cumsum(1) % 50
     rows: Any = [(row[:-1], row[1:]) for row in tokens]
-    data: Any = DataLoader(rows, batch_size=8)
+    data, val = DataLoader(rows[:80], batch_size=8), DataLoader(rows[80:], batch_size=8)
     module: Any = LightningTransformer(vocab_size=50)
     module.prepare_data = lambda: None  # it would download WikiText
-    Trainer(max_epochs=2, accelerator="cpu", callbacks=callbacks, **QUIET).fit(module, data, data)
-    return module, data, data
+    Trainer(max_epochs=2, accelerator="cpu", callbacks=callbacks, **QUIET).fit(module, data, val)
+    return module, data, val
 
 
 def demo_lstm(callbacks: list[Any]) -> Trained:
@@ -102,7 +102,7 @@ def demo_lstm(callbacks: list[Any]) -> Trained:
     data: Any = DataLoader(rows, batch_sampler=SequenceSampler(rows, batch_size=20))
     module: Any = LightningLSTM(vocab_size=50)
     module.prepare_data = lambda: None  # it would download WikiText
-    Trainer(max_epochs=2, accelerator="cpu", callbacks=callbacks, **QUIET).fit(module, data)
+    Trainer(max_epochs=1, accelerator="cpu", callbacks=callbacks, **QUIET).fit(module, data)
     return module, data, None
 
 
@@ -166,7 +166,7 @@ def tabular(callbacks: list[Any], kind: str = "CategoryEmbeddingModelConfig") ->
         ),
         verbose=False,
     )
-    model.fit(train=table(), validation=table(60), callbacks=callbacks or None)
+    model.fit(train=table(240, 0), validation=table(60, 1), callbacks=callbacks or None)
     return model.model, model.datamodule.train_dataloader(), model.datamodule.val_dataloader()
 
 
@@ -278,8 +278,17 @@ def inside(name: str) -> dict[str, Any]:
     """Train the project's example thrice, in its own environment; the row of the table."""
     from importlib.metadata import version
 
+    import torch
+
     import diagnose
     from diagnose.callbacks import ActivationMonitor, ConfusionMatrix, Doctor, GradientMonitor, HiddenTSNE, LossMonitor, UpdateMonitor
+    from diagnose.namespace import Callback
+
+    class Start(Callback):
+        """Keeps the first weights, so that `diagnose.check` sees the module as new."""
+
+        def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+            self.weights = {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in pl_module.state_dict().items()}
 
     said: list[str] = []
     handler = logging.Handler(logging.WARNING)
@@ -291,16 +300,20 @@ def inside(name: str) -> dict[str, Any]:
     again, _, _ = once(train, [])
     doctor = Doctor()
     others = [GradientMonitor(), ActivationMonitor(), UpdateMonitor(), LossMonitor(), ConfusionMatrix(), HiddenTSNE()]
-    watched, row["watched"], (module, loader, val) = once(train, [doctor, *others])
+    start = Start()
+    watched, row["watched"], (module, loader, val) = once(train, [start, doctor, *others])
     row["weights"] = "not repeatable" if first != again else "the same" if watched == first else "DIFFERENT"
     row["findings"] = sorted({f"{f.code} {f.rule}" for f in doctor.diagnosis.at_or_above("warning")})
+    row["notes"] = [line for line in said if "does not work here" in line]
     row["crashes"] = [line for line in said if "failed" in line] + [o.rule for o in doctor.diagnosis.outcomes if o.status == "crashed"]
     row["batches"] = len(doctor.record.series("train/loss")) if "train/loss" in doctor.record else 0
     row["series"] = len(list(doctor.record.names()))
     if loader is not None:
+        module.load_state_dict(start.weights)
         found = diagnose.check(module, loader, val)
         row["check"] = sorted({f"{f.code} {f.rule}" for f in found.at_or_above("warning")})
-        row["crashes"] += [f"check: {o.rule}: {o.reason}" for o in found.outcomes if o.status == "crashed" or "probe raised" in o.reason]
+        row["crashes"] += [f"check: {o.rule}: {o.reason}" for o in found.outcomes if o.status == "crashed"]
+        row["notes"] += sorted({f"check: {o.reason}" for o in found.outcomes if "probe raised" in o.reason})
     return row
 
 
@@ -336,10 +349,10 @@ def outside(name: str) -> dict[str, Any]:
 def cells(row: dict[str, Any]) -> list[str]:
     """A row of the table."""
     if "failed" in row:
-        return [row["project"], "", "did not run", "", "", row["failed"]]
+        return [row["project"], "", "did not run", "", "", row["failed"], ""]
     found = ", ".join(row["findings"]) or "nothing"
     checked = ", ".join(row["check"]) or "nothing" if "check" in row else "loaders not at hand"
-    return [row["project"], row["version"], row["weights"], found, checked, "; ".join(row["crashes"]) or "nothing"]
+    return [row["project"], row["version"], row["weights"], found, checked, "; ".join(row["crashes"]) or "nothing", "; ".join(row["notes"])]
 
 
 def main(names: list[str]) -> int:
@@ -349,7 +362,7 @@ def main(names: list[str]) -> int:
         print(f"no project {', '.join(unknown)}; there are {', '.join(PROJECTS)}", file=sys.stderr)
         return 2
     rows = []
-    print("| project | version | weights | the doctor found | check found | failed |\n|---|---|---|---|---|---|")
+    print("| project | version | weights | the doctor found | check found | failed | notes |\n|---|---|---|---|---|---|---|")
     for name in names or PROJECTS:
         rows.append(outside(name))
         print("| " + " | ".join(cell.replace("|", "/") for cell in cells(rows[-1])) + " |", flush=True)
