@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from diagnose.callbacks.monitor import Instrument, Monitor
 from diagnose.measure.activations import Sites, WatchActivations, activation_modules, attach, compiled, weight_names
+from diagnose.measure.fast_paths import FastPaths
 from diagnose.namespace import LightningModule, Trainer
 
 SERIES = ("activation/mean", "activation/std", "activation/dead", "activation/saturated")
@@ -29,10 +30,12 @@ class Activations(Instrument):
         self.labels: dict[str, int] = {}
         self.sites: Sites | None = None
         self.stack = ExitStack()
+        self.fast_paths: FastPaths
         self.off = ""
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
         self.names = weight_names(module)
+        self.fast_paths = FastPaths(module)
         held = compiled(module)
         self.off = f"not monitored: torch.compile holds {', '.join(held[:3])}" if held else ""
         modules = {} if held else activation_modules(module)
@@ -47,6 +50,7 @@ class Activations(Instrument):
             self.sites = Sites()
             for handle in attach(self.modules, self.sites):
                 self.stack.callback(handle.remove)
+            self.stack.enter_context(self.fast_paths)
             self.stack.enter_context(WatchActivations(self.sites, self.names))
 
     def after_forward(self, module: LightningModule) -> None:

@@ -34,7 +34,8 @@ class HiddenTSNE(Watching):
 
     Args:
         layers: Names or globs of modules, whose outputs are mapped; with `` (input)`` behind the name their inputs. By default the input
-            of the last layer with parameters, and that of one in the middle.
+            of the last layer with parameters, and that of one in the middle; layers inside of torch's transformer layers have to be
+            named, since these take another path, which rounds otherwise, where they are watched.
         cap: The most samples to map; of more, a choice with the shares of the classes.
         every_n_epochs: Map after each so many epochs too, as ``epoch0004-<layer>.*``; ``callback.history`` has the numbers of each.
         projection: ``t-SNE``, ``PCA`` or ``UMAP``, which needs umap-learn.

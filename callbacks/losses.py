@@ -12,6 +12,7 @@ from torch import Tensor
 from diagnose.callbacks.monitor import Instrument, Monitor
 from diagnose.callbacks.ranks import Share, shares, summed
 from diagnose.measure.activations import compiled
+from diagnose.measure.fast_paths import FastPaths
 from diagnose.measure.losses import LossCall, WatchLosses, primary
 from diagnose.measure.outputs import describe, score
 from diagnose.namespace import LightningModule, Trainer
@@ -49,12 +50,14 @@ class Losses(Instrument):
 
     def __init__(self) -> None:
         self.stack = ExitStack()
+        self.fast_paths: FastPaths
         self.mode: WatchLosses | None = None
         self.backward: list[Tensor] = []
         self.off = ""
         self.manual = False
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.fast_paths = FastPaths(module)
         self.manual = not module.automatic_optimization
         self.off = watchable(module)
         if self.off:
@@ -64,6 +67,7 @@ class Losses(Instrument):
     def before_batch(self, module: LightningModule, batch: Any, index: int) -> None:
         self.release()
         if self.notes.fresh and not self.off:
+            self.stack.enter_context(self.fast_paths)
             self.mode = self.stack.enter_context(WatchLosses())
 
     def after_forward(self, module: LightningModule) -> None:
@@ -143,6 +147,7 @@ class Validation(Instrument):
 
     def __init__(self) -> None:
         self.stack = ExitStack()
+        self.fast_paths: FastPaths
         self.mode: WatchLosses | None = None
         self.sums: dict[str, Tensor] = {}
         self.share: Share | None = None
@@ -150,6 +155,7 @@ class Validation(Instrument):
         self.off = ""
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.fast_paths = FastPaths(module)
         self.off = watchable(module)
 
     def before_validation_batch(self, module: LightningModule, loader: int) -> None:
@@ -157,6 +163,7 @@ class Validation(Instrument):
         if not self.began:
             self.began, self.share = True, shares(module.trainer, module.trainer.val_dataloaders).get(0)
         if loader == 0 and not self.off:
+            self.stack.enter_context(self.fast_paths)
             self.mode = self.stack.enter_context(WatchLosses())
 
     def after_validation_batch(self, module: LightningModule, outputs: Any, batch: Any, loader: int) -> None:

@@ -16,6 +16,7 @@ from diagnose.callbacks.losses import watchable
 from diagnose.callbacks.monitor import NotMonitored
 from diagnose.callbacks.ranks import anywhere
 from diagnose.experiments.predict import Extract, found_in
+from diagnose.measure.fast_paths import FastPaths
 from diagnose.measure.losses import LossCall, Predictions, WatchLosses
 from diagnose.namespace import Callback, LightningModule, Trainer
 
@@ -36,13 +37,14 @@ class Watching(Callback, ABC):
         self._loggers: Loggers | None = None
         self._stack = ExitStack()
         self._calls: list[LossCall] = []
+        self._fast_paths: FastPaths | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        left_out = ("_stack", "_calls", "_loggers")
+        left_out = ("_stack", "_calls", "_fast_paths", "_loggers")
         return {k: v for k, v in self.__dict__.items() if k not in left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _stack=ExitStack(), _calls=[], _loggers=None)
+        self.__dict__.update(state, _stack=ExitStack(), _calls=[], _fast_paths=None, _loggers=None)
 
     @abstractmethod
     def begin(self, stage: str, trainer: Trainer, module: LightningModule) -> None:
@@ -89,11 +91,15 @@ class Watching(Callback, ABC):
     def _start(self, stage: str, trainer: Trainer, module: LightningModule) -> None:
         if not self.off and self.extract is None and (why := watchable(module)):
             self._cannot(why)
+        self._fast_paths = None
         self._guarded(trainer, self.begin, stage, trainer, module)
 
     def _before(self, module: LightningModule, loader: int) -> None:
         self.release()
         self.before(module, loader)
+        if self._fast_paths is None:
+            self._fast_paths = FastPaths(module)
+        self._stack.enter_context(self._fast_paths)
         self._calls = self._stack.enter_context(WatchLosses()).calls
 
     def _after(self, output: Any, batch: Any, loader: int) -> None:
@@ -151,6 +157,7 @@ class Watching(Callback, ABC):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.release()
+        self._fast_paths = None
         self._loggers = None
 
     def _show(self, name: str, figure: Callable[[], Figure], file: Path | None, step: int) -> None:

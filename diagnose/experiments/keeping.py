@@ -44,7 +44,8 @@ def left_as_it_was(module: LightningModule) -> Iterator[None]:
     attributes = [Attributes(child) for child in module.modules()]
     gradients = {p: p.grad for p in module.parameters()}
     flags = {p: p.requires_grad for p in module.parameters()}
-    buffers = [(b, b.detach().clone()) for b in module.buffers() if not isinstance(b, UninitializedBuffer)]
+    kept = (b for b in module.buffers() if not isinstance(b, UninitializedBuffer) and not b.is_inference())
+    buffers = [(b, b.detach().clone()) for b in kept]
     own = {name: module.__dict__.get(name) for name in ("_trainer", "_current_fx_name")}
     device = module.device
     try:
@@ -55,9 +56,10 @@ def left_as_it_was(module: LightningModule) -> Iterator[None]:
         module.__dict__.update(own)
         with torch.no_grad():
             for buffer, value in buffers:
-                buffer.copy_(value)
-        for kept in attributes:
-            kept.put_back()
+                if not torch.equal(buffer, value):  # batch norm does not count its writes in `_version`
+                    buffer.copy_(value)
+        for own_attributes in attributes:
+            own_attributes.put_back()
         for child, mode in modes.items():
             child.training = mode
         for parameter, gradient in gradients.items():

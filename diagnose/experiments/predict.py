@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from diagnose.experiments.inputs import WorstInputs
 from diagnose.experiments.keeping import left_as_it_was
 from diagnose.experiments.sandbox import quiet, random_state_kept, stopped_trainer_settings
+from diagnose.measure.fast_paths import FUSED
 from diagnose.measure.losses import Predictions, predictions, primary, watch_losses
 from diagnose.namespace import LightningModule, from_home, home, is_overridden
 
@@ -141,7 +142,8 @@ class Layers:
     Args:
         module: Whose layers.
         layers: Names or globs of modules, whose outputs are kept; with `` (input)`` behind the name their inputs. By default the input
-            of the last layer with parameters, and that of one in the middle.
+            of the last layer with parameters, and that of one in the middle; layers inside of torch's transformer layers have to be named,
+            since these take another path, which rounds otherwise, where they are watched.
 
     Raises:
         ValueError: A name or glob matches no module.
@@ -150,6 +152,7 @@ class Layers:
     def __init__(self, module: nn.Module, layers: Sequence[str] | None) -> None:
         self.layers = [child for name, child in module.named_modules() if name]
         self.names = {id(child): name for name, child in module.named_modules() if name}  # metrics change their hash
+        self.fused = {id(part) for child in module.modules() if isinstance(child, FUSED) for part in child.modules()}
         self.wanted: list[str] | None = None if layers is None else self._choose([layers] if isinstance(layers, str) else list(layers))
         self.kept: dict[str, list[NDArray[Any]]] = {}
         self.notes: dict[str, str] = {}
@@ -172,6 +175,8 @@ class Layers:
 
     def attach(self) -> None:
         for child in self.layers:
+            if self.wanted is None and id(child) in self.fused:
+                continue
             if self.wanted is None:
                 if any(True for _ in child.parameters(recurse=False)):
                     self.handles.append(child.register_forward_pre_hook(self._before))

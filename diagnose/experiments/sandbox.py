@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from torch import Tensor
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from diagnose.experiments.batches import fresh
+from diagnose.experiments.keeping import left_as_it_was
 from diagnose.namespace import Callback, LightningDataModule, LightningModule, Trainer, from_home, home
 
 LIGHTNING = [sys.modules[name] for name in ("lightning", "pytorch_lightning", "lightning_fabric") if sys.modules.get(name)]
@@ -83,8 +85,10 @@ def copied(module: LightningModule) -> LightningModule:
     try:
         for name in attached:
             module.__dict__[name] = None
+        copies = _substitutes(module)
         with torch.no_grad():  # else the copy of a ScriptModule has its weights in a graph
-            twin = copy.deepcopy(module, _substitutes(module))
+            twin = copy.deepcopy(module, copies)
+        _bind(twin, copies)
         for own, new in zip(module.parameters(), twin.parameters(), strict=True):
             if new.requires_grad != own.requires_grad:
                 new.requires_grad_(own.requires_grad)
@@ -108,6 +112,21 @@ def _substitutes(module: torch.nn.Module) -> dict[int, Any]:
                 elif type(part) in LOCKS:
                     found[id(part)] = LOCKS[type(part)]()
     return found
+
+
+def _bind(twin: LightningModule, copies: dict[int, Any]) -> None:
+    """Put the copy's own methods in the place of those that ``torch.compile`` wrapped, as it does where Lightning compiles a whole module.
+
+    The wrapped ones would still run the original.
+    """
+    for child in twin.modules():
+        for name, value in list(vars(child).items()):
+            method = getattr(value, "_torchdynamo_orig_callable", None) if isinstance(value, FunctionType) else None
+            owner = copies.get(id(getattr(method, "__self__", None)))
+            if isinstance(method, MethodType) and owner is not None:
+                vars(child)[name] = MethodType(method.__func__, owner)
+        if getattr(child, "_compiler_ctx", None) is not None:
+            vars(child)["_compiler_ctx"] = None
 
 
 class Sandbox:
@@ -269,7 +288,7 @@ def run_in_sandbox(
         "enable_model_summary": False,
     }
     options |= {"num_sanity_val_steps": 0, "callbacks": [_Probe(probe)], "devices": 1, "limit_val_batches": 0}
-    with random_state_kept(), quiet(), stopped_trainer_settings(), _not_compiled():
+    with random_state_kept(), quiet(), stopped_trainer_settings(), _not_compiled(), left_as_it_was(module):
         twin = copied(module)
         twin.__dict__["configure_callbacks"] = lambda: []  # they may write files or reach out to servers
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -150,11 +151,13 @@ def recomputing() -> bool:
 
 
 def compiled(module: nn.Module) -> list[str]:
-    """Names of submodules that ``torch.compile`` holds: hooks that come later are not seen there, and modes make it compile again."""
+    """Names of modules of which ``torch.compile`` holds all or a method: later hooks are not seen there, modes make it compile again."""
     return [
         clean(name) or type(child).__name__
         for name, child in module.named_modules()
-        if type(child).__name__ == "OptimizedModule" or getattr(child, "_compiled_call_impl", None) is not None
+        if type(child).__name__ == "OptimizedModule"
+        or getattr(child, "_compiled_call_impl", None) is not None
+        or any(isinstance(v, FunctionType) and hasattr(v, "_torchdynamo_orig_callable") for v in vars(child).values())
     ]
 
 
