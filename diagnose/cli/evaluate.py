@@ -71,10 +71,11 @@ def once(job: Job) -> Result:
 def from_table(job: Job) -> Callable[[Record], None]:
     """Read the table now, measure it later; torch stays out."""
     with job.stages("read"):
-        from diagnose.cli.tables import read_predictions
+        from diagnose.cli.tables import Names, read_predictions
         from diagnose.evaluation import evaluate_predictions
 
-        table = read_predictions(Path(job.settings["predictions"]))
+        task = job.settings["task"]
+        table = {"task": task, **read_predictions(Path(job.settings["predictions"]), Names.of(job.settings["columns"]), task=task)}
 
     def measure(record: Record) -> None:
         with job.stages("evaluate"):

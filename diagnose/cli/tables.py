@@ -1,8 +1,9 @@
-"""Tables of targets and predictions: CSV, NPZ, Parquet; columns found by name."""
+"""Tables of targets and predictions as arguments of an evaluation; columns found by name, or named by the user."""
 
 from __future__ import annotations
 
-import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,137 +11,204 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagnose.cli.arguments import UsageError
+from diagnose.cli.table_files import READERS, Column, read_columns
 
 MISSING = ("", "nan", "NaN", "None", "<NA>")
-READERS = (".csv", ".npz", ".parquet")
+CLASSES = ("binary", "multiclass", "next-token")
 
 
-def read_predictions(path: Path) -> dict[str, Any]:
-    """Read ``target``, ``prediction`` and ``prob_<class>`` from a table.
+@dataclass(frozen=True, kw_only=True)
+class Names:
+    """What the columns of a table are called; ``probability``, ``lower`` and ``upper`` are how names begin."""
+
+    target: str = "target"
+    prediction: str = "prediction"
+    probability: str = "prob_"
+    id: str = "id"
+    lower: str = "lower"
+    upper: str = "upper"
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Names:
+        """Names from the config.
+
+        Raises:
+            UsageError: A name is empty or no text.
+        """
+        for key, name in given.items():
+            if key not in cls.__dataclass_fields__:
+                raise UsageError(f"columns has no key {key!r}; it has {', '.join(cls.__dataclass_fields__)}")
+            if not isinstance(name, str) or not name:
+                raise UsageError(f"columns.{key} must be the name of a column, got {name!r}")
+        return cls(**given)
+
+
+def read_predictions(path: Path, names: Names | None = None, *, task: str | None = None) -> dict[str, Any]:
+    """Read targets, predictions and what stands beside them from a table.
+
+    Columns: ``target``; ``prediction`` or ``prob_<class>`` or both; for several labels ``target_<label>`` and so on; for values
+    ``lower`` and ``upper``, or ``lower_90`` and ``upper_90`` for intervals that are meant to hold 90 % of the targets; ``id``. All other
+    columns are metadata, by which weak parts are looked for.
+
+    Args:
+        path: A ``.csv``, ``.npz`` or ``.parquet`` file; an ``.npz`` may have ``probability`` of shape ``(n, C)``.
+        names: What the columns are called.
+        task: Whether numbers are classes or values; by default values where one of them has a fraction.
 
     Returns:
-        Arguments of `diagnose.evaluation.evaluate_predictions`: ``target`` and ``prediction`` as class indices of shape ``(n,)`` (or
-        values, for regression), ``probability`` of shape ``(n, C)`` or ``None``, ``class_names`` or ``None``.
+        Arguments of `diagnose.evaluation.evaluate_predictions`.
 
     Raises:
         UsageError: The file or a column is missing, or a column holds what it should not.
     """
+    names = names or Names()
     if not path.is_file():
         raise UsageError(f"there is no file {str(path)!r}")
     if path.suffix not in READERS:
         raise UsageError(f"predictions must be a file of one of {', '.join(READERS)}, got {path.name!r}")
-    columns = {".csv": _csv, ".npz": _npz, ".parquet": _parquet}[path.suffix](path)
-    for name, values in columns.items():
-        if values.ndim != 1:
-            raise UsageError(f"{path.name}: {name!r} must have one value per row, got the shape {values.shape}")
-    if "target" not in columns:
-        raise UsageError(f"{path.name} has no column 'target'; it has {', '.join(columns) or 'none'}")
-    rows = len(columns["target"])
+    columns = read_columns(path, names.probability)
+    for name, column in columns.items():
+        if len(column.shape) != 1:
+            raise UsageError(f"{path.name}: {name!r} must have one value per row, got the shape {column.shape}")
+    label = f"{names.target}_"
+    several = names.target not in columns and any(name.startswith(label) for name in columns)
+    if names.target not in columns and not several:
+        raise UsageError(
+            f"{path.name} has no column {names.target!r}; it has {', '.join(columns) or 'none'}\nname it by columns.target=NAME"
+        )
+    rows = len(columns[next(n for n in columns if n.startswith(label))] if several else columns[names.target])
     if rows == 0:
         raise UsageError(f"{path.name} has no rows")
-    for name, values in columns.items():
-        if len(values) != rows:
-            raise UsageError(f"{path.name}: {name!r} has {len(values)} rows, 'target' has {rows}")
-        if name in ("target", "prediction") and len(empty := np.flatnonzero([str(v).strip() in MISSING for v in values])):
-            raise UsageError(f"{path.name}: {name!r} has no value in row {empty[0] + 1} ({len(empty)} such rows)")
-    scores = {name.removeprefix("prob_"): values for name, values in columns.items() if name.startswith("prob_")}
-    if "prediction" not in columns and not scores:
-        raise UsageError(f"{path.name} has neither a column 'prediction' nor columns 'prob_<class>'; it has {', '.join(columns)}")
-    if not scores and all(_is_number(columns[c]) for c in ("target", "prediction")) and _is_fractional(columns):
-        return {
-            "target": columns["target"].astype(float),
-            "prediction": columns["prediction"].astype(float),
-            "probability": None,
-            "class_names": None,
-        }
-    return _classes(columns, scores, path)
+    for name, column in columns.items():
+        if len(column) != rows:
+            raise UsageError(f"{path.name}: {name!r} has {len(column)} rows, {names.target!r} has {rows}")
+        if name.startswith((names.target, names.prediction)):
+            bad = np.flatnonzero(np.isin(column.codes, [i for i, v in enumerate(column.values) if v.strip() in MISSING]))
+            if len(bad):
+                raise UsageError(f"{path.name}: {name!r} has no value in row {bad[0] + 1} ({len(bad)} such rows)")
+    if several:
+        return _labels(columns, names, path)
+    scores = {name.removeprefix(names.probability): column for name, column in columns.items() if name.startswith(names.probability)}
+    if names.prediction not in columns and not scores:
+        raise UsageError(
+            f"{path.name} has neither a column {names.prediction!r} nor columns '{names.probability}<class>'; it has {', '.join(columns)}"
+        )
+    beside = _beside(columns, names, path)
+    numeric = {c: columns[c].number for c in (names.target, names.prediction) if c in columns}
+    if task == "regression" or (task not in CLASSES and not scores and all(numeric.values()) and _is_fractional(columns, names)):
+        return _values(columns, names, path) | beside
+    if not scores and len(set(numeric.values())) > 1:
+        kinds = {c: "numbers" if number else "names" for c, number in numeric.items()}
+        example = {c: columns[c].values[0] for c in kinds}
+        raise UsageError(
+            f"{path.name}: {names.target!r} holds {kinds[names.target]} such as {example[names.target]!r}, {names.prediction!r} holds "
+            f"{kinds[names.prediction]} such as {example[names.prediction]!r}: write both alike"
+        )
+    return _classes(columns, scores, names, path) | beside
 
 
-def _classes(columns: dict[str, NDArray[Any]], scores: dict[str, NDArray[Any]], path: Path) -> dict[str, Any]:
-    text = {c: np.array([_label(v) for v in columns[c]]) for c in ("target", "prediction") if c in columns}
-    names = list(scores) or sorted({*text["target"], *text["prediction"]}, key=lambda n: (not n.isdigit(), int(n) if n.isdigit() else 0, n))
-    position = {name: index for index, name in enumerate(names)}
-    for column, values in text.items():
-        unknown = sorted({v for v in values if v not in position})
+def _values(columns: dict[str, Column], names: Names, path: Path) -> dict[str, Any]:
+    """Target and prediction as numbers, and predicted intervals."""
+    if names.prediction not in columns:
+        raise UsageError(f"{path.name} has no column {names.prediction!r}, which the task regression needs; it has {', '.join(columns)}")
+    for name in (names.target, names.prediction):
+        if not columns[name].number:
+            odd = next(v for v in columns[name].values if not Column.is_number(v))
+            raise UsageError(f"{path.name}: {name!r} holds {odd!r}, which is no number, as the task regression needs")
+    bounds: dict[str, Any] = {}
+    for name, column in columns.items():
+        rest = name.removeprefix(names.lower)
+        other = columns.get(f"{names.upper}{rest}")
+        if name.startswith(names.lower) and other is not None and column.number and other.number:
+            level = rest.strip("_ ")
+            if level and not (level.isdigit() and 0 < int(level) < 100):
+                raise UsageError(f"{path.name}: {name!r} names no share in per cent, such as {names.lower}_90")
+            bounds[f"{int(level) / 100:g}" if level else ""] = (column.numbers(), other.numbers())
+    target, prediction = columns[names.target].numbers(), columns[names.prediction].numbers()
+    return {"target": target, "prediction": prediction, "probability": None, "class_names": None, "bounds": bounds, "task": "regression"}
+
+
+def _classes(columns: dict[str, Column], scores: dict[str, Column], names: Names, path: Path) -> dict[str, Any]:
+    text = {c: columns[c] for c in (names.target, names.prediction) if c in columns}
+    found = {label for column in text.values() for label in column.labels}
+    classes = list(scores) or sorted(found, key=lambda n: (not n.isdigit(), int(n) if n.isdigit() else 0, n))
+    position = {name: index for index, name in enumerate(classes)}
+    for column, held in text.items():
+        unknown = sorted(set(held.labels) - position.keys())
         if unknown:
-            raise UsageError(
-                f"{path.name}: column {column!r} holds {str(unknown[0])!r}, which is none of the classes {', '.join(names[:10])}"
-            )
-    probability = None
-    if scores:
-        try:
-            probability = np.stack([values.astype(np.float32) for values in scores.values()], 1)
-        except ValueError as error:
-            raise UsageError(f"{path.name}: a column of probabilities holds something else: {error}") from error
-        off = np.flatnonzero(~(np.abs(probability.sum(1) - 1) < 0.01))
+            raise UsageError(f"{path.name}: column {column!r} holds {unknown[0]!r}, which is none of the classes {', '.join(classes[:10])}")
+    probability = _probability(scores, path) if scores else None
+    if probability is not None:
+        off = np.flatnonzero(~((np.abs(probability.sum(1) - 1) < 0.01) & (probability.min(1) >= 0)))
+        if len(off) and probability[off[0]].min() < 0:
+            raise UsageError(f"{path.name}: row {off[0] + 1} holds the probability {probability[off[0]].min():.4g}, expected 0 to 1")
         if len(off):
             total = probability[off[0]].sum()
             raise UsageError(f"{path.name}: the probabilities of row {off[0] + 1} sum to {total:.4g}, expected 1 ({len(off)} such rows)")
-    if len(names) < 2:
-        raise UsageError(f"{path.name} holds one class, {str(names[0])!r}: at least two are needed")
-    target = np.array([position[v] for v in text["target"]])
-    prediction = np.array([position[v] for v in text["prediction"]]) if "prediction" in text else probability.argmax(1)  # type: ignore[union-attr]
-    return {"target": target, "prediction": prediction, "probability": probability, "class_names": names}
+    if len(classes) < 2:
+        raise UsageError(f"{path.name} holds one class, {str(classes[0])!r}: at least two are needed")
+    target, prediction = (
+        np.array([position[label] for label in text[c].labels], dtype=np.int64)[text[c].codes] if c in text else None
+        for c in (names.target, names.prediction)
+    )
+    if prediction is None and probability is not None:
+        prediction = probability.argmax(1)
+    return {"target": target, "prediction": prediction, "probability": probability, "class_names": classes}
 
 
-def _label(value: Any) -> str:
-    text = str(value)
-    return text[:-2] if text.endswith(".0") and text[:-2].lstrip("-").isdigit() else text
+def _probability(scores: dict[str, Column], path: Path) -> NDArray[np.float32]:
+    table = np.empty((len(next(iter(scores.values()))), len(scores)), dtype=np.float32)
+    for place, name in enumerate(list(scores)):
+        try:
+            table[:, place] = scores.pop(name).numbers()
+        except ValueError as error:
+            raise UsageError(f"{path.name}: a column of probabilities holds something else: {error}") from error
+    return table
 
 
-def _is_number(values: NDArray[Any]) -> bool:
-    try:
-        values.astype(float)
-    except ValueError:
-        return False
-    return True
+def _labels(columns: dict[str, Column], names: Names, path: Path) -> dict[str, Any]:
+    """Several labels per sample: a column of 0 and 1 per label."""
+    start = f"{names.target}_"
+    labels = [name.removeprefix(start) for name in columns if name.startswith(start)]
+    tables: dict[str, NDArray[Any] | None] = {}
+    for part, prefix in (("target", start), ("prediction", f"{names.prediction}_"), ("probability", names.probability)):
+        held = [label for label in labels if f"{prefix}{label}" in columns]
+        if held and len(held) < len(labels):
+            absent = next(label for label in labels if label not in held)
+            raise UsageError(f"{path.name} has no column '{prefix}{absent}', as it has '{prefix}{held[0]}'")
+        for label in held:
+            if not columns[f"{prefix}{label}"].number:
+                raise UsageError(f"{path.name}: '{prefix}{label}' holds {columns[f'{prefix}{label}'].values[0]!r}, expected numbers")
+        tables[part] = np.stack([columns[f"{prefix}{label}"].numbers() for label in labels], 1) if held else None
+    target, probability = tables["target"], tables["probability"]
+    prediction = probability > 0.5 if probability is not None and tables["prediction"] is None else tables["prediction"]
+    if target is None or prediction is None:
+        raise UsageError(f"{path.name} has neither '{names.prediction}_{labels[0]}' nor '{names.probability}{labels[0]}'")
+    for part, table in (("target", target), ("prediction", prediction)):
+        if len(odd := np.argwhere(~np.isin(table, (0, 1)))):
+            row, place = odd[0].tolist()
+            raise UsageError(f"{path.name}: {part} of {labels[place]!r} in row {row + 1} must be 0 or 1, got {table[row, place].item()!r}")
+    whole = {"target": target.astype(np.int64), "prediction": prediction.astype(np.int64)}
+    return {**whole, "probability": probability, "class_names": labels, "task": "multilabel"}
 
 
-def _is_fractional(columns: dict[str, NDArray[Any]]) -> bool:
-    return any(bool((columns[c].astype(float) % 1 != 0).any()) for c in ("target", "prediction"))
+def _beside(columns: dict[str, Column], names: Names, path: Path) -> dict[str, Any]:
+    """Names of samples, and metadata: all columns that have no other use."""
+    used = (names.target, names.prediction, names.id)
+    found: dict[str, Any] = {"columns": {}}
+    for name, column in columns.items():
+        if name in used or name.startswith((names.probability, f"{names.lower}_", f"{names.upper}_")) or name in (names.lower, names.upper):
+            continue
+        if column.number:
+            found["columns"][name] = column.numbers()
+        elif len(column.values) < len(column) / 2:  # else each row has a value of its own
+            found["columns"][name] = column.text()
+    if names.id in columns:
+        found["ids"] = columns[names.id].text()
+        if len(columns[names.id].values) < len(columns[names.id]):
+            raise UsageError(f"{path.name}: {names.id!r} must name each row differently\nname another column by columns.id=NAME")
+    return found
 
 
-def _csv(path: Path) -> dict[str, NDArray[Any]]:
-    rows: list[list[str]] = []
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            header = [name.strip() for name in next(reader, [])]
-            if not header:
-                raise UsageError(f"{path.name} is empty")
-            for row in reader:
-                if row and len(row) != len(header):
-                    raise UsageError(f"{path.name}, line {reader.line_num}: expected {len(header)} cells, got {len(row)}")
-                rows += [row] if row else []
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path.name} cannot be read as UTF-8 text with commas: {error}") from error
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if twice:
-        raise UsageError(f"{path.name} has two columns {twice[0]!r}")
-    return {name: np.array([row[i] for row in rows]) for i, name in enumerate(header)}
-
-
-def _npz(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError) as error:
-        raise UsageError(f"{path.name} cannot be read: {error}") from error
-    probability = arrays.pop("probability", None)
-    if probability is not None:
-        if probability.ndim != 2:
-            raise UsageError(f"{path.name}: 'probability' must have a row per sample and a column per class, got {probability.shape}")
-        arrays |= {f"prob_{k}": probability[:, k] for k in range(probability.shape[1])}
-    return arrays
-
-
-def _parquet(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        import pandas
-    except ModuleNotFoundError as error:
-        raise UsageError("reading Parquet needs pandas and pyarrow\npip install pandas pyarrow") from error
-    try:
-        frame = pandas.read_parquet(path)
-    except (ValueError, OSError, ImportError) as error:
-        raise UsageError(f"{path.name} cannot be read: {str(error).splitlines()[0]}") from error
-    return {str(name): frame[name].to_numpy() for name in frame.columns}
+def _is_fractional(columns: dict[str, Column], names: Names) -> bool:
+    return any(bool((columns[c].distinct() % 1 != 0).any()) for c in (names.target, names.prediction))

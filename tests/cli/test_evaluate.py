@@ -105,3 +105,23 @@ def test_a_table_is_evaluated_without_torch(tmp_path: Path) -> None:
     facts = Record.read(only_run(tmp_path) / "record").facts
     assert facts["evaluation"]["test"]["accuracy"] == pytest.approx(0.8)
     assert facts["run"]["checkpoint"] == "a=b, c.csv"
+
+
+def test_columns_and_metadata_of_a_table(cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"r{k},{k % 2},{(k + (k % 4 == 0)) % 2},{'north' if k % 4 == 0 else 'south'}" for k in range(200)]
+    (tmp_path / "t.csv").write_text("\n".join(["id,label,prediction,site", *rows]))
+    assert cli("evaluate", "predictions=t.csv", "columns.target=label") in (0, 1)
+    record = Record.read(only_run(tmp_path) / "record")
+    assert record.facts["evaluation"]["test"]["slices"]["slices"][0]["value"] == "north"
+    assert record.arrays["test/id"].tolist()[:2] == ["r0", "r1"]
+    capsys.readouterr()
+    assert cli("evaluate", "predictions=t.csv") == 2
+    assert "name it by columns.target=NAME" in capsys.readouterr().err
+
+
+def test_the_task_of_a_table_can_be_set(cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "t.csv").write_text("target,prediction\n" + "".join(f"{k},{k + 1}\n" for k in range(30)))
+    assert cli("evaluate", "predictions=t.csv", "task=regression") in (0, 1)
+    assert Record.read(only_run(tmp_path) / "record").facts["evaluation"]["test"]["mae"] == 1.0
+    assert cli("evaluate", "predictions=t.csv", "task=ranking") == 2
+    assert "expected a task among binary, multiclass, multilabel, regression, next-token, got 'ranking'" in capsys.readouterr().err

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from diagnose.cli.arguments import UsageError
-from diagnose.cli.tables import read_predictions
+from diagnose.cli.table_files import BLOCK
+from diagnose.cli.tables import Names, read_predictions
 
 
 def table(path: Path, *lines: str) -> Path:
@@ -63,6 +64,17 @@ def test_npz_and_parquet_read_the_same(tmp_path: Path) -> None:
         (["target,prob_a,prob_b", "a,nan,0.5"], r"t.csv: the probabilities of row 1 sum to nan, expected 1"),
         (["target,prob_a,prob_b", "a,high,0.5"], "t.csv: a column of probabilities holds something else"),
         (["target,prediction", "a,a"], "t.csv holds one class, 'a': at least two are needed"),
+        (["target,prob_a,prob_b", "a,1.5,-0.5"], r"t.csv: row 1 holds the probability -0.5, expected 0 to 1"),
+        (
+            ["target,prediction", "cat,0", "dog,1"],
+            "t.csv: 'target' holds names such as 'cat', 'prediction' holds numbers such as '0': write both alike",
+        ),
+        (["target,prediction,id", "0,1,x", "1,1,x"], "t.csv: 'id' must name each row differently\nname another column by columns.id=NAME"),
+        (["target,prediction,lower_x,upper_x", "0.5,1,0,1"], "t.csv: 'lower_x' names no share in per cent, such as lower_90"),
+        (["target_a,target_b,prob_a", "0,1,0.5"], "t.csv has no column 'prob_b', as it has 'prob_a'"),
+        (["target_a,target_b", "0,1"], "t.csv has neither 'prediction_a' nor 'prob_a'"),
+        (["target_a,prediction_a", "0,2"], "t.csv: prediction of 'a' in row 1 must be 0 or 1, got 2"),
+        (["target_a,prediction_a", "0,x"], "t.csv: 'prediction_a' holds 'x', expected numbers"),
     ],
 )
 def test_what_a_table_lacks_is_said(lines: list[str], text: str, tmp_path: Path) -> None:
@@ -124,3 +136,60 @@ def test_what_is_wrong_in_a_file_is_said(content: bytes, text: str, tmp_path: Pa
 
 def test_empty_lines_are_passed_over(tmp_path: Path) -> None:
     assert read_predictions(table(tmp_path / "t.csv", "target,prediction", "0,1", "", "1,1", ""))["target"].tolist() == [0, 1]
+
+
+def test_columns_can_be_named(tmp_path: Path) -> None:
+    names = Names.of({"target": "label", "prediction": "guess", "probability": "p(", "id": "name"})
+    path = table(tmp_path / "t.csv", "name,label,guess,p(a,p(b,site", "r1,a,a,0.75,0.25,x", "r2,b,a,0.75,0.25,x")
+    found = read_predictions(path, names)
+    assert (found["class_names"], found["target"].tolist(), found["prediction"].tolist()) == (["a", "b"], [0, 1], [0, 0])
+    assert found["ids"].tolist() == ["r1", "r2"]
+    with pytest.raises(UsageError, match=r"t.csv has no column 'target'; it has name, label.*\nname it by columns.target=NAME"):
+        read_predictions(path)
+    with pytest.raises(UsageError, match=r"columns.target must be the name of a column, got 3"):
+        Names.of({"target": 3})
+    with pytest.raises(UsageError, match="columns has no key 'label'; it has target, prediction"):
+        Names.of({"label": "x"})
+
+
+def test_other_columns_are_metadata(tmp_path: Path) -> None:
+    rows = [f"{k % 2},{k % 3 % 2},s{k % 4},{k / 7},row {k}" for k in range(40)]
+    found = read_predictions(table(tmp_path / "t.csv", "target,prediction,site,age,comment", *rows))["columns"]
+    assert list(found) == ["site", "age"], "a text of its own in every row is no group"
+    assert found["site"].tolist()[:5] == ["s0", "s1", "s2", "s3", "s0"]
+    assert found["age"][7] == 1.0
+
+
+def test_the_task_decides_what_numbers_are(tmp_path: Path) -> None:
+    path = table(tmp_path / "t.csv", "target,prediction,lower_90,upper_90", "3,4,2,5", "7,7,6,9")
+    assert read_predictions(path)["class_names"] == ["3", "4", "7"]
+    found = read_predictions(path, task="regression")
+    assert (found["target"].tolist(), found["class_names"], list(found["bounds"])) == ([3.0, 7.0], None, ["0.9"])
+    assert found["bounds"]["0.9"][1].tolist() == [5.0, 9.0]
+    assert read_predictions(table(tmp_path / "f.csv", "target,prediction", "0.5,1.5"), task="multiclass")["class_names"] == ["0.5", "1.5"]
+    with pytest.raises(UsageError, match=r"n.csv: 'target' holds 'cat', which is no number, as the task regression needs"):
+        read_predictions(table(tmp_path / "n.csv", "target,prediction", "cat,1"), task="regression")
+    with pytest.raises(UsageError, match=r"p.csv has no column 'prediction', which the task regression needs"):
+        read_predictions(table(tmp_path / "p.csv", "target,prob_a,prob_b", "1,0.5,0.5"), task="regression")
+
+
+def test_several_labels(tmp_path: Path) -> None:
+    path = table(tmp_path / "t.csv", "target_sun,target_rain,prob_sun,prob_rain", "1,0,0.9,0.2", "0,1,0.6,0.8")
+    found = read_predictions(path)
+    assert (found["task"], found["class_names"]) == ("multilabel", ["sun", "rain"])
+    assert found["target"].tolist() == [[1, 0], [0, 1]]
+    assert found["prediction"].tolist() == [[1, 0], [1, 1]]
+
+
+def test_a_long_file_is_read_block_by_block(tmp_path: Path) -> None:
+    rows = [f"{k % 3},0.5,0.25,0.25,{'late' if k == BLOCK + 5 else 'early'}" for k in range(BLOCK + 10)]
+    found = read_predictions(table(tmp_path / "t.csv", "target,prob_0,prob_1,prob_2,when", *rows))
+    assert found["probability"].shape == (BLOCK + 10, 3)
+    assert found["target"].tolist() == [k % 3 for k in range(BLOCK + 10)]
+    assert (found["columns"]["when"] == "late").nonzero()[0].tolist() == [BLOCK + 5]
+    rows[BLOCK + 3] = "1,2"
+    with pytest.raises(UsageError, match=rf"t.csv, line {BLOCK + 5}: expected 5 cells, got 2"):
+        read_predictions(table(tmp_path / "t.csv", "target,prob_0,prob_1,prob_2,when", *rows))
+    rows[BLOCK + 3] = "1,high,0.25,0.25,x"
+    with pytest.raises(UsageError, match="a column of probabilities holds something else: could not convert string to float: 'high'"):
+        read_predictions(table(tmp_path / "t.csv", "target,prob_0,prob_1,prob_2,when", *rows))
