@@ -15,17 +15,20 @@ from torch.nn.parameter import UninitializedParameter
 from torch.utils.hooks import RemovableHandle
 
 from diagnose.experiments.batches import leaves
+from diagnose.experiments.loss_arguments import classes, input_statistics, label_statistics, target_statistics
+from diagnose.experiments.penalty import gradients, pull
 from diagnose.experiments.sandbox import Sandbox, Unusable, told
-from diagnose.measure.graph import head, linearity, reshaped, sums_to_one
-from diagnose.measure.losses import ELEMENTWISE, REGRESSION, LossCall, WatchLosses, class_last, primary
+from diagnose.measure.graph import head, linearity, reshaped
+from diagnose.measure.losses import ELEMENTWISE, REGRESSION, LossCall, WatchLosses, primary
 from diagnose.record import Record
 
 STEPS = 3
-UNLABELLED = 255
 MODAL = (_BatchNorm, nn.modules.dropout._DropoutNd)
 BIAS_CANCELLING = (_BatchNorm, nn.modules.instancenorm._InstanceNorm)
 
 
+SUMS = ("add", "radd", "iadd", "sub", "rsub", "isub")
+ARITHMETIC = (*SUMS, "mul", "rmul", "imul", "div", "truediv", "rtruediv", "itruediv")
 DROPOUTS = (nn.functional.dropout, nn.functional.dropout1d, nn.functional.dropout2d, nn.functional.dropout3d, nn.functional.alpha_dropout)
 
 
@@ -37,6 +40,7 @@ class WatchStep(WatchLosses):
         self.used: dict[int, Tensor] = {}
         self.targets = {t.data_ptr(): t for t in targets if t.layout is torch.strided and not t.is_nested and t.numel()}
         self.dropped: dict[Any, float] = {}  # node of the graph -> p
+        self.mixed: set[Any] = set()  # nodes that join a computed value with one that is outside the graph
         self.broadcasts: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
 
     def __torch_function__(
@@ -52,9 +56,19 @@ class WatchStep(WatchLosses):
                 p = args[1] if len(args) > 1 else (kwargs or {}).get("p", 0.5)
                 training = args[2] if len(args) > 2 else (kwargs or {}).get("training", True)
                 self.dropped[result.grad_fn] = float(p) if training else 0.0
-            if getattr(func, "__name__", "") in ("sub", "__sub__", "__rsub__", "rsub") and isinstance(result, Tensor):
+            name = getattr(func, "__name__", "").strip("_")
+            if name in ("sub", "rsub") and isinstance(result, Tensor):
                 self._watch_difference(args, result)
+            if name in ARITHMETIC and isinstance(result, Tensor) and result.grad_fn is not None:
+                self._watch_mixture(name, args, result)
         return result
+
+    def _watch_mixture(self, name: str, args: tuple[Any, ...], result: Tensor) -> None:
+        """A value of full size without a gradient may depend on the input in any way: a rounded code, noise, a gate."""
+        pair = [a for a in args[:2] if isinstance(a, Tensor)]
+        outside = [p for p in pair if not p.requires_grad and p.numel() == result.numel() > 1]
+        if len(pair) == 2 and len(outside) == 1 and not (name in SUMS and outside[0].data_ptr() in self.targets):
+            self.mixed.add(result.grad_fn)
 
     def _watch_difference(self, args: tuple[Any, ...], result: Tensor) -> None:
         pair = [a for a in args[:2] if isinstance(a, Tensor)]
@@ -75,6 +89,8 @@ class Anatomy:
         used: Parameters that any function was given, by ``id``.
         reached: Parameters that got a gradient, by ``id``.
         input_max: Largest magnitude that the first module with weights of its own got.
+        added: What each step added to the watched loss.
+        pull: Norms of the gradient of the watched loss and of what the first step added to it.
     """
 
     call: LossCall | None = None
@@ -82,6 +98,8 @@ class Anatomy:
     used: dict[int, Tensor] = field(default_factory=dict)
     reached: set[int] = field(default_factory=set)
     input_max: float | None = None
+    added: list[float] = field(default_factory=list)
+    pull: tuple[float, float] | None = None
 
 
 @contextmanager
@@ -118,7 +136,9 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
     * ``probe.modes``: names of modules that stood in the wrong mode;
     * ``probe.linearity``: ``layers``, ``nonlinear``, ``longest``;
     * ``probe.norms``: per batch norm ``name``, ``values`` (per channel, in training), ``bias_before`` (a layer whose bias it cancels);
-    * ``probe.dropout``: per dropout that ran ``name``, ``p``.
+    * ``probe.dropout``: per dropout that ran ``name``, ``p``;
+    * ``probe.penalty``, where the step returns more than the watched loss: what each step ``added`` to it, the ``losses``, and the norms
+      of the gradients of both parts, ``data_gradient`` and ``added_gradient``, in the first step.
     """
     anatomy = Anatomy()
     names = {id(p): n for n, p in sandbox.module.named_parameters()}
@@ -145,6 +165,9 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
         _parameters(sandbox, anatomy, names, trainable, record)
     if "probe.parameters" in record and sandbox.module.automatic_optimization:
         record.add("probe.parameters", {**record.facts["probe.parameters"], "losses": backward})
+    if anatomy.pull is not None:
+        data, other = anatomy.pull
+        record.add("probe.penalty", {"added": anatomy.added, "losses": losses, "data_gradient": data, "added_gradient": other})
     if anatomy.call is not None:
         call = anatomy.call
         anatomy.call = LossCall(call.kind, call.input.detach(), call.target, None, call.options)
@@ -198,7 +221,14 @@ def _step(sandbox: Sandbox, anatomy: Anatomy, batch: Any, index: int, names: Map
         unregistered = [p for i, p in watch.used.items() if i not in names and p.requires_grad]
         handles += [_on_gradient(p, anatomy) for p in unregistered if p.is_leaf]
         if loss is not None and loss.requires_grad and sandbox.module.automatic_optimization:
+            added, data = float("nan"), None
+            if call is not None and call.value is not None and call.value.numel() == 1:
+                added = float(loss.detach()) - float(call.value.detach())
+                data = gradients(call.value, sandbox.module) if record is not None and added else None
             loss.backward()  # type: ignore[no-untyped-call]
+            anatomy.added.append(added)
+            if data is not None:
+                anatomy.pull = pull(data)
     finally:
         for handle in handles:
             handle.remove()
@@ -255,63 +285,8 @@ def _describe(
     facts["labels"] = label_statistics(call)
     facts["target"] = target_statistics(call)
     record.add("probe.step", facts)
-    lines = linearity(call.input, names)
+    lines = linearity(call.input, names, watch.mixed)
     record.add("probe.linearity", {"layers": lines.layers, "nonlinear": lines.nonlinear, "longest": list(lines.longest)})
-
-
-def classes(call: LossCall) -> int | None:
-    """Number of classes that a loss call distinguishes, ``None`` for regression."""
-    if call.kind in ("cross_entropy", "nll_loss"):
-        return call.input.shape[1] if call.input.dim() > 1 else call.input.shape[0]
-    return 2 if call.kind.startswith("binary") else None
-
-
-def input_statistics(call: LossCall) -> dict[str, Any]:
-    """What the loss was given: ``min``, ``max``, ``std``, and whether it is made of probabilities or log-probabilities over the classes."""
-    x = call.input.detach().float()
-    finite = x[torch.isfinite(x)]
-    if not finite.numel():
-        return {"min": float("nan"), "max": float("nan"), "std": float("nan"), "probabilities": False, "log_probabilities": False}
-    stats: dict[str, Any] = {"min": float(finite.min()), "max": float(finite.max()), "std": float(finite.std(correction=0))}
-    if call.kind in ("cross_entropy", "nll_loss", "kl_div"):
-        rows = class_last(call).float() if call.kind != "kl_div" else x.reshape(-1, x.shape[-1])
-        stats["probabilities"] = rows.shape[1] > 1 and sums_to_one(rows, 1)
-        stats["log_probabilities"] = bool((rows <= 1e-4).all()) and sums_to_one(rows.exp(), 1)
-    return stats
-
-
-def label_statistics(call: LossCall) -> dict[str, int]:
-    """Class indices among the targets, without those that are ignored: ``count``, ``distinct``, ``min``, ``max``."""
-    target = call.target
-    if target is None or target.is_floating_point():
-        return {"count": 0, "distinct": 0, "min": 0, "max": 0}
-    labels = torch.unique(target[target != call.options.get("ignore_index", -100)])
-    low, high = (int(labels.min()), int(labels.max())) if len(labels) else (0, 0)
-    classes = call.input.shape[1] if call.input.dim() > 1 else high + 1
-    if high == UNLABELLED >= classes and len(labels) > 1 and int(labels[-2]) < classes:  # pixels without a label, not a class
-        high = int(labels[-2])
-    return {"count": target.numel(), "distinct": len(labels), "min": low, "max": high}
-
-
-BOUNDS: dict[str, tuple[float | None, float | None]] = {
-    **dict.fromkeys(("Sigmoid", "Softmax", "Hardsigmoid"), (0.0, 1.0)),
-    **dict.fromkeys(("Relu", "Softplus", "Exp", "Abs"), (0.0, None)),
-    **dict.fromkeys(("LogSigmoid", "LogSoftmax"), (None, 0.0)),
-    "Tanh": (-1.0, 1.0),
-}
-
-
-def target_statistics(call: LossCall) -> dict[str, Any]:
-    """``min`` and ``max`` of the targets, and per activation the share ``below`` and ``above`` the range that it can give."""
-    if call.target is None or not call.target.numel():
-        return {}
-    t = call.target.detach().double()
-    return {
-        "min": float(t.min()),
-        "max": float(t.max()),
-        "below": {k: float((t < low - 1e-6).double().mean()) if low is not None else 0.0 for k, (low, _) in BOUNDS.items()},
-        "above": {k: float((t > high + 1e-6).double().mean()) if high is not None else 0.0 for k, (_, high) in BOUNDS.items()},
-    }
 
 
 def wrong_mode(module: nn.Module, ran: Sequence[str]) -> list[str]:

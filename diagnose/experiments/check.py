@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from torch.nn.parameter import UninitializedParameter
 
-from diagnose.experiments.anatomy import MODAL, Anatomy, examine, label_statistics, target_statistics
+from diagnose.experiments.anatomy import MODAL, Anatomy, examine
 from diagnose.experiments.batches import leaves, roles
 from diagnose.experiments.data_statistics import measure_data
 from diagnose.experiments.dependence import change_future, double_batch, evaluating, swap_samples
 from diagnose.experiments.initial import initial_loss, signal_scale
 from diagnose.experiments.loaders import first_batches, first_loader, length, own_loaders
+from diagnose.experiments.loss_arguments import label_statistics, target_statistics
 from diagnose.experiments.overfit import learn, overfit_batch
 from diagnose.experiments.sandbox import Sandbox, Unusable, quiet, random_state_kept, run_in_sandbox, told
 from diagnose.measure.losses import LossCall, watch_losses

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,7 +152,7 @@ class Linearity:
     longest: tuple[str, ...]
 
 
-def linearity(output: Tensor, names: Mapping[int, str]) -> Linearity:
+def linearity(output: Tensor, names: Mapping[int, str], mixed: Container[Any] = ()) -> Linearity:
     """Find layers that follow each other without a nonlinearity, so that they collapse into one.
 
     A narrow layer between two wide ones (a low-rank factorisation, the code of an autoencoder) and grouped convolutions are not counted
@@ -161,11 +161,13 @@ def linearity(output: Tensor, names: Mapping[int, str]) -> Linearity:
     Args:
         output: The network's output, in the graph of a step.
         names: Names of the parameters by ``id``.
+        mixed: Nodes that join a computed value with one outside the graph, which may depend on the input in any way (a quantised code
+            whose gradient goes straight through): they are not linear.
     """
     nodes, _ = reached(output)
     layers = {node: layer for node in nodes if (layer := _layer(node, names)) is not None}
     nonlinear = sum(1 for n in nodes if op(n) not in SHAPE | SCALAR | AFFINE | MATMUL and "AccumulateGrad" not in n.name())
-    nonlinear += sum(1 for n in nodes if op(n) in MATMUL and n not in layers)
+    nonlinear += sum(1 for n in nodes if (op(n) in MATMUL and n not in layers) or n in mixed)
     runs: dict[Any, tuple[Any, ...]] = {}
 
     def before(node: Any) -> Iterator[Any]:
@@ -177,7 +179,7 @@ def linearity(output: Tensor, names: Mapping[int, str]) -> Linearity:
             seen.add(parent)
             if parent in layers:
                 yield parent
-            elif op(parent) in SHAPE | SCALAR | AFFINE:
+            elif op(parent) in SHAPE | SCALAR | AFFINE and parent not in mixed:
                 data = [p for p in parents(parent) if variable(p) is None]
                 if op(parent) not in ("Mul", "Div") or len(data) == 1:  # a product of two computed tensors is not linear
                     stack.extend(data)

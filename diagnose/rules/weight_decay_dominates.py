@@ -20,8 +20,10 @@ class WeightDecayDominates(Rule):
     ## What it measures
     For decay that is added to the gradient (Adam, SGD), decay times the norm of the weights over the norm of the data's gradient, of
     all layers together, in the median over the first ten measured steps. For decoupled decay (AdamW), the share of an early step that
-    is decay: rate times decay over the relative size of the step. Above `coupled` or `decoupled`, and with weights that shrink below
-    `shrunk` of their size, the finding is made. It needs `records` measured steps.
+    is decay: rate times decay over the relative size of the step. For a penalty that `training_step` adds to the loss by hand, the
+    norm of its gradient over that of the data's in the first step, where what is added is the same for every batch, so that it depends
+    on the weights alone. Above `coupled` or `decoupled`, and with weights that shrink below `shrunk` of their size, the finding is made.
+    It needs `records` measured steps.
 
     ## Why it matters
     The optimizer mostly makes the weights smaller; the network ends near zero and predicts a constant.
@@ -50,7 +52,8 @@ class WeightDecayDominates(Rule):
     def judge(self, record: Record) -> Iterator[Finding]:
         optimizers = record.facts["run"].get("optimizers", ())
         decay = max((o.get("weight_decay", 0.0) for o in optimizers), default=0.0)
-        if not decay:
+        by_hand = penalty(record)
+        if not decay and not by_hand:
             return
         refuse_games(record)
         weights = record.series("weight_norm/layers").value
@@ -59,6 +62,21 @@ class WeightDecayDominates(Rule):
         if min(len(size), len(pull)) < self.records:
             raise NotRun(f"too short: {len(size)} measured steps, at least {self.records} are needed")
         shrank = float(np.min(size)) / float(size[0]) if size[0] > 0 else 1.0
+        if shrank >= self.shrunk:
+            return
+        if by_hand > self.coupled:
+            yield self.finding(
+                f"what training_step adds to the loss pulls {by_hand:.3g} times as hard as the data, and the weights shrank to {shrank:.0%}"
+                " of their size",
+                where=record.source("training_step") or "training_step",
+                fix=f"multiply the penalty by {min(0.01, 0.1 / by_hand):.0e} first, or use the optimizer's weight_decay",
+                force=by_hand,
+                limit=self.coupled,
+                shrunk=shrank,
+            )
+            return
+        if not decay:
+            return
         optimizer = optimizers[0]
         if optimizer.get("decoupled"):
             moved = record.series("update_ratio/layers").value[:10] if "update_ratio/layers" in record else np.empty((0, 1))
@@ -67,7 +85,7 @@ class WeightDecayDominates(Rule):
             force, limit = float(np.median(rates)) * decay / max(typical, 1e-12), self.decoupled
         else:
             force, limit = decay * float(np.median(size[:10])) / max(float(np.median(pull[:10])), 1e-12), self.coupled
-        if force > limit and shrank < self.shrunk:
+        if force > limit:
             yield self.finding(
                 f"weight decay {decay:g} pulls {force:.3g} times as hard as the data, and the weights shrank to {shrank:.0%} of their size",
                 where=f"weight_decay={decay:g}",
@@ -78,3 +96,15 @@ class WeightDecayDominates(Rule):
                 shrunk=shrank,
                 weight_decay=decay,
             )
+
+
+def penalty(record: Record) -> float:
+    """How hard a penalty that the step adds to its loss pulls, in units of the data's pull; 0 where the batch decides what is added."""
+    seen = record.facts.get("probe.penalty")
+    if not seen or len(seen["added"]) < 2:
+        return 0.0
+    added, losses = np.array(seen["added"]), np.array(seen["losses"])
+    same = np.ptp(added) <= 1e-4 * abs(added.mean()) + 1e-6 * np.abs(losses).max()
+    if not np.isfinite(added).all() or added.mean() <= 0 or not same or seen["data_gradient"] <= 0:
+        return 0.0
+    return float(seen["added_gradient"] / seen["data_gradient"])

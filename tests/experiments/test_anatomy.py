@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diagnose.experiments.anatomy import Anatomy, examine, input_statistics, label_statistics, target_statistics, wrong_mode
+from diagnose.experiments.anatomy import Anatomy, examine, wrong_mode
+from diagnose.experiments.loss_arguments import input_statistics, label_statistics, target_statistics
 from diagnose.experiments.sandbox import Unusable
 from diagnose.measure.losses import LossCall
 from diagnose.record import Record
@@ -41,6 +42,49 @@ def test_what_stands_before_the_loss() -> None:
     record, _ = look(Classifier(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3), nn.Softmax(dim=1)))
     assert record.facts["probe.step"]["head"] == [{"name": "Softmax", "axis": 1, "shape": [16, 3], "scaled": False}]
     assert record.facts["probe.step"]["input"]["probabilities"] is True
+
+
+class StraightThrough(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + (x.round() - x).detach()
+
+
+class Shifted(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x + torch.ones(x.shape[1])
+
+
+@pytest.mark.parametrize(("between", "longest"), [(StraightThrough(), 1), (Shifted(), 2)])
+def test_a_code_whose_gradient_goes_straight_through_is_not_linear(between: nn.Module, longest: int) -> None:
+    record, _ = look(Classifier(nn.Linear(8, 16), between, nn.Linear(16, 3)))
+    assert len(record.facts["probe.linearity"]["longest"]) == longest
+
+
+def test_adding_the_input_itself_stays_linear() -> None:
+    class Skip(Classifier):
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.net[1](x + self.net[0](x))
+            return y
+
+    record, _ = look(Skip(nn.Linear(8, 8), nn.Linear(8, 3)))
+    assert record.facts["probe.linearity"]["longest"] == ["net.0", "net.1"]
+
+
+def test_what_a_step_adds_to_its_loss() -> None:
+    class Penalised(Classifier):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            loss: Tensor = super().training_step(batch, batch_idx)
+            return loss + 0.5 * self.net[0].weight.square().sum()
+
+    module = Penalised()
+    record, _ = look(module)
+    seen = record.facts["probe.penalty"]
+    expected = float(module.net[0].weight.detach().norm())  # the gradient of half the square is the weight itself
+    assert seen["added_gradient"] == pytest.approx(expected, rel=1e-4)
+    assert seen["added"] == pytest.approx([expected**2 / 2] * 3, rel=1e-4)
+    x, y = blobs()
+    assert 0 < seen["data_gradient"] < 10
+    assert "probe.penalty" not in look(Classifier(), x, y)[0]
 
 
 def test_dropout_and_norms() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from diagnose.experiments.anatomy import BOUNDS
+from diagnose.experiments.loss_arguments import BOUNDS
 from diagnose.rules.output_range_mismatch import RANGES, OutputRangeMismatch
 from diagnose.values import Severity
 from tests.rules.probes import activation, findings, step

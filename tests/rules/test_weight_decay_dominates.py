@@ -45,3 +45,24 @@ def test_weights_that_keep_their_size_are_healthy() -> None:
 
 def test_no_decay_is_healthy() -> None:
     assert findings(WeightDecayDominates(), decayed(0.0, 0.1)) == ()
+
+
+def penalised(added: list[float], pull: float, shrunk: float = 0.1) -> Record:
+    record = decayed(0.0, shrunk)
+    record.add("probe.penalty", {"added": added, "losses": [9.0] * len(added), "data_gradient": 1.0, "added_gradient": pull})
+    return record
+
+
+def test_a_penalty_added_by_hand_is_found() -> None:
+    (found,) = findings(WeightDecayDominates(), penalised([8.0, 8.0, 8.0], 12.0))
+    assert found.evidence["force"] == 12.0
+    assert "training_step" in found.where
+
+
+def test_an_ordinary_penalty_is_healthy() -> None:
+    assert findings(WeightDecayDominates(), penalised([0.1, 0.1, 0.1], 0.3)) == ()
+    assert findings(WeightDecayDominates(), penalised([8.0, 8.0, 8.0], 12.0, shrunk=0.9)) == ()
+
+
+def test_a_second_loss_that_changes_with_the_batch_is_no_penalty() -> None:
+    assert findings(WeightDecayDominates(), penalised([8.0, 7.4, 8.3], 12.0)) == ()

@@ -1,0 +1,67 @@
+"""What a loss function was given: its classes, its input, its labels and targets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from diagnose.measure.graph import sums_to_one
+from diagnose.measure.losses import LossCall, class_last
+
+UNLABELLED = 255
+
+
+def classes(call: LossCall) -> int | None:
+    """Number of classes that a loss call distinguishes, ``None`` for regression."""
+    if call.kind in ("cross_entropy", "nll_loss"):
+        return call.input.shape[1] if call.input.dim() > 1 else call.input.shape[0]
+    return 2 if call.kind.startswith("binary") else None
+
+
+def input_statistics(call: LossCall) -> dict[str, Any]:
+    """What the loss was given: ``min``, ``max``, ``std``, and whether it is made of probabilities or log-probabilities over the classes."""
+    x = call.input.detach().float()
+    finite = x[torch.isfinite(x)]
+    if not finite.numel():
+        return {"min": float("nan"), "max": float("nan"), "std": float("nan"), "probabilities": False, "log_probabilities": False}
+    stats: dict[str, Any] = {"min": float(finite.min()), "max": float(finite.max()), "std": float(finite.std(correction=0))}
+    if call.kind in ("cross_entropy", "nll_loss", "kl_div"):
+        rows = class_last(call).float() if call.kind != "kl_div" else x.reshape(-1, x.shape[-1])
+        stats["probabilities"] = rows.shape[1] > 1 and sums_to_one(rows, 1)
+        stats["log_probabilities"] = bool((rows <= 1e-4).all()) and sums_to_one(rows.exp(), 1)
+    return stats
+
+
+def label_statistics(call: LossCall) -> dict[str, int]:
+    """Class indices among the targets, without those that are ignored: ``count``, ``distinct``, ``min``, ``max``."""
+    target = call.target
+    if target is None or target.is_floating_point():
+        return {"count": 0, "distinct": 0, "min": 0, "max": 0}
+    labels = torch.unique(target[target != call.options.get("ignore_index", -100)])
+    low, high = (int(labels.min()), int(labels.max())) if len(labels) else (0, 0)
+    classes = call.input.shape[1] if call.input.dim() > 1 else high + 1
+    if high == UNLABELLED >= classes and len(labels) > 1 and int(labels[-2]) < classes:  # pixels without a label, not a class
+        high = int(labels[-2])
+    return {"count": target.numel(), "distinct": len(labels), "min": low, "max": high}
+
+
+BOUNDS: dict[str, tuple[float | None, float | None]] = {
+    **dict.fromkeys(("Sigmoid", "Softmax", "Hardsigmoid"), (0.0, 1.0)),
+    **dict.fromkeys(("Relu", "Softplus", "Exp", "Abs"), (0.0, None)),
+    **dict.fromkeys(("LogSigmoid", "LogSoftmax"), (None, 0.0)),
+    "Tanh": (-1.0, 1.0),
+}
+
+
+def target_statistics(call: LossCall) -> dict[str, Any]:
+    """``min`` and ``max`` of the targets, and per activation the share ``below`` and ``above`` the range that it can give."""
+    if call.target is None or not call.target.numel():
+        return {}
+    t = call.target.detach().double()
+    return {
+        "min": float(t.min()),
+        "max": float(t.max()),
+        "below": {k: float((t < low - 1e-6).double().mean()) if low is not None else 0.0 for k, (low, _) in BOUNDS.items()},
+        "above": {k: float((t > high + 1e-6).double().mean()) if high is not None else 0.0 for k, (_, high) in BOUNDS.items()},
+    }
