@@ -169,7 +169,7 @@ def run(rule: Rule, record: Record, *, strict: bool = False) -> Outcome:
 
 
 def fold(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Fold findings into those that explain them; the cause takes their numbers into its evidence.
+    """Fold findings into those that explain them; the cause takes their numbers into its evidence, and is as severe as they are.
 
     An explanation needs at least a warning: an ``info`` never silences an alarm.
     """
@@ -201,13 +201,11 @@ def fold(outcomes: Sequence[Outcome]) -> list[Outcome]:
         if o.code in explained:
             o = replace(o, explained_by=root(o.code))
         elif o.findings:
-            extra = {
-                f"{other.rule}.{k}": v
-                for other in outcomes
-                if other.code in explained and root(other.code) == o.code
-                for k, v in other.findings[0].evidence.items()
-            }
-            first = replace(o.findings[0], evidence={**o.findings[0].evidence, **extra})
-            o = replace(o, findings=(first, *o.findings[1:]))
+            folded = [other for other in outcomes if other.code in explained and root(other.code) == o.code]
+            extra = {f"{other.rule}.{k}": v for other in folded for k, v in other.findings[0].evidence.items()}
+            worst = max(range(len(o.findings)), key=lambda i: o.findings[i].severity.rank)
+            severity = max((f.severity for other in (o, *folded) for f in other.findings), key=lambda s: s.rank)
+            bearer = replace(o.findings[worst], severity=severity, evidence={**o.findings[worst].evidence, **extra})
+            o = replace(o, findings=(*o.findings[:worst], bearer, *o.findings[worst + 1 :]))
         result.append(o)
     return result

@@ -63,7 +63,8 @@ def test_a_code_whose_gradient_goes_straight_through_is_not_linear(between: nn.M
 def test_adding_the_input_itself_stays_linear() -> None:
     class Skip(Classifier):
         def forward(self, x: Tensor) -> Tensor:
-            y: Tensor = self.net[1](x + self.net[0](x))
+            first, last = self.net
+            y: Tensor = last(x + first(x))
             return y
 
     record, _ = look(Skip(nn.Linear(8, 8), nn.Linear(8, 3)))
@@ -74,12 +75,12 @@ def test_what_a_step_adds_to_its_loss() -> None:
     class Penalised(Classifier):
         def training_step(self, batch: Any, batch_idx: int) -> Tensor:
             loss: Tensor = super().training_step(batch, batch_idx)
-            return loss + 0.5 * self.net[0].weight.square().sum()
+            return loss + 0.5 * self.net.get_parameter("0.weight").square().sum()
 
     module = Penalised()
     record, _ = look(module)
     seen = record.facts["probe.penalty"]
-    expected = float(module.net[0].weight.detach().norm())  # the gradient of half the square is the weight itself
+    expected = float(module.net.get_parameter("0.weight").detach().norm())  # the gradient of half the square is the weight itself
     assert seen["added_gradient"] == pytest.approx(expected, rel=1e-4)
     assert seen["added"] == pytest.approx([expected**2 / 2] * 3, rel=1e-4)
     x, y = blobs()

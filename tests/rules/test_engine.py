@@ -209,6 +209,7 @@ def test_a_symptom_folds_into_any_cause() -> None:
     folded = fold([outcome(cause, Severity.WARNING), outcome(symptom, Severity.ERROR)])
     assert [o.explained_by for o in folded] == ["", "X901"]
     assert folded[0].findings[0].evidence == {"number": 0.0, "symptom.number": 0.0}
+    assert folded[0].findings[0].severity == "error"  # a cause is as severe as what it explains
 
 
 def test_a_symptom_without_a_cause_stands() -> None:

@@ -9,9 +9,10 @@ from tests.rules.training import falling, findings, not_run, training
 LAYERS = {"grad_norm__layers": ["a", "b", "c", "d"], "update_ratio__layers": ["a", "b", "c", "d"]}
 
 
-def deep(first: float, loss: list[float], update: float = 1e-6) -> Record:
+def deep(first: float, loss: list[float], update: float = 1e-6, right: float | None = None) -> Record:
+    known = {} if right is None else {"train__accuracy": [right] * 20, "target__top_share": [0.1] * 20}
     norms = [[first, 1e-3, 1e-2, 0.6]] * 20
-    return training(loss, labels=LAYERS, grad_norm__layers=norms, update_ratio__layers=[[update, 1e-3, 1e-3, 1e-2]] * 20)
+    return training(loss, labels=LAYERS, grad_norm__layers=norms, update_ratio__layers=[[update, 1e-3, 1e-3, 1e-2]] * 20, **known)
 
 
 def test_a_first_layer_without_gradient_is_found() -> None:
@@ -30,6 +31,12 @@ def test_equal_gradients_are_healthy() -> None:
 
 def test_an_adaptive_optimizer_that_moves_the_first_layer_is_healthy() -> None:
     assert findings(VanishingGradient(), deep(1e-4, [2.3] * 300, update=1e-3)) == ()
+
+
+def test_an_adaptive_optimizer_in_vain_is_found() -> None:
+    assert len(findings(VanishingGradient(), deep(2e-5, [2.3] * 300, update=1e-3, right=0.11))) == 1
+    assert findings(VanishingGradient(), deep(2e-5, falling(2.3, 1.0), update=1e-3, right=0.11)) == ()
+    assert findings(VanishingGradient(), deep(2e-5, [2.3] * 300, update=1e-3, right=0.4)) == ()
 
 
 def test_few_steps_are_too_short() -> None:
