@@ -9,7 +9,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import losses, periodic, refuse_games, run
+from diagnose.rules.evidence import losses, periodic, refuse_games, run, skill
 from diagnose.statistics import blocks, progress
 from diagnose.values import Finding, Severity
 
@@ -22,14 +22,17 @@ class LearningRateTooHigh(Rule):
     The size of one optimizer step relative to the weights, per layer, over the measured steps before anything becomes NaN: its largest
     layer must be above `update` in the median of the first ten, or above ten times that at its peak. And the loss must show it: it
     becomes NaN or infinite after it grew, or it ends above `worse` times its start, or early blocks of it are `thrown` times the start
-    and it never comes back far below. It needs `rows` batches where all are finite. A run whose input is not finite is not judged, nor
+    and it never comes back far below, or one batch of the first quarter is `once` times the start and the model ends with less than
+    `skill` of what there is to gain over a constant prediction. It needs `rows` batches where all are finite. A run whose input is not finite is not judged, nor
     a loss that repeats itself every epoch, which the order of the data explains.
 
     ## Why it matters
     A step that changes the weights by a tenth of their size throws the network to another place each time.
 
     ## When it is wrong
-    Weights that start near zero take relatively large steps and are fine: without harm in the loss nothing is reported. Biases and
+    Weights that start near zero take relatively large steps and are fine: without harm in the loss nothing is reported. Of twelve runs on
+    digits at 10 to 1000 times a good rate, those that lost to chance had a batch of 4 to 1e12 times the start; one that came back to 0.6
+    of the gain is not reported. Biases and
     norms are counted with the weights of their layer.
 
     ## What to try
@@ -58,6 +61,8 @@ class LearningRateTooHigh(Rule):
     update: float = 0.1
     worse: float = 1.05
     thrown: float = 5.0
+    once: float = 3.0
+    skill: float = 0.15
     rows: int = 60
 
     def judge(self, record: Record) -> Iterator[Finding]:
@@ -81,6 +86,9 @@ class LearningRateTooHigh(Rule):
             start, end = float(np.mean(loss[:3])), come.end
             peak_loss = float(blocks(loss[: max(10, len(loss) // 4)], 10).max())
             thrown = peak_loss > self.thrown * abs(loss[0]) and end > 0.9 * loss[0]
+            learned = skill(record)
+            once = float(loss[: max(10, len(loss) // 4)].max()) > self.once * abs(loss[0])
+            thrown = thrown or (once and learned is not None and learned < self.skill)
             grew = (end > start + (self.worse - 1) * abs(start) or thrown) and not periodic(record, loss)
         if grew and (typical > self.update or peak > 10 * self.update):
             name = record.series("update_ratio/layers").labels[int(np.nanargmax(np.nanmax(known, axis=0)))]

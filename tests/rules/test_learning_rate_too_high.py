@@ -45,3 +45,10 @@ def test_a_loss_that_repeats_every_epoch_is_healthy() -> None:
 def test_with_an_input_that_is_not_finite_it_does_not_run() -> None:
     record = training([np.nan], facts={"nonfinite": {"what": "input"}}, labels=LABELS, update_ratio__layers=[[0.5, 0.2]] * 20)
     assert not_run(LearningRateTooHigh(), record) == "the input is not finite"
+
+
+def test_one_thrown_batch_and_a_model_that_stays_at_chance_are_found() -> None:
+    loss = [2.3, 10.0, 4.0, *[2.2] * 200]
+    ratios = {"labels": LABELS, "update_ratio__layers": [[0.3, 0.2]] * 12, "target__top_share": [0.1] * 12}
+    assert len(findings(LearningRateTooHigh(), training(loss, train__accuracy=[0.12] * 12, **ratios))) == 1
+    assert findings(LearningRateTooHigh(), training(loss, train__accuracy=[0.5] * 12, **ratios)) == ()

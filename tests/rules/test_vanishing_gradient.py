@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from diagnose.record import Record
 from diagnose.rules.vanishing_gradient import VanishingGradient
 from tests.rules.training import falling, findings, not_run, training
@@ -10,7 +12,7 @@ LAYERS = {"grad_norm__layers": ["a", "b", "c", "d"], "update_ratio__layers": ["a
 
 
 def deep(first: float, loss: list[float], update: float = 1e-6, right: float | None = None) -> Record:
-    known = {} if right is None else {"train__accuracy": [right] * 20, "target__top_share": [0.1] * 20}
+    known: dict[str, Any] = {} if right is None else {"train__accuracy": [right] * 20, "target__top_share": [0.1] * 20}
     norms = [[first, 1e-3, 1e-2, 0.6]] * 20
     return training(loss, labels=LAYERS, grad_norm__layers=norms, update_ratio__layers=[[update, 1e-3, 1e-3, 1e-2]] * 20, **known)
 
