@@ -20,20 +20,19 @@ class LearningRateTooHigh(Rule):
 
     ## What it measures
     The size of one optimizer step relative to the weights, per layer, over the measured steps before anything becomes NaN: its largest
-    layer must be above `update` in the median of the first ten, or above ten times that at its peak. And the loss must show it: it
-    becomes NaN or infinite after it grew, or it ends above `worse` times its start, or early blocks of it are `thrown` times the start
-    and it never comes back far below, or one batch of the first quarter is `once` times the start and the model ends with less than
-    `skill` of what there is to gain over a constant prediction. It needs `rows` batches where all are finite. A run whose input is not finite is not judged, nor
-    a loss that repeats itself every epoch, which the order of the data explains.
+    layer must be above `update` in the median of the first ten, or above ten times that at its peak. And the loss must show it: it becomes
+    NaN or infinite after it grew, or it ends above `worse` times its start, or early blocks of it are `thrown` times the start and it never
+    comes back far below, or one batch of the first quarter is `once` times the start and the model ends with less than `skill` of what
+    there is to gain over a constant prediction. It needs `rows` batches where all are finite. A run whose input is not finite is not
+    judged, nor a loss that repeats itself every epoch, which the order of the data explains.
 
     ## Why it matters
     A step that changes the weights by a tenth of their size throws the network to another place each time.
 
     ## When it is wrong
     Weights that start near zero take relatively large steps and are fine: without harm in the loss nothing is reported. Of twelve runs on
-    digits at 10 to 1000 times a good rate, those that lost to chance had a batch of 4 to 1e12 times the start; one that came back to 0.6
-    of the gain is not reported. Biases and
-    norms are counted with the weights of their layer.
+    digits at 10 to 1000 times a good rate, those that lost to chance had a batch of 4 to 1e12 times the start; one that came back to 0.6 of
+    the gain is not reported. Biases and norms are counted with the weights of their layer.
 
     ## What to try
     Divide the learning rate by ten until the loss falls; scale the targets; warm up; clip gradients.

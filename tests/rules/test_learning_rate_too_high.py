@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from diagnose.rules.learning_rate_too_high import LearningRateTooHigh
@@ -49,6 +51,6 @@ def test_with_an_input_that_is_not_finite_it_does_not_run() -> None:
 
 def test_one_thrown_batch_and_a_model_that_stays_at_chance_are_found() -> None:
     loss = [2.3, 10.0, 4.0, *[2.2] * 200]
-    ratios = {"labels": LABELS, "update_ratio__layers": [[0.3, 0.2]] * 12, "target__top_share": [0.1] * 12}
+    ratios: dict[str, Any] = {"labels": LABELS, "update_ratio__layers": [[0.3, 0.2]] * 12, "target__top_share": [0.1] * 12}
     assert len(findings(LearningRateTooHigh(), training(loss, train__accuracy=[0.12] * 12, **ratios))) == 1
     assert findings(LearningRateTooHigh(), training(loss, train__accuracy=[0.5] * 12, **ratios)) == ()
