@@ -140,9 +140,18 @@ class Section:
     def from_dict(cls, data: Mapping[str, Any]) -> Section:
         """The inverse of ``dataclasses.asdict``."""
         parts: dict[str, Any] = {"checks": Check, "pictures": Picture, "tables": Table}
-        made = {name: tuple(kind(**value) for value in data.get(name) or ()) for name, kind in parts.items()}
-        galleries = (Gallery(**{**g, "samples": tuple(Sample(**s) for s in g["samples"])}) for g in data.get("galleries") or ())
-        return cls(**{**data, **made, "galleries": tuple(galleries)})
+        made = {name: tuple(known(kind, value) for value in data.get(name) or ()) for name, kind in parts.items()}
+        galleries = tuple(
+            known(Gallery, {**gallery, "samples": tuple(known(Sample, sample) for sample in gallery["samples"])})
+            for gallery in data.get("galleries") or ()
+        )
+        section: Section = known(cls, {**data, **made, "galleries": galleries})
+        return section
+
+
+def known(kind: Any, data: Mapping[str, Any]) -> Any:
+    """A value of its fields; what a later version has added is passed over."""
+    return kind(**{name: value for name, value in data.items() if name in kind.__dataclass_fields__})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +216,12 @@ class Report:
             raise ValueError("expected a report (an object with 'schema' and 'diagnosis'), got other JSON: write one with write_report")
         if not isinstance(raw["schema"], int) or raw["schema"] > SCHEMA:
             raise ValueError(f"the report has schema {raw['schema']!r}, this version reads up to {SCHEMA}: update lightning-diagnose")
-        diagnosis = Diagnosis.from_dict(raw.pop("diagnosis"))
-        data = plain(raw)
-        sections = tuple(Section.from_dict(section) for section in data["sections"])
-        return cls(**{**data, "diagnosis": diagnosis, "headlines": tuple(Headline(**h) for h in data["headlines"]), "sections": sections})
+        try:
+            diagnosis = Diagnosis.from_dict(raw.pop("diagnosis"))
+            data = plain(raw)
+            sections = tuple(Section.from_dict(section) for section in data["sections"])
+            headlines = tuple(known(Headline, headline) for headline in data["headlines"])
+            report: Report = known(cls, {**data, "diagnosis": diagnosis, "headlines": headlines, "sections": sections})
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"expected a report of schema {SCHEMA}, got one that is damaged: {type(error).__name__}: {error}") from error
+        return report

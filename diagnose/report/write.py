@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from diagnose.report.card import evaluations, to_model_card
 from diagnose.report.drawn import draw_panels
 from diagnose.report.html import to_html
 from diagnose.report.junit import to_junit
@@ -16,7 +17,14 @@ from diagnose.report.sarif import to_sarif
 from diagnose.report.svg import sheet
 from diagnose.report.values import Report
 
-FILES = {"html": "report.html", "json": "report.json", "md": "report.md", "junit": "junit.xml", "sarif": "report.sarif"}
+FILES = {
+    "html": "report.html",
+    "json": "report.json",
+    "md": "report.md",
+    "card": "model_card.md",
+    "junit": "junit.xml",
+    "sarif": "report.sarif",
+}
 
 
 def write_report(
@@ -27,7 +35,7 @@ def write_report(
     Args:
         report: What to write.
         folder: Where to; it is made where it does not exist.
-        formats: Some of ``html json md junit sarif``.
+        formats: Some of ``html json md card junit sarif``; the model card (``card``) is written of what was evaluated only.
         figures: Write each picture as an SVG file into ``figures/`` too.
         fail_on: The severity from which a finding is a failure in ``junit.xml``.
 
@@ -41,11 +49,13 @@ def write_report(
     unknown = [f for f in formats if f not in FILES]
     if unknown:
         raise ValueError(f"expected formats among {', '.join(FILES)}, got {unknown[0]!r}")
+    formats = [name for name in formats if name != "card" or evaluations(report)]
     drawn = {picture.name: draw_panels(picture) for picture in report.pictures} if figures or "html" in formats else {}
     texts: dict[str, Callable[[], str]] = {
         "html": lambda: to_html(report, drawn),
         "json": report.to_json,
         "md": lambda: to_markdown(report, figures=figures),
+        "card": lambda: to_model_card(report),
         "junit": lambda: to_junit(report, fail_on=fail_on),
         "sarif": lambda: to_sarif(report),
     }

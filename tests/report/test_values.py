@@ -40,6 +40,22 @@ def test_a_newer_schema_is_refused() -> None:
         Report.from_json(json.dumps({**data, "schema": 99}))
 
 
+def test_what_a_later_version_adds_is_passed_over() -> None:
+    report = build_report(full_record(batches=20), faulty())
+    data = json.loads(report.to_json())
+    data["mood"] = data["sections"][0]["mood"] = data["headlines"][0]["mood"] = "good"
+    for table in (t for s in data["sections"] for t in s["tables"]):
+        table["mood"] = "good"
+    assert Report.from_json(json.dumps(data)) == report
+
+
+def test_a_damaged_report_is_named() -> None:
+    data = json.loads(build_report(full_record(batches=20), faulty()).to_json())
+    del data["sections"][0]["name"]
+    with pytest.raises(ValueError, match="expected a report of schema 1, got one that is damaged: TypeError: .*name"):
+        Report.from_json(json.dumps(data))
+
+
 def test_what_is_no_report_is_refused() -> None:
     with pytest.raises(ValueError, match="expected a report in JSON, got text that is not JSON"):
         Report.from_json("<html>")

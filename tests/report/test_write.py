@@ -45,7 +45,7 @@ def test_the_same_report_is_written_the_same(tmp_path: Path) -> None:
 def test_only_what_is_asked_for_is_written(tmp_path: Path) -> None:
     written = write_report(build_report(Record(), Diagnosis()), tmp_path, formats=("json",), figures=False)
     assert list(tmp_path.iterdir()) == [written["json"]]
-    with pytest.raises(ValueError, match="expected formats among html, json, md, junit, sarif, got 'pdf'"):
+    with pytest.raises(ValueError, match="expected formats among html, json, md, card, junit, sarif, got 'pdf'"):
         write_report(build_report(Record(), Diagnosis()), tmp_path, formats=("pdf",))
 
 
