@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,3 +144,12 @@ def test_test_runs_every_check_and_names_those_that_fail(machine: Machine) -> No
     assert failed.returncode == 1
     assert len(machine.calls()) == 4
     assert failed.stderr.splitlines()[-1] == "FAILED: mypy"
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_the_evaluation_agrees_with_scikit_learn(root: Path) -> None:
+    command = [sys.executable, "scripts/benchmark_evaluation.py", "--quick", "--only", "numbers"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if "scikit-learn" in line)
+    assert float(line.split("apart")[1]) < 1e-6

@@ -125,3 +125,22 @@ def test_the_task_of_a_table_can_be_set(cli: Cli, tmp_path: Path, capsys: pytest
     assert Record.read(only_run(tmp_path) / "record").facts["evaluation"]["test"]["mae"] == 1.0
     assert cli("evaluate", "predictions=t.csv", "task=ranking") == 2
     assert "expected a task among binary, multiclass, multilabel, regression, next-token, got 'ranking'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("lines", "text"),
+    [
+        (["target,prediction,prob_a,prob_b", "a,a,0.5,0.5", "c,a,0.5,0.5"], "column 'target' holds 'c', which is none of the classes a, b"),
+        (["target,prob_a,prob_b", "a,0.5,0.5", "b,nan,0.5"], "the probabilities of row 2 sum to nan, expected 1 (1 such rows)"),
+        (["target,prediction", "0.5,inf", "1.5,1"], "expected finite numbers, got prediction"),
+        (["target,prediction", "a,0"], "'target' holds names such as 'a', 'prediction' holds numbers such as '0': write both alike"),
+        ([], "t.csv is empty"),
+    ],
+)
+def test_bad_tables_leave_nothing_behind(lines: list[str], text: str, cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    assert cli("evaluate", "predictions=t.csv") == 2
+    error = capsys.readouterr().err
+    assert text in error
+    assert len(error.splitlines()) <= 6
+    assert [f.name for f in tmp_path.iterdir()] == ["t.csv"]

@@ -74,6 +74,24 @@ def test_what_cannot_be_rendered_is_said(words: list[str], text: str, cli: Cli, 
     assert text in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("lines", "text"),
+    [
+        ('{"schema": 99}\n', "has schema 99, this version reads up to 1: update lightning-diagnose"),
+        ('{"schema": 1}\n{"fact": broken\n{"schema": 1}\n', "events.jsonl is damaged"),
+    ],
+)
+def test_a_record_that_cannot_be_read_is_named(lines: str, text: str, cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = saved_run(tmp_path)
+    (tmp_path / "new" / "record").mkdir(parents=True)
+    (tmp_path / "new" / "record" / "events.jsonl").write_text(lines)
+    before = sorted(tmp_path.rglob("*"))
+    for words in (["new"], ["new", str(folder)], [str(folder), "new"]):
+        assert cli("report", *words) == 2
+        assert text in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_a_pointer_in_a_text_file_is_followed(cli: Cli, tmp_path: Path) -> None:
     folder = saved_run(tmp_path)
     (tmp_path / "latest").write_text("run\n")
