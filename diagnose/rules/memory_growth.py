@@ -10,7 +10,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.statistics import finite, mann_kendall
+from diagnose.statistics import mann_kendall
 from diagnose.values import Finding, Severity
 
 
@@ -20,7 +20,8 @@ class MemoryGrowth(Rule):
 
     ## What it measures
     Resident memory at the measured steps of the last two thirds of the run: it must grow by `bytes` in all and by `share` of its size,
-    in each of four quarters, with a significant trend. It needs `records` records.
+    in each of four quarters, with a significant trend. With fewer than `records` records (at least `few`) it must grow in proportion to the
+    steps over the last four fifths: a correlation with them above `straight`.
 
     ## Why it matters
     Something keeps what belongs to a single step (a loss with its graph, outputs in a list): the run ends when memory does.
@@ -44,18 +45,29 @@ class MemoryGrowth(Rule):
     bytes: float = 100e6
     share: float = 0.1
     records: int = 30
+    few: int = 6
+    straight: float = 0.99
 
     def judge(self, record: Record) -> Iterator[Finding]:
-        values = finite(record.series("memory/rss").value)
-        if len(values) < self.records:
-            raise NotRun(f"too short: {len(values)} records, at least {self.records} are needed")
-        late = values[len(values) // 3 :]
-        corners = [float(np.median(part)) for part in np.array_split(late, 5)]
-        grown = corners[-1] - corners[0]
-        steady = all(b - a > 0.1 * grown / 4 for a, b in pairwise(corners))
-        if grown > self.bytes and grown > self.share * corners[0] and steady and mann_kendall(late) > 4:
+        series = record.series("memory/rss")
+        known = np.isfinite(series.value)
+        values, steps = series.value[known], series.step[known]
+        if len(values) >= self.records:
+            late = values[len(values) // 3 :]
+            corners = [float(np.median(part)) for part in np.array_split(late, 5)]
+            grown, part = corners[-1] - corners[0], "last two thirds"
+            steady = all(b - a > 0.1 * grown / 4 for a, b in pairwise(corners)) and mann_kendall(late) > 4
+        else:
+            after = steps >= steps[0] + 0.2 * (steps[-1] - steps[0]) if len(steps) else known[:0]
+            values, steps = values[after], steps[after]
+            if len(values) < self.few:
+                raise NotRun(f"too short: {len(values)} records in the last four fifths, at least {self.few} are needed")
+            corners = [float(values[0]), float(values[-1])]
+            grown, part = corners[-1] - corners[0], "last four fifths"
+            steady = grown > 0 and float(np.corrcoef(steps, values)[0, 1]) > self.straight
+        if steady and grown > self.bytes and grown > self.share * corners[0]:
             yield self.finding(
-                f"the process grew from {corners[0] / 1e6:.0f} to {corners[-1] / 1e6:.0f} MB in the last two thirds of the run, in "
+                f"the process grew from {corners[0] / 1e6:.0f} to {corners[-1] / 1e6:.0f} MB in the {part} of the run, in "
                 "every part of it",
                 where=record.source("training_step") or "the process",
                 fix="keep numbers in place of tensors that belong to a step: loss.item(), output.detach()",

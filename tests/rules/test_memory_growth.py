@@ -21,5 +21,11 @@ def test_a_single_jump_is_healthy() -> None:
     assert findings(MemoryGrowth(), training(memory__rss=[1e9] * 40 + [2e9] * 20)) == ()
 
 
+def test_a_short_run_that_grows_in_proportion_to_its_steps_is_found() -> None:
+    assert len(findings(MemoryGrowth(), training(memory__rss=np.linspace(5e8, 8e8, 12)))) == 1
+    assert findings(MemoryGrowth(), training(memory__rss=5e8 + 3e8 * (1 - np.exp(-np.arange(12.0) / 3)))) == ()
+    assert findings(MemoryGrowth(), training(memory__rss=[5e8] * 6 + [8e8] * 6)) == ()
+
+
 def test_few_records_are_too_short() -> None:
     assert "too short" in not_run(MemoryGrowth(), training(memory__rss=[1e9] * 5))
