@@ -10,12 +10,13 @@ from typing import Any
 from diagnose.experiments import data_identity, data_shift
 from diagnose.experiments.data_copies import Unreadable
 from diagnose.experiments.data_fields import Target, describe, describe_target, target
+from diagnose.experiments.data_leak import telling
 from diagnose.experiments.data_order import order
 from diagnose.experiments.data_reading import Sample, chosen_rows, read
 from diagnose.namespace import is_combined
 from diagnose.record import Record
 
-FACTS = ("data.order", "data.overlap", "data.shift", "data.conflicts")
+FACTS = ("data.order", "data.overlap", "data.shift", "data.conflicts", "data.telling")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +67,7 @@ def measure_data(
         - ``data.shift``: loader → ``inputs`` (path → see `data_shift.inputs`), ``labels`` (see `data_shift.labels`, or ``None``),
           ``values`` (see `data_shift.values`, or ``None``), ``loss`` (its kind).
         - ``data.conflicts``: see `data_identity.conflicts`.
+        - ``data.telling``: see `data_leak.telling`.
     """
     try:
         first = read(train, batches=batches, samples=samples, seconds=seconds)
@@ -87,6 +89,11 @@ def measure_data(
     record.add("data", facts)
     found = target(first, parts.target, loss) if parts.target else None
     _order(record, first, found, parts)
+    column = telling(first, parts.inputs, found) if found is not None else None
+    if column is None:
+        record.skip("data.telling", "the training batches are no table of at least 100 rows with one target each")
+    else:
+        record.add("data.telling", column)
     _identity(record, first, others, found, parts, loss, (train, loaders), "; ".join(reasons) or "there is no validation loader")
     _shift(record, first, others, found, parts, loss, "; ".join(reasons) or "there is no validation loader")
 

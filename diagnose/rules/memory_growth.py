@@ -67,8 +67,7 @@ class MemoryGrowth(Rule):
             steady = grown > 0 and float(np.corrcoef(steps, values)[0, 1]) > self.straight
         if steady and grown > self.bytes and grown > self.share * corners[0]:
             yield self.finding(
-                f"the process grew from {corners[0] / 1e6:.0f} to {corners[-1] / 1e6:.0f} MB in the {part} of the run, in "
-                "every part of it",
+                f"the process grew from {corners[0] / 1e6:.0f} to {corners[-1] / 1e6:.0f} MB in the {part} of the run, in every part of it",
                 where=record.source("training_step") or "the process",
                 fix="keep numbers in place of tensors that belong to a step: loss.item(), output.detach()",
                 grown=grown,

@@ -9,19 +9,21 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import refuse_games, tail
+from diagnose.rules.evidence import refuse_games, skill, tail
 from diagnose.statistics import finite
 from diagnose.values import Finding, Severity
 
 
 @dataclass(frozen=True, kw_only=True)
 class SuspiciousValidation(Rule):
-    """Validation is far better than training.
+    """Validation is far better than it can be: better than training, or read off a single column.
 
     ## What it measures
     Over the last third of at least `validations` validations: the validation loss against the training loss of the same batches. Below
     `ratio`, and with a validation accuracy that is higher by `gap` where accuracies are known, the finding is made. Both losses are
-    those of the same loss call, not sums of several.
+    those of the same loss call, not sums of several. And, in a table of at least `features` columns, whether one column tells the target
+    alone: `alone` of its variance lies between the classes (`copied` of its variance is that of a target of values), while the next column
+    reaches at most `second`, and the model gains `skill` of what there is over a constant prediction.
 
     ## Why it matters
     Held-out data cannot be easier by so much: it is a part of the training data, it carries the answer, or the two losses do not
@@ -29,14 +31,16 @@ class SuspiciousValidation(Rule):
 
     ## When it is wrong
     Dropout, augmentation, label smoothing and mixup make training harder than validation, hence the low `ratio`. The first epoch's
-    training loss is an average over its beginning, so only later ones count.
+    training loss is an average over its beginning, so only later ones count. A label that is a threshold on one normal column leaves 64 %
+    of that column's variance between the classes, far from `alone`; a table made with one input that matters and no noise is reported
+    wrongly.
 
     ## What to try
     Look at how the split was made; compare both losses in the same mode, without augmentation; look for dropout at
-    the output.
+    the output. Ask of the named column when its value is known: before or after what is to be predicted.
 
     ## References
-    UMLAUT (2021): validation accuracy above training accuracy.
+    UMLAUT (2021): validation accuracy above training accuracy. S. Kaufman et al. (2012), leakage in data mining.
     """
 
     code = "T321"
@@ -47,9 +51,18 @@ class SuspiciousValidation(Rule):
     ratio: float = 0.1
     gap: float = 0.15
     validations: int = 5
+    features: int = 4
+    alone: float = 0.95
+    copied: float = 0.9999
+    second: float = 0.5
+    skill: float = 0.95
 
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
+        leak = self._column(record)
+        if leak is not None:
+            yield leak
+            return
         kinds = record.facts.get("task", {}).get("loss"), record.facts.get("validation", {}).get("loss")
         if None not in kinds and kinds[0] != kinds[1]:
             raise NotRun(f"training and validation are not measured by the same loss: {kinds[0]} and {kinds[1]}")
@@ -75,3 +88,21 @@ class SuspiciousValidation(Rule):
                 limit=self.ratio,
                 accuracy_gap=gap,
             )
+
+    def _column(self, record: Record) -> Finding | None:
+        seen, learned = record.facts.get("data.telling"), skill(record)
+        if seen is None or learned is None or learned < self.skill or seen["features"] < self.features:
+            return None
+        limit = self.alone if seen["kind"] == "class" else self.copied
+        if seen["share"] < limit or seen["second"] > self.second:
+            return None
+        return self.finding(
+            f"column {seen['column']} of {seen['path']} tells the target alone: {seen['share']:.1%} of its variance is the target's, of "
+            f"the next of {seen['features']} columns {seen['second']:.1%}, and the model gets {learned:.0%} of what there is to gain",
+            where=f"train, {seen['path']}[:, {seen['column']}]",
+            fix="leave the column out, unless its value is known before what is to be predicted",
+            share=seen["share"],
+            limit=limit,
+            second=seen["second"],
+            skill=learned,
+        )

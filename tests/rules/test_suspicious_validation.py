@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from diagnose.record import Record
 from diagnose.rules.suspicious_validation import SuspiciousValidation
 from tests.rules.training import findings, not_run, training
 
@@ -19,6 +22,26 @@ def test_dropout_in_training_is_healthy() -> None:
 
 def test_the_same_loss_call_is_compared() -> None:
     assert findings(SuspiciousValidation(), training([1.0] * 300, train__watched_loss=[0.06] * 30, val__loss=[0.05] * 10)) == ()
+
+
+def table(share: float, second: float, kind: str = "class", features: int = 20, right: float = 0.99) -> Record:
+    seen = {"path": "batch[0]", "column": 7, "features": features, "kind": kind, "share": share, "second": second}
+    known: dict[str, Any] = {"train__accuracy": [right] * 30, "target__top_share": [0.5] * 30}
+    return training([0.1] * 300, facts={"data.telling": seen}, val__loss=[0.1] * 10, **known)
+
+
+def test_a_column_that_tells_the_target_is_found() -> None:
+    (found,) = findings(SuspiciousValidation(), table(0.99, 0.1))
+    assert found.where == "train, batch[0][:, 7]"
+    assert "column 7 of batch[0] tells the target alone" in found.message
+
+
+def test_strong_features_are_healthy() -> None:
+    assert findings(SuspiciousValidation(), table(0.64, 0.01)) == ()  # a threshold on one column
+    assert findings(SuspiciousValidation(), table(0.97, 0.9)) == ()  # well separated clusters
+    assert findings(SuspiciousValidation(), table(0.99, 0.1, kind="value")) == ()  # a linear relation with noise
+    assert findings(SuspiciousValidation(), table(1.0, 0.1, features=2)) == ()
+    assert findings(SuspiciousValidation(), table(0.99, 0.1, right=0.8)) == ()
 
 
 def test_two_validations_are_too_short() -> None:

@@ -1,0 +1,49 @@
+"""Whether one column of a table tells the target all by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from diagnose.experiments.data_fields import Array, Target
+from diagnose.experiments.data_reading import Sample
+
+FEWEST = 100  # rows
+
+
+def telling(sample: Sample, inputs: Sequence[str], found: Target) -> dict[str, Any] | None:
+    """The column that explains most of the target alone, and how much the second one does.
+
+    Returns:
+        ``path``, ``column``, ``features`` (columns that vary, of all fields), ``kind`` (of the target), ``share`` (of the column's variance
+        that lies between the classes, or of the variance that both have in common) and ``second``, the share of the next column.
+        ``None`` without a table of at least two columns that vary, or with fewer than 100 rows.
+    """
+    if found.kind not in ("class", "value") or len(found.values) < FEWEST:
+        return None
+    shares: list[tuple[float, str, int]] = []
+    for path in inputs:
+        rows = sample.of(path)
+        if rows is None or rows.dim() != 2 or len(rows) != len(found.values):
+            continue
+        table = rows.numpy().astype(np.float64)
+        vary = np.isfinite(table).all(0) & (np.ptp(table, axis=0) > 0)
+        explained = _between if found.kind == "class" else _in_common
+        shares += [(float(explained(table[:, k], found.values)), path, int(k)) for k in np.flatnonzero(vary)]
+    if len(shares) < 2 or np.ptp(found.values) == 0:
+        return None
+    (share, path, column), (second, _, _) = sorted(shares, reverse=True)[:2]
+    return {"path": path, "column": column, "features": len(shares), "kind": found.kind, "share": share, "second": second}
+
+
+def _between(column: Array, classes: Array) -> float:
+    """The correlation ratio: the variance of the class means over that of the column (Fisher 1925)."""
+    _, index, counts = np.unique(classes, return_inverse=True, return_counts=True)
+    means = np.bincount(index, column) / counts
+    return float(counts @ (means - column.mean()) ** 2 / len(column) / column.var())
+
+
+def _in_common(column: Array, values: Array) -> float:
+    return float(np.corrcoef(column, values)[0, 1] ** 2)

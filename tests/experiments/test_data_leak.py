@@ -1,0 +1,49 @@
+"""A column that tells the target by itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.feature_selection import f_classif, r_regression
+
+from diagnose.experiments.data_statistics import measure_data
+from diagnose.record import Record
+from tests.experiments.odd import loaders
+
+X = torch.randn(400, 5, generator=torch.Generator().manual_seed(0))
+ROLES = {"batch[0]": "input", "batch[1]": "target"}
+
+
+def seen(x: torch.Tensor, y: torch.Tensor, kind: str) -> Record:
+    record = Record()
+    shape = [16, 2] if kind == "cross_entropy" else [16]
+    loss = {"kind": kind, "classes": 2, "input_shape": shape, "target_shape": [16], "target_dtype": str(y.dtype).removeprefix("torch.")}
+    measure_data(record, loaders(x, y)[0], None, roles={p.replace("batch", ""): r for p, r in ROLES.items()} | ROLES, loss=loss)
+    return record
+
+
+def test_the_share_between_the_classes() -> None:
+    y = (X[:, 3] + X[:, 1] > 0).long()
+    x = X.clone()
+    x[:, 2] = 2.0 * y - 1 + 0.1 * X[:, 2]
+    fact = seen(x, y, "cross_entropy").facts["data.telling"]
+    f, _ = f_classif(x[:300].numpy(), y[:300].numpy())
+    ratio = f / (f + 298)  # from the F statistic of 300 rows in two classes
+    assert (fact["column"], fact["features"], fact["kind"]) == (2, 5, "class")
+    assert fact["share"] == pytest.approx(ratio[2], rel=1e-6)
+    assert fact["second"] == pytest.approx(sorted(ratio)[-2], rel=1e-6)
+
+
+def test_the_variance_in_common() -> None:
+    y = X[:, 0] + 0.5 * X[:, 4]
+    fact = seen(X, y, "mse_loss").facts["data.telling"]
+    expected = np.square(r_regression(X[:300].numpy().astype(float), y[:300].numpy().astype(float)))
+    assert (fact["column"], fact["kind"]) == (0, "value")
+    assert fact["share"] == pytest.approx(expected[0], rel=1e-4)
+
+
+def test_images_and_few_rows_are_not_judged() -> None:
+    y = (X[:, 0] > 0).long()
+    for x, labels in ((X.reshape(400, 1, 5), y), (X[:80], y[:80])):
+        assert "no table of at least 100 rows" in seen(x, labels, "cross_entropy").missing["data.telling"]
