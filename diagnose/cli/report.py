@@ -1,4 +1,4 @@
-"""``report RUN``: judge and render a saved run again; ``report RUN_A RUN_B``: compare two. Torch is not needed."""
+"""``report RUN``: judge and render a saved run again; ``report RUN_A RUN_B``: compare two; of a search, its page. Torch is not needed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from diagnose.cli.arguments import Arguments, UsageError
 from diagnose.cli.compose import rule_option
 from diagnose.cli.job import Result, chosen_rules, finish, severity
 from diagnose.cli.runs import Stages, followed
+from diagnose.cli.tune import FILE, tell
+from diagnose.search.values import Search
 
 
 def run(arguments: Arguments) -> int:
@@ -20,6 +22,10 @@ def run(arguments: Arguments) -> int:
     words = [w for w in arguments.words if "=" in w and not Path(w).exists()]
     if not folders:
         raise UsageError("report needs the folder of a run, for example: python -m diagnose report outputs/train/latest")
+    if searches := [place for folder in folders if ((place := followed(folder)) / FILE).is_file()]:
+        if words or len(searches) < len(folders):
+            raise UsageError(f"the page of a search is made by itself, without {[*words, *map(str, folders)][-1]!r}")
+        return max(again(place.absolute(), arguments) for place in searches)
     if len(folders) == 2:
         chosen, rest = compare.terms(words)
         if rest:
@@ -30,6 +36,15 @@ def run(arguments: Arguments) -> int:
         documents = [result.to_dict() for result in results]
         print(json.dumps(documents if len(documents) > 1 else documents[0], indent=1, allow_nan=False))
     return max(result.status for result in results)
+
+
+def again(folder: Path, arguments: Arguments) -> int:
+    """Render the page of a search or a sweep again."""
+    try:
+        found = Search.read(folder / FILE)
+    except (OSError, ValueError) as error:
+        raise UsageError(str(error)) from error
+    return tell(found, folder, Console(stderr=arguments.json, highlight=False), as_json=arguments.json)
 
 
 def render(folder: Path, words: list[str], console: Console) -> Result:

@@ -145,6 +145,19 @@ def test_a_search_goes_on_for_more_trials(cli: Cli, tmp_path: Path, capsys: pyte
     )
 
 
+def test_the_page_of_a_search_is_made_again(cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli("tune", *TINY, *OWN, "tune.trials=2", "tune.confirm.best=0")
+    folder = (tmp_path / "outputs" / "tune" / "latest").resolve()
+    (folder / "report.html").unlink()
+    assert cli("report", str(folder)) == 0
+    assert (folder / "report.html").is_file()
+    assert cli("report", str(folder), "fail_on=info") == 2
+    assert "the page of a search is made by itself, without" in capsys.readouterr().err
+    (folder / "search.json").write_text("{}")
+    assert cli("report", str(folder)) == 2
+    assert "holds no search" in capsys.readouterr().err
+
+
 def test_the_best_epoch_counts() -> None:
     assert Outcome(curve=[3.0, 1.0, float("nan"), 2.0]).best("min") == (1.0, 1)
     assert Outcome(curve=[3.0, 1.0, 3.0]).best("max") == (3.0, 0)
