@@ -92,3 +92,11 @@ def test_every_link_and_script_of_a_page_exists(page: Path) -> None:
     links = [link for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if not link.startswith("http")]
     assert [link for link in links if not (page.parent / link).exists()] == []
     assert [script for script in re.findall(r"\bscripts/[\w.]+", text) if not (ROOT / script.rstrip(".")).exists()] == []
+
+
+def test_the_pictures_of_the_readme_are_small_and_have_words() -> None:
+    pictures = re.findall(r"!\[([^\]]+)\]\((docs/pictures/[^)]+)\)", README)
+    assert len(pictures) == 3
+    assert {path.name for path in (ROOT / "docs" / "pictures").iterdir()} == {Path(file).name for _, file in pictures}
+    assert all(len(words) > 40 for words, _ in pictures)
+    assert all((ROOT / file).stat().st_size < 300_000 for _, file in pictures)

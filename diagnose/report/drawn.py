@@ -46,7 +46,7 @@ def draw_panels(picture: Picture) -> Drawn:
     if width > 8:
         size = "large"
     elif kinds <= {"points"} and len(whole) > 2:
-        size = "small"
+        size = "four" if len(whole) == 4 else "small"
     elif kinds & {"matrix", "points", "reliability", "bars", "agreement", "histogram"}:
         size = "medium wide" if width > 6.5 else "medium"
     else:

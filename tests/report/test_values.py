@@ -52,7 +52,7 @@ def test_what_a_later_version_adds_is_passed_over() -> None:
 def test_a_damaged_report_is_named() -> None:
     data = json.loads(build_report(full_record(batches=20), faulty()).to_json())
     del data["sections"][0]["name"]
-    with pytest.raises(ValueError, match="expected a report of schema 1, got one that is damaged: TypeError: .*name"):
+    with pytest.raises(ValueError, match=r"expected a report of schema 1, got one that is damaged: TypeError: .*name"):
         Report.from_json(json.dumps(data))
 
 
