@@ -1,10 +1,12 @@
 """What watching costs: the time of a training under each callback over the time of the same training without.
 
-    python scripts/benchmark.py [--steps 300] [--rounds 5] [--only GLOB] [--json FILE]
+    python scripts/benchmark.py [--quick] [--steps 300] [--rounds 3] [--only GLOB] [--json FILE]
 
 All ways to train stand in one round, one after the other in turning order, so that a slow minute of the machine meets all of them; the
-ratio is taken within a round, the table shows the median of the rounds. *Step* is the median time between two batches; *fit* is the
-whole ``trainer.fit``, with what a callback does once at its start and end. *Same weights* says whether training ended in the same bits.
+ratio is taken within a round, the table shows the median of the rounds. *Step* is the mean time of a batch after the first twelve, *fit*
+the whole ``trainer.fit`` with what is done once at its start and end. *CPU* is the time of the process, which other processes disturb less
+than that of the clock. *Same weights* says whether training ended in the same bits. Further tables show how a measurement grows with layers
+and parameters (`scripts/growth.py`), what the record takes on disk, and whether memory grows. ``--quick`` is one round of short trainings.
 """
 
 from __future__ import annotations
@@ -18,18 +20,23 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import grad_norm
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from diagnose.callbacks import ActivationMonitor, Doctor, GradientMonitor
+from diagnose.callbacks import Doctor
+from scripts import growth
 
 SAMPLES = 2048
 
@@ -87,78 +94,115 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor], int]] = {
     "CNN 3 layers, batch 64": (cnn, lambda: torch.randn(SAMPLES, 1, 16, 16), 64),
     "transformer 4 layers, batch 32": (Encoder, lambda: torch.randint(100, (SAMPLES, 64)), 32),
 }
+
+
+class GradNorm(lightning.Callback):
+    """Lightning's own way: every gradient norm is logged at each step."""
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        pl_module.log_dict(grad_norm(pl_module, norm_type=2))
+
+
+class Histograms(lightning.Callback):
+    """What ``wandb.watch`` and TensorBoard users do: histograms of weights and gradients every 100 steps."""
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        if trainer.global_step % 100 == 0:
+            for name, parameter in pl_module.named_parameters():
+                trainer.logger.experiment.add_histogram(name, parameter.detach(), trainer.global_step)
+                trainer.logger.experiment.add_histogram(f"{name}.grad", parameter.grad, trainer.global_step)
+
+
+class Items(lightning.Callback):
+    """The loop that many projects have: ``.item()`` of each parameter's gradient norm at each step."""
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        self.norms = {name: p.grad.norm().item() for name, p in pl_module.named_parameters() if p.grad is not None}
+
+
 WAYS: dict[str, Callable[[], list[lightning.Callback]]] = {
     "bare": lambda: [],
     "Doctor()": lambda: [Doctor()],
     "Doctor(every_n_steps=1)": lambda: [Doctor(every_n_steps=1)],
-    "GradientMonitor()": lambda: [GradientMonitor()],
-    "ActivationMonitor()": lambda: [ActivationMonitor()],
+    "grad_norm logged each step": lambda: [GradNorm()],
+    "histograms every 100 steps": lambda: [Histograms()],
+    ".item() per parameter": lambda: [Items()],
 }
+LOGGED = ("grad_norm logged each step", "histograms every 100 steps")  # these need a logger: TensorBoard's
 
 
 class Clock(lightning.Callback):
-    """The moments at which batches start."""
+    """The moments at which batches start: of the clock and of the process."""
 
     def __init__(self) -> None:
-        self.moments: list[float] = []
+        self.moments: list[tuple[float, float]] = []
 
     def on_train_batch_start(self, *args: Any) -> None:
-        self.moments.append(time.perf_counter())
+        self.moments.append((time.perf_counter(), time.process_time()))
 
-    @property
-    def step(self) -> float:
-        """Median seconds from one batch to the next, without the first ten."""
-        gaps = [b - a for a, b in zip(self.moments[10:], self.moments[11:], strict=False)]
-        return statistics.median(gaps)
+    def step(self, which: int) -> float:
+        """Mean seconds from one batch to the next, without the first twelve, each of which is measured."""
+        moments = [m[which] for m in self.moments[12:]]
+        return (moments[-1] - moments[0]) / (len(moments) - 1)
 
 
-def train(model: str, way: str, steps: int) -> tuple[float, float, str]:
-    """Seconds per step, seconds of the whole fit, and a digest of the final weights."""
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Seconds per step and of the whole fit, by the clock and of the process, and a digest of the final weights."""
+
+    step: float
+    step_cpu: float
+    fit: float
+    fit_cpu: float
+    weights: str
+
+
+def train(model: str, way: str, steps: int) -> Fit:
+    """Train one model in one way."""
     net, inputs, batch_size = MODELS[model]
     torch.manual_seed(0)
     loader = DataLoader(TensorDataset(inputs(), torch.randint(10, (SAMPLES,))), batch_size=batch_size, shuffle=True)
     module, clock = Classifier(net()), Clock()
-    trainer = lightning.Trainer(
-        max_steps=steps,
-        max_epochs=-1,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[clock, *WAYS[way]()],
-    )
-    start = time.perf_counter()
-    trainer.fit(module, loader)
-    seconds = time.perf_counter() - start
+    with TemporaryDirectory() as folder:
+        trainer = lightning.Trainer(
+            max_steps=steps,
+            max_epochs=-1,
+            accelerator="cpu",
+            logger=TensorBoardLogger(folder) if way in LOGGED else False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=[clock, *WAYS[way]()],
+        )
+        start, cpu = time.perf_counter(), time.process_time()
+        trainer.fit(module, loader)
+        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
     digest = hashlib.sha256()
     for value in module.state_dict().values():
         digest.update(value.numpy().tobytes())
-    return clock.step, seconds, digest.hexdigest()
+    return Fit(clock.step(0), clock.step(1), seconds, cpu_seconds, digest.hexdigest())
 
 
 def compare(model: str, steps: int, rounds: int) -> dict[str, dict[str, Any]]:
     """The figures of every way to train one model."""
     for way in WAYS:
-        train(model, way, 12)  # what is done once per process
-    runs: dict[str, list[tuple[float, float, str]]] = {way: [] for way in WAYS}
+        train(model, way, 14)  # what is done once per process
+    runs: dict[str, list[Fit]] = {way: [] for way in WAYS}
     names = list(WAYS)
     for r in range(rounds):
         for way in names[r % len(names) :] + names[: r % len(names)]:
             runs[way].append(train(model, way, steps))
     bare = runs["bare"]
 
-    def ratio(way: str, which: int) -> float:
+    def ratio(way: str, field: str) -> float:
         pairs = zip(runs[way], bare, strict=True)
-        return round(statistics.median(float(run[which]) / float(plain[which]) for run, plain in pairs), 3)
+        return round(statistics.median(float(getattr(run, field)) / float(getattr(plain, field)) for run, plain in pairs), 3)
 
     return {
         way: {
-            "step_ms": round(1000 * statistics.median(run[0] for run in runs[way]), 3),
-            "step_ratio": ratio(way, 0),
-            "fit_seconds": round(statistics.median(run[1] for run in runs[way]), 3),
-            "fit_ratio": ratio(way, 1),
-            "same_weights": {run[2] for run in runs[way]} == {bare[0][2]},
+            "step_ms": round(1000 * statistics.median(run.step for run in runs[way]), 3),
+            **{f"{field}_ratio": ratio(way, field) for field in ("step", "step_cpu", "fit", "fit_cpu")},
+            "same_weights": {run.weights for run in runs[way]} == {bare[0].weights},
         }
         for way in WAYS
     }
@@ -167,25 +211,32 @@ def compare(model: str, steps: int, rounds: int) -> dict[str, dict[str, Any]]:
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=300, help="training steps of one fit (at least 12)")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=300, help="training steps of one fit (at least 14)")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="*", metavar="GLOB", help="models whose name matches")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--quick", action="store_true", help="one round of 60 steps, small sizes, 1,000 steps for the memory")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    logging.getLogger("diagnose").setLevel(logging.ERROR)
     torch.set_num_threads(args.threads)
+    steps, rounds = (60, 1) if args.quick else (args.steps, args.rounds)
 
-    figures = {model: compare(model, args.steps, args.rounds) for model in MODELS if fnmatch(model, args.only)}
-    print("| model | training with | ms per step | × bare | fit, s | × bare | same weights |\n|---|---|--:|--:|--:|--:|---|")
-    for model, ways in figures.items():
-        for way, f in ways.items():
-            same = "yes" if f["same_weights"] else "NO"
-            print(f"| {model} | {way} | {f['step_ms']} | {f['step_ratio']} | {f['fit_seconds']} | {f['fit_ratio']} | {same} |")
+    figures: dict[str, Any] = {}
+    print("| model | training with | ms per step | × bare | × bare, CPU | fit × bare | fit × bare, CPU | same weights |")
+    print("|---|---|--:|--:|--:|--:|--:|---|")
+    for model in [name for name in MODELS if fnmatch(name, args.only)]:
+        figures[model] = compare(model, steps, rounds)
+        for way, f in figures[model].items():
+            ratios = " | ".join(f"{f[f'{field}_ratio']:.2f}" for field in ("step", "step_cpu", "fit", "fit_cpu"))
+            print(f"| {model} | {way} | {f['step_ms']} | {ratios} | {'yes' if f['same_weights'] else 'NO'} |", flush=True)
+    figures["growth"] = growth.show(quick=args.quick)
     if args.json:
         args.json.write_text(json.dumps(figures, indent=1) + "\n")
-    return int(not all(f["same_weights"] for ways in figures.values() for f in ways.values()))
+    watched = [ways[way] for model, ways in figures.items() if model != "growth" for way in ways if "Doctor" in way]
+    return int(not all(f["same_weights"] for f in watched))
 
 
 if __name__ == "__main__":

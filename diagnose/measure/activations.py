@@ -115,12 +115,13 @@ class Sites:
         self.found: dict[str, Statistics] = {}
         self.inside = 0
 
-    def see(self, label: str, output: Any, kind: str, channels_first: bool = False) -> None:
-        """Measure the output of a site, unless it was seen in this pass already."""
-        usable = isinstance(output, Tensor) and output.is_floating_point() and output.numel() > 0 and not output.is_sparse
-        if usable and label not in self.found:
-            with torch._C.DisableTorchFunction():  # what measures is not to be watched itself
-                self.found[label] = statistics(output, kind, channels_first)
+    def see(self, label: str, output: Any, kind: str, channels_first: bool | None = None) -> None:
+        """Measure the output of a site, unless it was seen in this pass already; ``None`` takes more than three axes for a convolution's."""
+        if label in self.found or not isinstance(output, Tensor):
+            return
+        with torch._C.DisableTorchFunction():  # what measures is not to be watched itself
+            if output.is_floating_point() and output.numel() > 0 and not output.is_sparse:
+                self.found[label] = statistics(output, kind, output.dim() > 3 if channels_first is None else channels_first)
 
 
 class Enter:
@@ -142,7 +143,7 @@ class Leave:
     def __call__(self, module: nn.Module, inputs: Any, output: Any) -> None:
         self.sites.inside = max(0, self.sites.inside - 1)
         if not recomputing():
-            self.sites.see(self.label, output, self.kind, isinstance(output, Tensor) and output.dim() > 3)
+            self.sites.see(self.label, output, self.kind)
 
 
 def recomputing() -> bool:
