@@ -11,10 +11,10 @@ from typing import Any
 from rich.console import Console
 
 from diagnose.cli.arguments import Arguments, UsageError
-from diagnose.cli.job import severity
+from diagnose.cli.job import USAGE_ERROR, severity
 from diagnose.cli.runs import Unwritten
 from diagnose.record import Record
-from diagnose.values import Diagnosis, Severity
+from diagnose.values import Diagnosis, Severity, Status
 
 FOLDER = "comparison"
 
@@ -82,7 +82,7 @@ def compare_runs(folders: tuple[Path, Path], chosen: Terms, arguments: Arguments
     """Compare two runs, write the report into the folder of the second, print the summary.
 
     Returns:
-        0, or 1 where the second is worse.
+        0; 1 where the second is worse; 2 where nothing could be compared: what did not run has not passed.
     """
     from diagnose.comparison import compare, judge
     from diagnose.report import write_report
@@ -99,7 +99,8 @@ def compare_runs(folders: tuple[Path, Path], chosen: Terms, arguments: Arguments
         paths = write_report(report, folder, fail_on=chosen.severity.value)
     except OSError as error:
         raise Unwritten(f"{error}\nboth runs are kept; try again by: python -m diagnose report {folders[0]} {folders[1]}") from error
-    status = int(chosen.fails(diagnosis))
+    compared = any(outcome.status is not Status.NOT_RUN for outcome in diagnosis.outcomes)
+    status = int(chosen.fails(diagnosis)) if compared else USAGE_ERROR
     print_summary(report, console)
     console.print(str(paths["html"].absolute()), markup=False, soft_wrap=True)
     if arguments.json:

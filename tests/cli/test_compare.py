@@ -52,6 +52,14 @@ def test_two_runs_are_compared(cli: Cli, tmp_path: Path, capsys: pytest.CaptureF
     assert (tmp_path / good / "comparison" / "report.html").is_file()
 
 
+def test_what_was_not_compared_has_not_passed(cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tables(tmp_path)
+    (tmp_path / "values.csv").write_text("target,prediction\n" + "".join(f"{k / 2},{k / 3}\n" for k in range(30)))
+    assert cli("evaluate", "predictions=[good.csv,values.csv]") == 2
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Not compared on test: good.csv is a multiclass model, values.csv a regression model" in said
+
+
 @pytest.mark.slow
 def test_two_checkpoints_are_compared(cli: Cli, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint = next(trained.glob("checkpoints/epoch*.ckpt"))
