@@ -126,7 +126,7 @@ def task(call: LossCall) -> dict[str, Any]:
     """The fact ``task`` from a loss call."""
     kind = TASKS.get(call.kind, "regression")
     classes = call.input.shape[1] if call.kind in TASKS and call.input.dim() > 1 else None
-    if call.kind.startswith("binary"):
+    if call.kind.startswith("binary") or call.kind in ("soft_margin_loss", "multilabel_soft_margin_loss"):
         kind, classes = ("multilabel", call.input.shape[1]) if call.input.dim() > 1 and call.input.shape[1:].numel() > 1 else ("binary", 2)
     elif kind == "regression" and call.kind not in (
         "mse_loss",

@@ -154,8 +154,10 @@ def predictions(call: LossCall) -> Predictions | None:
         target = call.target.detach()
         if call.kind in ("cross_entropy", "nll_loss"):
             return _categorical(call, target)
-        if call.kind in ("binary_cross_entropy", "binary_cross_entropy_with_logits"):
+        if call.kind in ("binary_cross_entropy", "binary_cross_entropy_with_logits", "multilabel_soft_margin_loss"):
             return _bernoulli(call, target)
+        if call.kind == "soft_margin_loss":  # the logistic loss on targets of -1 and 1
+            return _bernoulli(call, (target > 0).float())
         if call.kind in REGRESSION:
             return _values(call, target)
     return None
@@ -178,7 +180,7 @@ def _categorical(call: LossCall, target: Tensor) -> Predictions:
 
 def _bernoulli(call: LossCall, target: Tensor) -> Predictions:
     raw = call.input.detach().float()
-    logits = call.kind == "binary_cross_entropy_with_logits"
+    logits = call.kind != "binary_cross_entropy"
     target = target.float().expand_as(raw) if target.numel() != raw.numel() else target.float().reshape(raw.shape)
     cost = (
         F.binary_cross_entropy_with_logits(raw, target, reduction="none")

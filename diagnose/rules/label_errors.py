@@ -18,8 +18,9 @@ class LabelErrors(Rule):
 
     ## What it measures
     Per sample of the first evaluated loader: the predicted class has at least the probability that samples labelled with it have on
-    average, and at least `confidence`; the label has at most `label`. Judged only where the model's accuracy is at least `accuracy`,
-    since a bad model contradicts good labels.
+    average, and at least `confidence`; the label has at most `label`. At least `fewest` of them must be among the `surest` share of all
+    samples: a model's own errors become rarer the surer it is, wrong labels do not. Judged only where the model's accuracy is at least
+    `accuracy`, since a bad model contradicts good labels.
 
     ## Why it matters
     Wrong labels in a test set move the headline number, and may decide which of two models looks better.
@@ -42,6 +43,8 @@ class LabelErrors(Rule):
     confidence: float = 0.95
     label: float = 0.02
     accuracy: float = 0.7
+    surest: float = 0.5
+    fewest: int = 2
 
     def judge(self, record: Record) -> Iterator[Finding]:
         probability, target = record.arrays["test/probability"], record.arrays["test/target"]
@@ -55,16 +58,17 @@ class LabelErrors(Rule):
         usual = np.bincount(target, weights=own, minlength=len(counts)) / np.maximum(counts, 1)
         top = probability.max(1)
         suspects = np.flatnonzero((guess != target) & (top >= np.maximum(usual[guess], self.confidence)) & (own <= self.label))
-        if len(suspects):
+        among = int((top[suspects] >= np.quantile(top, 1 - self.surest)).sum())
+        if among >= self.fewest:
             first = suspects[np.argsort(own[suspects], kind="stable")][:5]
             listed = ", ".join(map(str, first))
-            several = len(suspects) > 1
             yield self.finding(
-                f"{len(suspects)} of {len(target)} test label{'s are' if several else ' is'} contradicted with a probability of "
-                f"{self.confidence:g} or more",
-                where=f"sample{'s' if several else ''} {listed}{' ...' if len(suspects) > 5 else ''}",
+                f"{len(suspects)} of {len(target)} test labels are contradicted with a probability of {self.confidence:g} or more, {among} "
+                f"of them among the surest {self.surest:.0%} of all samples",
+                where=f"samples {listed}{' ...' if len(suspects) > 5 else ''}",
                 fix="look at these samples (numbered from 0 in the order of the loader) and correct labels that are wrong",
                 samples=len(suspects),
+                among_the_surest=among,
                 share=len(suspects) / len(target),
                 threshold=self.confidence,
             )

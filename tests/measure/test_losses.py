@@ -172,6 +172,20 @@ def test_one_sample_without_a_batch_axis() -> None:
     assert result.prediction.shape == result.target.shape == (1,)
 
 
+def test_logistic_losses_of_other_names() -> None:
+    signs = torch.tensor([1.0, -1.0, 1.0, -1.0])
+    score = torch.tensor([2.0, 1.0, -0.5, -3.0])
+    found = predictions(call_of(lambda: F.soft_margin_loss(score, signs)))
+    assert found is not None
+    assert (found.task, found.prediction.tolist(), found.target.tolist()) == ("binary", [1, 1, 0, 0], [1, 0, 1, 0])
+    torch.testing.assert_close(found.loss, F.soft_margin_loss(score, signs, reduction="none"))
+    tags = (X > 0.2).float()
+    several = predictions(call_of(lambda: F.multilabel_soft_margin_loss(X, tags)))
+    assert several is not None
+    assert several.task == "multilabel"
+    torch.testing.assert_close(several.loss, F.multilabel_soft_margin_loss(X, tags, reduction="none"))
+
+
 @pytest.mark.parametrize("shape", [(6,), (6, 1)])
 def test_binary_predictions(shape: tuple[int, ...]) -> None:
     score, target = torch.randn(shape), torch.randint(2, shape).float()

@@ -26,7 +26,15 @@ def test_labels_that_were_changed_are_found() -> None:
     labels[[7, 40, 299]] = (truth[[7, 40, 299]] + 1) % 3
     (finding,) = judge(labels, sure(truth, 0.99))
     assert finding.where == "samples 7, 40, 299"
-    assert finding.message == "3 of 300 test labels are contradicted with a probability of 0.95 or more"
+    assert finding.message.startswith("3 of 300 test labels are contradicted with a probability of 0.95 or more, 3 of them among")
+
+
+def test_errors_where_the_model_is_less_sure_than_usual_are_its_own() -> None:
+    truth = np.arange(300) % 3
+    labels = truth.copy()
+    labels[[7, 40, 299]] = (truth[[7, 40, 299]] + 1) % 3
+    top = np.where(labels == truth, 0.999, 0.96)[:, None]
+    assert judge(labels, np.where(np.eye(3)[truth] > 0, top, (1 - top) / 2)) == []
 
 
 def test_right_labels_and_unsure_models() -> None:
