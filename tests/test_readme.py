@@ -17,9 +17,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 MODULE = """
 import torch
-from diagnose.models.classifier import Classifier
+from diagnose.models.learner import Learner
 from diagnose.models.networks import mlp
-module = Classifier(mlp((64,), 10), torch.optim.Adam)  # the reader's own
+module = Learner(mlp((64,), 10), torch.optim.Adam)  # the reader's own
 """
 
 

@@ -17,7 +17,9 @@ from diagnose.cli.job import Job, versions
 from diagnose.cli.targets import ALLOWED, build, locate
 from diagnose.experiments.predict import Layers
 from diagnose.measure.embedding import check_method
-from diagnose.models.classifier import Classifier
+from diagnose.models.initial import initialise
+from diagnose.models.learner import Learner
+from diagnose.models.losses import loss_named
 from diagnose.namespace import DATA_MODULES, HOMES, MODULES, Callback, LightningDataModule, LightningModule, Trainer, from_home, home
 from diagnose.record import Record
 
@@ -77,8 +79,8 @@ def prepare(config: dict[str, Any]) -> None:
 
 
 def builtin(config: dict[str, Any]) -> bool:
-    """Whether the model is one of ours: a network that `Classifier` trains."""
-    return str(config["model"].get("_target_", "")).startswith("diagnose.models.networks.")
+    """Whether the model is one of ours: a network that `Learner` trains."""
+    return str(config["model"].get("_target_", "")).startswith("diagnose.models.")
 
 
 def data(config: dict[str, Any]) -> LightningDataModule:
@@ -101,14 +103,45 @@ def module(config: dict[str, Any], source: LightningDataModule) -> LightningModu
         return own
     if not hasattr(source, "inputs") or not hasattr(source, "outputs"):
         raise UsageError("the networks of diagnose need a data module with `inputs` (shape of a sample) and `outputs` (number of classes)")
-    net = build(node, "model", allow, inputs=source.inputs, outputs=source.outputs)
+    task = "reconstruction" if node["_target_"].endswith(".autoencoder") else str(getattr(source, "task", "classes"))
+    loss, outputs = loss_of(config, source, task)
+    net = build(node, "model", allow, inputs=source.inputs, outputs=outputs, **vocabulary(node, source))
+    try:
+        batch = next(iter(source.train_dataloader()))[0] if (config.get("init") or {}).get("name") == "lsuv" else None
+        initialise(net, **(config.get("init") or {}), batch=batch)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"init: {error}") from error
     settings = dict(config["optimizer"])
+    decay_all = bool(settings.pop("decay_all", True))
     optimizer = partial(locate(settings.pop("_target_"), (*ALLOWED, *allow)), **settings)
+    scale = getattr(source, "target_scale", ((0.0,), (1.0,)))
     try:
         optimizer([torch.nn.Parameter(torch.zeros(1))])
-        return Classifier(net, optimizer, config.get("scheduler"))
+        return Learner(net, optimizer, config.get("scheduler"), loss=loss, task=task, target_scale=scale, decay_all=decay_all)
     except (TypeError, ValueError) as error:
         raise UsageError(f"optimizer or scheduler: {error}") from error
+
+
+def loss_of(config: dict[str, Any], source: Any, task: str) -> tuple[torch.nn.Module, int]:
+    """The loss, and how many outputs of the network it takes."""
+    settings = dict(config.get("loss") or {"name": "auto"})
+    counts = getattr(source, "class_counts", ()) if task == "classes" else ()
+    try:
+        loss = loss_named(settings.pop("name", "auto"), task, counts, **settings)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"loss: {error}") from error
+    return loss, 1 if isinstance(loss, torch.nn.BCEWithLogitsLoss) else source.outputs
+
+
+def vocabulary(node: dict[str, Any], source: Any) -> dict[str, int]:
+    """The number of tokens, for networks that take tokens; the others are refused."""
+    tokens = int(getattr(source, "vocabulary", 0))
+    takes = node["_target_"].rpartition(".")[0] == "diagnose.models.sequences"
+    if tokens and not takes:
+        raise UsageError(
+            f"model={node['_target_'].rpartition('.')[2]} takes numbers, the data have tokens; choose model=transformer or gru"
+        )
+    return {"vocabulary": tokens} if takes else {}
 
 
 def check_layers(config: dict[str, Any], module: LightningModule) -> None:

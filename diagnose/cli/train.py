@@ -45,6 +45,9 @@ def train(job: Job) -> Result:
         job.console.print(f"folder     {folder}\nseed       {settings['seed']}", soft_wrap=True, markup=False)
         job.console.print("versions   " + ", ".join(f"{k} {v}" for k, v in versions().items()), soft_wrap=True, markup=False)
         setup.describe(record, job, "train")
+        for note in (notes := getattr(data, "notes", ())):
+            job.console.print(f"data       {note}", soft_wrap=True, markup=False)
+        record.add("data_notes", list(notes))
         failure = attempt(lambda: work(job, record, folder, trainer, module, data, resume), record, trainer, job)
         record.add("stages", job.stages.rows())
         result = finish(record, folder, rules=job.rules, fail_on=job.fail_on, stages=job.stages, console=job.console)

@@ -10,7 +10,7 @@ from rich.table import Table
 from diagnose import __version__
 from diagnose.cli.arguments import COMMANDS, Arguments
 
-GROUPS = ("model", "data", "optimizer", "scheduler", "trainer", "callbacks", "rules", "logger", "experiment", "tune")
+GROUPS = ("model", "data", "init", "loss", "optimizer", "scheduler", "trainer", "callbacks", "rules", "logger", "experiment", "tune")
 FLAGS = {
     "-m, --multirun": "run once per combination: -m seed=1,2,3",
     "--cfg job": "print the composed config and stop (--cfg hydra, --cfg all)",

@@ -63,7 +63,7 @@ def test_only_the_training_part_is_shuffled_and_no_batch_has_one_sample() -> Non
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"name": "mnist"}, "data.name must be one of digits, moons, breast_cancer, wine, iris, got 'mnist'"),
+        ({"name": "mnist"}, "data.name must be one of digits, moons, breast_cancer, wine, iris, diabetes, blobs, got 'mnist'"),
         ({"normalise": "zscore"}, "data.normalise must be one of z-score, min-max, none, got 'zscore'"),
         ({"batch_size": 0}, "data.batch_size must be at least 1, got 0"),
         ({"val_share": 0.5, "test_share": 0.5}, "must be above 0 and together below 1, got 0.5 and 0.5"),
@@ -77,6 +77,6 @@ def test_options_out_of_range_are_refused(options: dict[str, Any], text: str) ->
 
 
 def test_a_part_with_one_class_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diagnose.data.bundled.train_test_split", lambda rows, **_: (rows[:50], rows[50:]))  # iris is sorted by class
+    monkeypatch.setattr("diagnose.data.parts.train_test_split", lambda rows, **_: (rows[:50], rows[50:]))  # iris is sorted by class
     with pytest.raises(ValueError, match=r"the train part has .* samples of one class; raise its share"):
         Bundled("iris", batch_size=8)
