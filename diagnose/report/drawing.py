@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 4.4, 2.8  # of a panel of curves, in inches
 WIDE, TALL = 5.6, 4.7  # of a panel that stands two in a row
 RIGHT, WRONG = (0.16, 0.42, 0.78), (0.85, 0.33, 0.10)  # cells on and off the diagonal
+FULLEST = 0.78  # opacity of the fullest cell: the page's own ink is read on it with a contrast of 4.5, in light and in dark
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,7 @@ def draw_matrix(
     strength = np.sqrt(table / (1.0 if normalised else max(1.0, table.max(initial=0.0))))
     cells = np.empty((count, count, 4))
     cells[..., :3] = np.where(np.eye(count, dtype=bool)[..., None] & (count == classes), RIGHT, WRONG)
-    cells[..., 3] = np.clip(strength, 0, 1)
+    cells[..., 3] = np.clip(strength, 0, 1) * (FULLEST if named else 1.0)
     ax.imshow(cells, interpolation="none", aspect="equal")
     ax.set_title(title)
     ax.set_xlabel("Predicted", weight="bold")
@@ -201,7 +202,7 @@ def draw_matrix(
             ha="center",
             va="center",
             size=9 if count <= 6 else 7.5 if count <= 12 else 6.5,
-            color="#ffffff" if cells[i, j, 3] > 0.62 else INK,
+            color=INK,
         )
 
 

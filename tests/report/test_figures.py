@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import warnings
 from itertools import combinations
+from pathlib import Path
 from xml.etree import ElementTree
 
 import matplotlib
@@ -15,7 +16,7 @@ from matplotlib.text import Text
 from diagnose.report import build_report
 from diagnose.report.drawn import draw_panels
 from diagnose.report.figures import confusion_figure, draw, embedding_figure, panel_figure
-from diagnose.report.panels import LAYERS, colours, line, matrix, ramp
+from diagnose.report.panels import INK, LAYERS, colours, line, matrix, ramp
 from diagnose.report.svg import inline_svg, sheet
 from tests.report.synthetic import HOSTILE, faulty, full_record
 
@@ -56,6 +57,30 @@ def test_a_confusion_matrix_is_readable(size: int, normalise: bool) -> None:
     assert "True" in shown
     assert "Predicted" in shown
     assert overlaps(figure) == []
+
+
+def luminance(colour: np.ndarray) -> float:
+    """WCAG 2.2, relative luminance of an sRGB colour from 0 to 1."""
+    linear = np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def rgb(colour: str) -> np.ndarray:
+    return np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_numbers_in_cells_have_contrast_in_light_and_dark(root: Path, dark: bool) -> None:
+    css = (root / "diagnose/report/page.css").read_text(encoding="utf-8")
+    papers, inks = (re.findall(rf"--{name}:(#[0-9a-f]+)", css) for name in ("paper", "ink"))
+    paper, ink = (rgb(values[dark].ljust(7, values[dark][-1])) for values in (papers, inks))
+    figure = confusion_figure(np.array([[50, 20, 0], [1, 50, 50], [50, 0, 3]]))
+    assert {t.get_color() for t in figure.axes[0].texts} == {INK}  # on the page, its own ink
+    (image,) = figure.axes[0].images
+    for cell in np.asarray(image.get_array()).reshape(-1, 4):
+        shown = cell[:3] * cell[3] + paper * (1 - cell[3])
+        light, deep = sorted((luminance(shown), luminance(ink)), reverse=True)
+        assert (light + 0.05) / (deep + 0.05) >= 4.5
 
 
 def test_many_classes_have_no_cell_text_and_stand_by_confusion() -> None:
