@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from diagnose.callbacks.activations import ActivationMonitor as ActivationMonitor
+    from diagnose.callbacks.clipping import GradientClipping as GradientClipping
     from diagnose.callbacks.confusion_matrix import ConfusionMatrix as ConfusionMatrix
     from diagnose.callbacks.doctor import Doctor as Doctor
     from diagnose.callbacks.gradients import GradientMonitor as GradientMonitor
@@ -18,12 +19,22 @@ HOMES = {
     "ActivationMonitor": "activations",
     "ConfusionMatrix": "confusion_matrix",
     "Doctor": "doctor",
+    "GradientClipping": "clipping",
     "GradientMonitor": "gradients",
     "HiddenTSNE": "hidden_tsne",
     "LossMonitor": "losses",
     "UpdateMonitor": "updates",
 }
-__all__ = ["ActivationMonitor", "ConfusionMatrix", "Doctor", "GradientMonitor", "HiddenTSNE", "LossMonitor", "UpdateMonitor"]
+__all__ = [
+    "ActivationMonitor",
+    "ConfusionMatrix",
+    "Doctor",
+    "GradientClipping",
+    "GradientMonitor",
+    "HiddenTSNE",
+    "LossMonitor",
+    "UpdateMonitor",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,7 @@ from diagnose.callbacks.monitor import Instrument, Monitor, log
 from diagnose.callbacks.nonfinite import NonFinite
 from diagnose.callbacks.pace import Pace
 from diagnose.callbacks.ranks import anywhere, gathered
+from diagnose.callbacks.scaling import Scaling
 from diagnose.callbacks.updates import Updates
 from diagnose.callbacks.zeroing import Zeroing
 from diagnose.namespace import LightningModule, Trainer
@@ -87,6 +88,7 @@ class Doctor(Monitor):
         yield NonFinite(folder, eager=self.on_error != "warn")  # after those two, which are done when a loss is differentiated
         yield Zeroing()
         yield Gradients()
+        yield Scaling()
         yield Updates()
         yield Validation()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -19,22 +19,33 @@ COMPARED, SAMPLED = 20, 2048
 Measured = tuple[list[nn.Parameter], list[int], Tensor]
 
 
+@runtime_checkable
+class Clipping(Protocol):
+    """A callback that clips, and knows the norm that it left in the gradients of each optimizer."""
+
+    after: dict[int, Tensor]
+
+    def describe(self) -> dict[str, Any]: ...
+
+
 class Gradients(Instrument):
     """``grad_norm/total``, ``grad_norm/layers``, ``grad_norm/clipped``, ``clip/ratio``: of every optimizer that steps in a batch."""
 
-    writes = ("gradient/similarity", "grad_norm/total", "grad_norm/layers", "grad_norm/clipped", "clip/ratio")
+    writes = ("gradient/similarity", "grad_norm/total", "grad_norm/layers", "grad_norm/clipped", "clip/ratio", "clipping")
 
     def __init__(self) -> None:
         self.groups: dict[int, int] = {}
         self.names: list[str] = []
         self.pending: dict[int, Measured] = {}
         self.clips = False
+        self.clipping: Any = None
         self.compares = True
         self.previous: tuple[int, Tensor] | None = None
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
         own = is_overridden("configure_gradient_clipping", module)
         self.clips = module.automatic_optimization and (bool(trainer.gradient_clip_val) or own)  # by hand it is over when a step is seen
+        self.clipping = next((c for c in trainer.callbacks if isinstance(c, Clipping)), None)  # type: ignore[attr-defined]
         self.compares = len(trainer.optimizers) == 1
         self._label(module)
 
@@ -73,12 +84,15 @@ class Gradients(Instrument):
     def after_batch(self, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
         if not self.pending:
             return
+        after = [self.clipping.after[key] for key in self.pending if key in self.clipping.after] if self.clipping is not None else []
         pending, self.pending = list(self.pending.values()), {}
         device = pending[0][2].device
         parts = [p[2].to(device) for p in pending]
         group = [g for p in pending for g in p[1]]
         left = [p.grad for measured in pending for p in measured[0] if p.grad is not None] if self.clips else []
-        if len(left) == len(group):
+        if after:
+            parts += [norm.to(device).reshape(1) for norm in after]
+        elif len(left) == len(group):
             parts.append(norms(left).to(device))
         self.notes.put_raw(torch.cat(parts), partial(self._finish, group))
 
@@ -90,6 +104,10 @@ class Gradients(Instrument):
             after = math.hypot(*clipped)
             row |= {"grad_norm/clipped": after, "clip/ratio": after / total if total else math.nan}
         return row
+
+    def finish(self, trainer: Trainer, module: LightningModule) -> None:
+        if self.clipping is not None:
+            self.notes.record.add("clipping", self.clipping.describe())
 
     def release(self) -> None:
         self.pending, self.previous = {}, None

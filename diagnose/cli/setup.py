@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from diagnose.callbacks import GradientClipping
 from diagnose.cli import runs
 from diagnose.cli.arguments import UsageError
 from diagnose.cli.job import Job, versions
@@ -199,6 +200,9 @@ def trainer(config: dict[str, Any], folder: Path, extra: list[Callback], module:
             logger=logger(config, folder, module),
             callbacks=extra,
         )
+        for callback in extra:
+            if isinstance(callback, GradientClipping):
+                callback.check(made)
     except (TypeError, ValueError, RuntimeError, from_home(module, "utilities.exceptions.MisconfigurationException")) as error:
         raise UsageError(f"trainer: {str(error).splitlines()[0]}") from error
     return made
