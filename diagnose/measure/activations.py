@@ -116,7 +116,7 @@ class Sites:
         self.inside = 0
 
     def see(self, label: str, output: Any, kind: str, channels_first: bool | None = None) -> None:
-        """Measure the output of a site, unless it was seen in this pass already; ``None`` takes more than three axes for a convolution's."""
+        """Measure the output of a site, unless it was seen in this pass already; by default four axes mean a convolution."""
         if label in self.found or not isinstance(output, Tensor):
             return
         with torch._C.DisableTorchFunction():  # what measures is not to be watched itself
