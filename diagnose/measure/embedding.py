@@ -1,7 +1,7 @@
 """A map of a hidden layer in the plane, and the numbers that say what the map shows.
 
 t-SNE as its authors advise today: start from principal components, learning rate n / exaggeration, perplexity at most (n − 1) / 3, on at
-most 50 principal components, with a fixed seed. A map of another layer or epoch of the same samples starts from the one before, and new
+most 128 principal components, with a fixed seed. A map of another layer or epoch of the same samples starts from the one before, and new
 samples are placed into a map that stays as it is. Distances between clusters and cluster sizes have no meaning in such a map.
 
 References:
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from diagnose.measure.neighbourhood import measure
 
-COMPONENTS = 50
+COMPONENTS = 128
 FEWEST = 5
 ALONE = 2000  # samples up to which one thread is as fast as several, which wait for each other on a busy machine
 METHODS = ("t-SNE", "PCA", "UMAP")
@@ -291,7 +291,7 @@ def threads(samples: int) -> int:
 
 
 def components(centred: Floats) -> tuple[Floats, Floats, Floats]:
-    """Scores on the principal components that carry variance, at most 50, the shares of the variance of all that do, and their directions.
+    """Scores on the principal components that carry variance, at most 128, the shares of the variance of all that do, and their directions.
 
     Args:
         centred: Shape ``(n, d)``, of mean 0.

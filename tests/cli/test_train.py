@@ -42,7 +42,7 @@ def test_a_run_leaves_its_folder_and_nothing_else(cli: Cli, tmp_path: Path, caps
     assert (run["command"], run["seed"], run["epochs_done"], run["interrupted"]) == ("train", 7, 2, "")
     assert (folder / run["checkpoint"]).is_file()
     assert {"torch", "lightning", "openTSNE"} <= set(run["versions"])
-    assert [s["name"] for s in record.facts["stages"]] == ["import", "data", "check", "fit", "evaluate"]
+    assert [s["name"] for s in record.facts["stages"]] == ["import", "data", "check", "fit", "evaluate", "judge", "report"]
     assert record.facts["config"]["model"]["hidden"] == [8]
     assert record.facts["config_keys"]["learning_rate"] == "optimizer.lr"
     assert set(record.facts["evaluation"]) == {"test"}
