@@ -16,6 +16,7 @@ from diagnose.experiments.anatomy import MODAL, Anatomy, examine
 from diagnose.experiments.batches import leaves, roles
 from diagnose.experiments.data_statistics import measure_data
 from diagnose.experiments.dependence import change_future, double_batch, evaluating, swap_samples
+from diagnose.experiments.functional_dropout import WatchDropout
 from diagnose.experiments.initial import initial_loss, signal_scale
 from diagnose.experiments.loaders import first_batches, first_loader, length, own_loaders
 from diagnose.experiments.loss_arguments import label_statistics, target_statistics
@@ -260,17 +261,18 @@ def materialise(sandbox: Sandbox) -> None:
 def validate(sandbox: Sandbox, record: Record) -> None:
     """Run one validation step as Lightning does, to see its modes and what it logs.
 
-    Completes ``probe.modes`` (``validation``: modules that stood in train mode) and writes ``probe.logged``: names passed to ``log``
-    and their stage.
+    Completes ``probe.modes`` (``validation``: modules that stood in train mode; ``dropping``: dropout called as a function that drops in
+    validation although no module stands in train mode) and writes ``probe.logged``: names passed to ``log`` and their stage.
     """
     if sandbox.held_out:
-        with evaluating(sandbox.module), torch.no_grad(), watch_losses():
+        with evaluating(sandbox.module), torch.no_grad(), watch_losses(), WatchDropout() as dropout:
             for hook in ("on_validation_start", "on_validation_epoch_start"):
                 getattr(sandbox.module, hook)()
             sandbox.validation_step(sandbox.move(sandbox.held_out[0]))
             modal = [n for n, m in sandbox.module.named_modules() if m.training and _modal(m)]
         if "probe.modes" in record:
-            record.add("probe.modes", {**record.facts["probe.modes"], "validation": modal})
+            dropping = [] if modal else dropout.found
+            record.add("probe.modes", {**record.facts["probe.modes"], "validation": modal, "dropping": dropping})
     record.add("probe.logged", dict(sandbox.logged))
 
 

@@ -16,17 +16,19 @@ class WrongMode(Rule):
 
     ## What it measures
     The mode of each batch norm and dropout that runs in a training step, and of all of them in a validation step, as Lightning would
-    call them.
+    call them; and calls of `F.dropout` and `F.scaled_dot_product_attention` that drop something in a validation step.
 
     ## Why it matters
     In eval mode batch norm uses its stored statistics and never updates them, and dropout does nothing. Lightning has kept the modes as
     they are since 2.2, so a backbone that its loader function returned in eval mode is trained that way, without a word.
 
     ## When it is wrong
-    Silent are modules whose weights are all frozen, and those that the module's own `train()` keeps in eval mode: both are deliberate.
+    Monte-Carlo dropout drops in validation on purpose. Silent are modules whose weights are all frozen, and those that the module's own
+    `train()` keeps in eval mode: both are deliberate.
 
     ## What to try
-    Call `.train()` on the module after loading it; do not call `.eval()` or `.train()` inside a step.
+    Call `.train()` on the module after loading it; do not call `.eval()` or `.train()` inside a step. Pass
+    `training=self.training` to `F.dropout`, and `dropout_p=self.p if self.training else 0.0` to attention.
 
     ## References
     Lightning issues 20105 and 20216.
@@ -63,3 +65,12 @@ class WrongMode(Rule):
                     fix=fix,
                     modules=len(names),
                 )
+        if dropping := modes.get("dropping"):
+            yield self.finding(
+                f"{', '.join(sorted(set(dropping)))} drops values in validation as well, {len(dropping)} "
+                f"call{'' if len(dropping) == 1 else 's'} in a step: as a function it does not know the module's mode",
+                where=record.source("forward") or record.source("validation_step"),
+                fix="pass training=self.training, or use nn.Dropout; for attention dropout_p=self.p if self.training else 0.0",
+                severity=Severity.WARNING,
+                calls=len(dropping),
+            )

@@ -24,5 +24,12 @@ def test_both_are_two_findings() -> None:
     assert len(findings(WrongMode(), probe__modes={"training": ["a"], "validation": ["b"]})) == 2
 
 
+def test_functional_dropout_in_validation() -> None:
+    (finding,) = findings(WrongMode(), probe__modes={"training": [], "validation": [], "dropping": ["F.dropout(p=0.5)"] * 2})
+    assert finding.severity is Severity.WARNING
+    assert finding.message.startswith("F.dropout(p=0.5) drops values in validation as well, 2 calls in a step")
+    assert "training=self.training" in finding.fix
+
+
 def test_the_right_modes_are_clean() -> None:
     assert findings(WrongMode(), probe__modes={"training": [], "validation": []}) == []
