@@ -230,16 +230,16 @@ class Toy(LightningDataModule):
 
 
 def start(*words: str, limit: int | None = None) -> subprocess.Popen[str]:
-    def bound() -> None:
-        import resource
+    def prepare() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs inherit that it is ignored
+        if limit is not None:
+            import resource
 
-        assert limit is not None
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
     command = [sys.executable, "-m", "diagnose", "train", *words]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=bound if limit else None
-    )
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True, preexec_fn=prepare)
 
 
 @pytest.mark.slow
