@@ -29,7 +29,7 @@ POINTS = 3
 
 def search(name: str, dimensions: tuple[Dimension, ...], seed: int, budget: int, epochs: int) -> list[float]:
     """The validation loss of each trial at its best epoch, in the order of the trials; infinite where it was never finite."""
-    words = ["data=digits", "model=mlp", "optimizer=sgd", "scheduler=none", f"trainer.max_epochs={epochs}"]
+    words = ["data=digits", "model=mlp", "optimizer=nesterov", "scheduler=none", f"trainer.max_epochs={epochs}"]
     arguments = Arguments(command="tune", words=words)
     settings = {"mode": "min", "sampler": name, "trials": budget, "points": POINTS, "rounds": 1}
     scores = []

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
+
+from diagnose.namespace import LightningDataModule
 
 NORMALISATIONS = ("z-score", "min-max", "none")
 SAMPLERS = ("shuffle", "balanced")

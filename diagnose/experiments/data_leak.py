@@ -21,7 +21,7 @@ def telling(sample: Sample, inputs: Sequence[str], found: Target) -> dict[str, A
         that lies between the classes, or of the variance that both have in common) and ``second``, the share of the next column.
         ``None`` without a table of at least two columns that vary, or with fewer than 100 rows.
     """
-    if found.kind not in ("class", "value") or len(found.values) < FEWEST:
+    if found.kind not in ("class", "value") or len(found.values) < FEWEST or not np.isfinite(found.values).all():
         return None
     shares: list[tuple[float, str, int]] = []
     for path in inputs:
@@ -29,7 +29,8 @@ def telling(sample: Sample, inputs: Sequence[str], found: Target) -> dict[str, A
         if rows is None or rows.dim() != 2 or len(rows) != len(found.values):
             continue
         table = rows.numpy().astype(np.float64)
-        vary = np.isfinite(table).all(0) & (np.ptp(table, axis=0) > 0)
+        finite = np.isfinite(table).all(0)
+        vary = finite & (np.ptp(np.where(finite, table, 0.0), axis=0) > 0)
         explained = _between if found.kind == "class" else _in_common
         shares += [(float(explained(table[:, k], found.values)), path, int(k)) for k in np.flatnonzero(vary)]
     if len(shares) < 2 or np.ptp(found.values) == 0:

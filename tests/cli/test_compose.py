@@ -63,7 +63,10 @@ def test_both_spellings_mean_the_same_for_every_group(group: str) -> None:
     [
         (["modle=mlp"], r"the config has no key 'modle'; did you mean 'model'\?"),
         (["+modle=mlp"], r"the config has no key 'modle'; did you mean 'model'\?\n\+\+modle=... adds it all the same"),
-        (["model=mpl"], r"model has no option 'mpl'; did you mean 'mlp'\?\nthe options are cnn, logistic, mlp"),
+        (
+            ["model=mpl"],
+            r"model has no option 'mpl'; did you mean 'mlp'\?\nthe options are autoencoder, cnn, gru, logistic, mlp, resnet, transformer",
+        ),
         (["trainer.max_epoch=3"], r"no key 'trainer.max_epoch'; did you mean 'trainer.max_epochs'\?"),
         (["+trainer.max_epoch=3"], r"no key 'trainer.max_epoch'; did you mean 'max_epochs'\?"),
         (["model=cnn", "model.chanels=[8]"], r"no key 'model.chanels'; did you mean 'model.channels'\?"),
@@ -72,7 +75,7 @@ def test_both_spellings_mean_the_same_for_every_group(group: str) -> None:
         (["seed=1,2"], "seed=1,2 names several values; add --multirun to run once for each"),
         (["seed=[1"], r"quote a value that holds , = \[ \] \{ \} or spaces"),
         (["seed=${nowhere}"], "the config cannot be resolved: .*'nowhere' not found"),
-        (["model=null"], "the config has no model\nchoose one by model=cnn"),
+        (["model=null"], "the config has no model\nchoose one by model=autoencoder"),
         (["rules.vanishing-gradiend.ratio=1"], "no rule has the code or name 'vanishing-gradiend'"),
         (["--config-dir", "nowhere"], "--config-dir: there is no folder 'nowhere'"),
         (["--config-path", "nowhere"], "--config-path: there is no folder 'nowhere'"),
@@ -108,7 +111,7 @@ def test_an_own_folder_adds_options_to_groups(tmp_path: Path) -> None:
 
 
 def test_an_own_primary_config_uses_the_groups_of_the_package(tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text("defaults: [model: cnn, data: digits, optimizer: sgd, trainer: default, _self_]\nseed: 3\n")
+    (tmp_path / "mine.yaml").write_text("defaults: [model: cnn, data: digits, optimizer: momentum, trainer: default, _self_]\nseed: 3\n")
     found = composed("--config-path", str(tmp_path), "--config-name", "mine")
     assert (found.config.seed, found.config.fail_on, found.config.optimizer.momentum) == (3, "error", 0.9)
     assert found.folder.startswith("outputs/train/")

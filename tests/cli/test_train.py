@@ -32,7 +32,18 @@ def test_a_run_leaves_its_folder_and_nothing_else(cli: Cli, tmp_path: Path, caps
     assert {p.name for p in tmp_path.iterdir()} == {"outputs"}
     assert {p.name for p in (tmp_path / "outputs" / "train").iterdir()} == {folder.parent.name, "latest"}
     assert {p.name for p in folder.iterdir()} == {
-        *("report.html", "report.json", "report.md", "report.sarif", "junit.xml", "figures", "record", "checkpoints", ".hydra")
+        *(
+            "report.html",
+            "report.json",
+            "report.md",
+            "report.sarif",
+            "model_card.md",
+            "junit.xml",
+            "figures",
+            "record",
+            "checkpoints",
+            ".hydra",
+        )
     }
     assert {p.name for p in (folder / ".hydra").iterdir()} == {"config.yaml", "hydra.yaml", "overrides.yaml"}
     assert (tmp_path / "outputs" / "train" / "latest").resolve() == folder

@@ -79,7 +79,7 @@ def test_a_diverging_trial_ends_at_once_with_the_finding_as_reason(cli: Cli, tmp
 
 
 def test_hopeless_trials_are_cut_short_by_the_median(cli: Cli, tmp_path: Path) -> None:
-    words = ("optimizer=sgd", "scheduler=none", "trainer.max_epochs=6", "tune.trials=12", "tune.sampler=random", "tune.confirm.best=0")
+    words = ("optimizer=nesterov", "scheduler=none", "trainer.max_epochs=6", "tune.trials=12", "tune.sampler=random", "tune.confirm.best=0")
     cli("tune", *TINY, *words, "tune=own", "tune.space.optimizer.lr=log(1e-7, 1e-1)")
     cut = [t for t in found(tmp_path).trials if t.state == "pruned"]
     assert cut
