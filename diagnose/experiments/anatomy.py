@@ -15,9 +15,10 @@ from torch.nn.parameter import UninitializedParameter
 from torch.utils.hooks import RemovableHandle
 
 from diagnose.experiments.batches import leaves
+from diagnose.experiments.copying import Unusable, told
 from diagnose.experiments.loss_arguments import classes, input_statistics, label_statistics, target_statistics
 from diagnose.experiments.penalty import gradients, pull
-from diagnose.experiments.sandbox import Sandbox, Unusable, told
+from diagnose.experiments.sandbox import Sandbox
 from diagnose.measure.graph import head, linearity, reshaped
 from diagnose.measure.losses import ELEMENTWISE, REGRESSION, LossCall, WatchLosses, primary
 from diagnose.record import Record

@@ -14,6 +14,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from diagnose.experiments.anatomy import MODAL, Anatomy, examine
 from diagnose.experiments.batches import leaves, roles
+from diagnose.experiments.copying import Unusable, told
 from diagnose.experiments.data_statistics import measure_data
 from diagnose.experiments.dependence import change_future, double_batch, evaluating, swap_samples
 from diagnose.experiments.functional_dropout import WatchDropout
@@ -21,7 +22,7 @@ from diagnose.experiments.initial import initial_loss, signal_scale
 from diagnose.experiments.loaders import first_batches, first_loader, length, own_loaders
 from diagnose.experiments.loss_arguments import label_statistics, target_statistics
 from diagnose.experiments.overfit import learn, overfit_batch
-from diagnose.experiments.sandbox import Sandbox, Unusable, quiet, random_state_kept, run_in_sandbox, told
+from diagnose.experiments.sandbox import Sandbox, quiet, random_state_kept, run_in_sandbox
 from diagnose.measure.losses import LossCall, watch_losses
 from diagnose.namespace import DATA_MODULES, MODULES, NAMES, LightningDataModule, LightningModule, Trainer
 from diagnose.record import Record

@@ -7,9 +7,9 @@ from collections.abc import Sized
 from itertools import islice
 from typing import Any
 
+from diagnose.experiments.copying import Unusable, copied, told
 from diagnose.experiments.data_copies import Unreadable, generators_kept
 from diagnose.experiments.data_reading import Sample, _batches
-from diagnose.experiments.sandbox import Unusable, copied, told
 from diagnose.namespace import LightningDataModule, LightningModule, Trainer, home, is_combined, is_overridden
 
 ROWS = 1 << 20

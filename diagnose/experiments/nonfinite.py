@@ -104,7 +104,7 @@ def locate(
         in forward order, or in backward order for a gradient), ``operation`` and ``direction``.
 
     Raises:
-        diagnose.experiments.sandbox.Unusable: The module cannot be copied or set up.
+        diagnose.experiments.copying.Unusable: The module cannot be copied or set up.
     """
     found: dict[str, str] = {"what": "", "module": "", "operation": "", "direction": "forward"}
     for path, tensor in leaves(batch):

@@ -6,42 +6,24 @@ import copy
 import logging
 import random
 import sys
-import threading
-import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
-from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+from torch.nn.parameter import UninitializedParameter
 
 from diagnose.experiments.batches import fresh
+from diagnose.experiments.copying import Unusable, copied, told
 from diagnose.experiments.keeping import left_as_it_was
 from diagnose.namespace import Callback, LightningDataModule, LightningModule, Trainer, from_home, home
-
-LIGHTNING = [sys.modules[name] for name in ("lightning", "pytorch_lightning", "lightning_fabric") if sys.modules.get(name)]
-LIBRARIES = (str(Path(__file__).parents[1]), *(str(Path(m.__file__ or "").parent) for m in (torch, np, copy, *LIGHTNING)))
-LOCKS: dict[type, Callable[[], Any]] = {type(make()): make for make in (threading.Lock, threading.RLock)}
 
 
 class ProbesDone(Exception):
     """Ends the probing Trainer's fit before its first batch."""
-
-
-class Unusable(Exception):
-    """The module cannot be tried out; the text says why, the cause keeps the user's own traceback."""
-
-
-def told(error: BaseException) -> str:
-    """An error in one line, with the place in the user's own code that it comes from."""
-    own = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith((*LIBRARIES, "<"))]
-    place = f" ({Path(own[-1].filename).name}:{own[-1].lineno}, in {own[-1].name})" if own else ""
-    return f"{type(error).__name__}: {error}{place}"
 
 
 @contextmanager
@@ -73,60 +55,6 @@ def quiet() -> Iterator[None]:
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
-
-
-def copied(module: LightningModule) -> LightningModule:
-    """A deep copy of the module without the Trainer it may be attached to.
-
-    Raises:
-        Unusable: The module cannot be copied.
-    """
-    attached = {name: module.__dict__[name] for name in ("_trainer", "_fabric") if module.__dict__.get(name) is not None}
-    try:
-        for name in attached:
-            module.__dict__[name] = None
-        copies = _substitutes(module)
-        with torch.no_grad():  # else the copy of a ScriptModule has its weights in a graph
-            twin = copy.deepcopy(module, copies)
-        _bind(twin, copies)
-        for own, new in zip(module.parameters(), twin.parameters(), strict=True):
-            if new.requires_grad != own.requires_grad:
-                new.requires_grad_(own.requires_grad)
-        return twin
-    except Exception as error:
-        raise Unusable(f"the module cannot be copied ({told(error)})") from error
-    finally:
-        module.__dict__.update(attached)
-
-
-def _substitutes(module: torch.nn.Module) -> dict[int, Any]:
-    """What stands in the copy for parts that ``deepcopy`` refuses: results kept as attributes, buffers without a shape, locks."""
-    found: dict[int, Any] = {}
-    for child in module.modules():
-        for value in (*vars(child).values(), *child._buffers.values()):
-            for part in value if isinstance(value, (list, tuple)) else value.values() if isinstance(value, dict) else (value,):
-                if isinstance(part, UninitializedBuffer):
-                    found[id(part)] = UninitializedBuffer(device=part.device, dtype=part.dtype)  # type: ignore[call-arg]
-                elif isinstance(part, Tensor) and part.grad_fn is not None:
-                    found[id(part)] = part.detach().clone()
-                elif type(part) in LOCKS:
-                    found[id(part)] = LOCKS[type(part)]()
-    return found
-
-
-def _bind(twin: LightningModule, copies: dict[int, Any]) -> None:
-    """Put the copy's own methods in the place of those that ``torch.compile`` wrapped, as it does where Lightning compiles a whole module.
-
-    The wrapped ones would still run the original.
-    """
-    for child in twin.modules():
-        for name, value in list(vars(child).items()):
-            method = getattr(value, "_torchdynamo_orig_callable", None) if isinstance(value, FunctionType) else None
-            owner = copies.get(id(getattr(method, "__self__", None)))
-            if isinstance(method, MethodType) and owner is not None:
-                vars(child)[name] = MethodType(method.__func__, owner)
-        if getattr(child, "_compiler_ctx", None) is not None:
-            vars(child)["_compiler_ctx"] = None
 
 
 class Sandbox:

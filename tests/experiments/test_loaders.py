@@ -10,8 +10,8 @@ from lightning.pytorch.utilities import CombinedLoader
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, TensorDataset
 
+from diagnose.experiments.copying import Unusable
 from diagnose.experiments.loaders import first_batches, first_loader, length, own_loaders
-from diagnose.experiments.sandbox import Unusable
 from tests.experiments.odd import Classifier, blobs, loaders
 
 

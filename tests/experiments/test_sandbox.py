@@ -4,6 +4,7 @@ import random
 import threading
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diagnose.experiments.sandbox import Sandbox, Unusable, copied, quiet, random_state_kept, run_in_sandbox, told
+import diagnose
+from diagnose.experiments.copying import Unusable, copied, told
+from diagnose.experiments.sandbox import Sandbox, quiet, random_state_kept, run_in_sandbox
 from diagnose.record import Record
 from tests.experiments.odd import Classifier, blobs, loaders, sandboxed
 
@@ -103,6 +106,50 @@ def test_lazy_layers_kept_results_and_locks_are_copied() -> None:
 def test_a_module_that_cannot_be_copied() -> None:
     with pytest.raises(Unusable, match=r"the module cannot be copied \(TypeError: cannot pickle 'generator' object"):
         copied(Generates())
+
+
+class Client:
+    """A connection, as the libraries of trackers hold them."""
+
+    def __init__(self, owner: Any) -> None:
+        self.owner = owner
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a connection cannot be pickled")
+
+
+class Connected(Classifier):
+    def __init__(self) -> None:
+        super().__init__()
+        self.client = Client(None)
+        self.tools = {"client": Client(None), "seen": [1, 2]}
+
+
+def test_what_cannot_be_copied_is_shared_and_all_else_is_not() -> None:
+    module = Connected()
+    twin = copied(module)
+    assert isinstance(twin, Connected)
+    assert twin.client is module.client
+    assert twin.tools["client"] is module.tools["client"]
+    assert twin.tools is not module.tools
+    assert twin.tools["seen"] is not module.tools["seen"]
+    assert all(a is not b and torch.equal(a, b) for a, b in zip(twin.parameters(), module.parameters(), strict=True))
+
+
+def test_a_module_with_a_connection_is_checked() -> None:
+    module = Connected()
+    before = [p.detach().clone() for p in module.parameters()]
+    found = diagnose.check(module, *loaders())
+    assert [o.rule for o in found.outcomes if "copied" in o.reason] == []
+    assert all(torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True))
+
+
+def test_an_open_file_is_not_shared(tmp_path: Path) -> None:
+    module = Classifier()
+    with (tmp_path / "log.txt").open("w") as file:
+        module.log_file = file  # type: ignore[assignment]
+        with pytest.raises(Unusable, match=r"the module cannot be copied \(TypeError.*and a step would use up self\.log_file"):
+            copied(module)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit")
