@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import cos, pi
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lightning.pytorch.utilities.types import LRSchedulerConfigType
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau, StepLR
+
+if TYPE_CHECKING:
+    from lightning.pytorch.utilities.types import LRSchedulerConfigType
 
 
 def schedule(optimizer: Optimizer, name: str, steps: int, **options: Any) -> LRSchedulerConfigType | None:
