@@ -23,9 +23,10 @@ class GradientClipping(Callback):
 
     It clips what the optimizer is about to use, unscaled once under a scaler, under automatic and manual optimisation (each optimizer on
     its own), with fused optimizers too. Gradients that are not finite are left as they are, for a scaler or a monitor to see. Under a
-    percentile nobody has to guess a threshold: it is that percentile of the norms of the last steps, the present one among them. Monitors
-    measure before it, wherever they stand in the list, and record ``grad_norm/clipped`` and ``clip/ratio``. Where several processes train,
-    all clip alike, as gradients are averaged before. Cost: a norm of the gradients per step; by percentile one transfer to the host.
+    percentile nobody has to guess a threshold: it is that percentile of the norms of the last steps of the same optimizer, the present
+    one among them. Monitors measure before it, wherever they stand in the list, and record ``grad_norm/clipped`` and ``clip/ratio``.
+    Where several processes train, all clip alike, as gradients are averaged before. Cost: a norm of the gradients per step; by percentile
+    one transfer to the host.
 
     ``callback.share`` is the share of steps that were clipped, ``callback.threshold`` the latest threshold.
 
@@ -33,7 +34,7 @@ class GradientClipping(Callback):
         norm: The largest norm of all gradients of an optimizer.
         value: The largest absolute value of an entry.
         percentile: From 0 to 100, of the norms so far; without any of the three it is 10, as in the paper.
-        window: How many of the last norms are looked at; only with ``percentile``.
+        window: How many of the last norms of an optimizer are looked at; only with ``percentile``.
 
     Raises:
         ValueError: More than one of the three is given, or the Trainer clips already (``gradient_clip_val``).
@@ -60,19 +61,20 @@ class GradientClipping(Callback):
         self.steps = 0
         self.after: dict[int, Tensor] = {}
         self._clipped: Tensor | int = 0
-        self._norms: deque[float] = deque(maxlen=window)
-        self._sorted: list[float] = []
+        self._norms: dict[int, deque[float]] = {}  # by the optimizer's place in the Trainer
+        self._sorted: dict[int, list[float]] = {}
 
     @property
     def state_key(self) -> str:
         return self._generate_state_key(norm=self.norm, value=self.value, percentile=self.percentile)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"norms": torch.tensor(list(self._norms), dtype=torch.float64), "steps": self.steps, "clipped": int(self._clipped)}
+        norms = {place: torch.tensor(list(history), dtype=torch.float64) for place, history in self._norms.items()}
+        return {"norms": norms, "steps": self.steps, "clipped": int(self._clipped)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._norms = deque(state_dict["norms"].tolist(), maxlen=self.window)
-        self._sorted = sorted(self._norms)
+        self._norms = {place: deque(history.tolist(), maxlen=self.window) for place, history in state_dict["norms"].items()}
+        self._sorted = {place: sorted(history) for place, history in self._norms.items()}
         self.steps, self._clipped = state_dict["steps"], state_dict["clipped"]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -124,7 +126,7 @@ class GradientClipping(Callback):
             self.after[id(optimizer)] = self._by_value(parameters, before, self.value * factor) / factor
             return
         if self.percentile is not None:
-            self._learn(before.item())
+            self._learn(next((i for i, own in enumerate(trainer.optimizers) if own is optimizer), 0), before.item())
         coefficient = torch.where(before.isfinite(), (self.threshold / (before + SMALL)).clamp(max=1.0), 1.0)
         for gradient in gradients:
             gradient.detach().mul_(coefficient.to(gradient.device))
@@ -147,17 +149,18 @@ class GradientClipping(Callback):
         after: Tensor = torch.linalg.vector_norm(norms(left))
         return after
 
-    def _learn(self, norm: float) -> None:
-        """Take a norm into the history; the threshold is its percentile, between two entries as `numpy.percentile` takes it."""
+    def _learn(self, place: int, norm: float) -> None:
+        """Take a norm into an optimizer's history; the threshold is its percentile, between two entries as by `numpy.percentile`."""
+        history, ordered = self._norms.setdefault(place, deque(maxlen=self.window)), self._sorted.setdefault(place, [])
         if math.isfinite(norm):
-            if len(self._norms) == self.window:
-                del self._sorted[bisect_left(self._sorted, self._norms[0])]
-            self._norms.append(norm)
-            insort(self._sorted, norm)
-        if self._sorted and self.percentile is not None:
-            place = self.percentile / 100 * (len(self._sorted) - 1)
-            low, high = self._sorted[math.floor(place)], self._sorted[math.ceil(place)]
-            self.threshold = low + (high - low) * (place - math.floor(place))
+            if len(history) == self.window:
+                del ordered[bisect_left(ordered, history[0])]
+            history.append(norm)
+            insort(ordered, norm)
+        if ordered and self.percentile is not None:
+            at = self.percentile / 100 * (len(ordered) - 1)
+            low, high = ordered[math.floor(at)], ordered[math.ceil(at)]
+            self.threshold = low + (high - low) * (at - math.floor(at))
 
     def _count(self, clipped: Tensor) -> None:
         self._clipped = clipped.long() + self._clipped

@@ -29,7 +29,10 @@ class Clipping(Protocol):
 
 
 class Gradients(Instrument):
-    """``grad_norm/total``, ``grad_norm/layers``, ``grad_norm/clipped``, ``clip/ratio``: of every optimizer that steps in a batch."""
+    """``grad_norm/total``, ``grad_norm/layers``, ``grad_norm/clipped``, ``clip/ratio``: of every optimizer that steps in a batch.
+
+    Steps that a gradient scaler skips have none: their gradients overflowed, and are not used.
+    """
 
     writes = ("gradient/similarity", "grad_norm/total", "grad_norm/layers", "grad_norm/clipped", "clip/ratio", "clipping")
 
@@ -40,6 +43,7 @@ class Gradients(Instrument):
         self.clips = False
         self.clipping: Any = None
         self.compares = True
+        self.scaled = False
         self.previous: tuple[int, Tensor] | None = None
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
@@ -47,6 +51,7 @@ class Gradients(Instrument):
         self.clips = module.automatic_optimization and (bool(trainer.gradient_clip_val) or own)  # by hand it is over when a step is seen
         self.clipping = next((c for c in trainer.callbacks if isinstance(c, Clipping)), None)  # type: ignore[attr-defined]
         self.compares = len(trainer.optimizers) == 1
+        self.scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
         self._label(module)
 
     def _label(self, module: LightningModule) -> None:
@@ -78,8 +83,11 @@ class Gradients(Instrument):
             return
         entries = torch.cat([view.float().to(gradients[0].device) for view in sample(gradients, SAMPLED)])
         if self.previous is not None and self.previous[0] == step - 1 and len(self.previous[1]) == len(entries):
-            self.notes.put("gradient/similarity", similarity(self.previous[1], entries))
+            self.notes.put_raw(similarity(self.previous[1], entries), self._alike)
         self.previous = (step, entries)
+
+    def _alike(self, numbers: list[float]) -> dict[str, float | list[float]]:
+        return {"gradient/similarity": numbers[0]} if math.isfinite(numbers[0]) or not self.scaled else {}
 
     def after_batch(self, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
         if not self.pending:
@@ -99,6 +107,8 @@ class Gradients(Instrument):
     def _finish(self, group: list[int], numbers: list[float]) -> dict[str, float | list[float]]:
         each, clipped = numbers[: len(group)], numbers[len(group) :]
         total = math.hypot(*each)
+        if self.scaled and not math.isfinite(total):
+            return {}  # the scaler skips this step, and counts it
         row: dict[str, float | list[float]] = {"grad_norm/layers": combine(each, group, len(self.names)), "grad_norm/total": total}
         if clipped:
             after = math.hypot(*clipped)

@@ -136,7 +136,7 @@ class Notes:
                 else:
                     row |= target(part)
         self._numbers, self._tensors = [], []
-        places = sorted(rows)
+        places = sorted(place for place, row in rows.items() if row)
         for place in places if self.nonfinite is None else ():
             for name, what in (("train/loss", "loss"), ("grad_norm/total", "gradient")):
                 if self.nonfinite is None and not math.isfinite(rows[place].get(name, 0.0)):

@@ -50,4 +50,5 @@ class Scaling(Instrument):
             self.notes.put("scaler/scale", self.latest)
 
     def finish(self, trainer: Trainer, module: LightningModule) -> None:
-        self._put()
+        if not self.notes.due:  # else the last batch has put them
+            self._put()
