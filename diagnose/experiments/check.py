@@ -21,6 +21,7 @@ from diagnose.experiments.functional_dropout import WatchDropout
 from diagnose.experiments.initial import initial_loss, signal_scale
 from diagnose.experiments.loaders import first_batches, first_loader, length, own_loaders
 from diagnose.experiments.loss_arguments import label_statistics, target_statistics
+from diagnose.experiments.neighbours import CLEAR, NOTHING, learn_from_neighbours
 from diagnose.experiments.overfit import learn, overfit_batch
 from diagnose.experiments.sandbox import Sandbox, quiet, random_state_kept, run_in_sandbox
 from diagnose.measure.losses import LossCall, watch_losses
@@ -237,8 +238,10 @@ def _examine(sandbox: Sandbox, probing: Probing, train: Any, val: Any, short: bo
     known = judge(record).at_or_above("error")
     if known:
         record.skip("probe.learning", f"not needed: {known[0].rule} is found already")
-    else:
-        probing.part("probe.learning", lambda: learn(sandbox, targets, record))
+        return
+    probing.part("probe.learning", lambda: learn(sandbox, targets, record))
+    if record.facts.get("probe.learning", {}).get("held_out", CLEAR) < NOTHING:
+        probing.part("probe.neighbours", lambda: learn_from_neighbours(sandbox, first_loader(train), targets, record))
 
 
 def _targets(sandbox: Sandbox, call: LossCall, found: dict[str, str], record: Record) -> dict[str, Any]:

@@ -139,8 +139,7 @@ def learn(sandbox: Sandbox, target_paths: Sequence[str], record: Record) -> None
     if inputs and all(t.dim() < 2 and not t.is_floating_point() for t in inputs):
         record.skip("probe.learning", "the inputs are numbers of things (users, items): a few steps say nothing about those not seen")
         return
-    cut = max(1, int(len(batches) * 0.7))
-    seen, unseen = batches[:cut], batches[cut:]
+    seen, unseen = split(batches)
     if not unseen:
         record.skip("probe.learning", f"too little data: {len(batches)} batches")
         return
@@ -168,6 +167,12 @@ def learn(sandbox: Sandbox, target_paths: Sequence[str], record: Record) -> None
             "shuffled": float(np.mean(shuffled[-tail:])) if shuffled else np.nan,
         }
     record.add("probe.learning", fact)
+
+
+def split(batches: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
+    """Seven of ten batches to train on, and the others."""
+    cut = max(1, int(len(batches) * 0.7))
+    return batches[:cut], batches[cut:]
 
 
 def _shuffled(batch: Any, target_paths: Sequence[str], seed: int) -> Any:

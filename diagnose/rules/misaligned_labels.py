@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
@@ -17,15 +18,19 @@ class MisalignedLabels(Rule):
     ## What it measures
     A copy is trained on some batches and its predictions are held against the targets of others, by a permutation test: how many
     standard deviations the match lies above that with shuffled targets. It is reported when the match is clear on the batches trained
-    on (`memorised`), not on the others (`clear`), and the training loss falls no further than with shuffled labels (`gain`).
+    on (`memorised`), not on the others (`clear`), and the training loss falls no further than with shuffled labels (`gain`). Then the
+    same is tried with the targets of the rows before and after: where those are learned (`neighbour`), in a data set whose neighbouring
+    rows are no more alike than any two, the targets are shifted by one. Where the network can learn one batch by heart (`overfits`) but
+    not all of them in this time, an info says that nothing was found that holds elsewhere.
 
     ## Why it matters
     Features that were shuffled without their labels, or a join that matched the wrong rows, leave data that look right column by
     column. The training loss goes down, the validation loss goes up, and it looks like overfitting.
 
     ## When it is wrong
-    A hard problem with a weak signal looks the same in a short training, and so does one that the network cannot express. At least
-    `samples` held-out samples are asked for.
+    A hard problem with a weak signal looks the same in a short training, and so does one that the network cannot express: targets that
+    no input tells anything about are like targets of other rows, except where a shift gives them away. At least `samples` held-out
+    samples are asked for. In a series of which rows are shuffled beforehand, a forecast looks like a shift.
 
     ## What to try
     Look at a few samples next to their labels, as they come out of the loader. Look for a shuffle, sort or join that moved only one of
@@ -40,32 +45,66 @@ class MisalignedLabels(Rule):
     name = "misaligned-labels"
     severity = Severity.WARNING
     needs = ("probe.learning",)
-    explains = ("overfitting", "loss-not-decreasing", "below-baseline", "generalization-gap")
+    explains = ("overfitting", "loss-not-decreasing", "below-baseline", "generalization-gap", "underfitting", "prediction-collapse")
 
     memorised: float = 6.0
     clear: float = 2.0
+    neighbour: float = 6.0
     gain: float = 0.1
+    overfits: float = 0.8
     samples: int = 100
 
     def judge(self, record: Record) -> Iterator[Finding]:
-        seen = record.facts["probe.learning"]
-        if seen["held_out"] > self.clear or seen["train"] < self.memorised:
+        seen, shifted = record.facts["probe.learning"], record.facts.get("probe.neighbours")
+        if shifted is not None and shifted["held_out"] >= self.neighbour and shifted["samples"] >= self.samples:
+            yield self._shifted(seen, shifted)
+            return
+        overfits = record.facts.get("probe.overfit", {}).get("progress", 0.0) >= self.overfits
+        memorised = seen["train"] >= self.memorised
+        if seen["held_out"] > self.clear or not (memorised or overfits):
             return
         if seen["samples"] < self.samples:
             raise NotRun(f"too short: {seen['samples']} held-out samples, at least {self.samples} are needed")
         gain = 1 - seen["real"] / seen["shuffled"] if seen["shuffled"] > 0 else 1.0
-        if gain < self.gain:
-            yield self.finding(
-                f"after {seen['steps']} steps the predictions match the labels of the batches trained on ({seen['train']:.1f} "
-                "standard deviations above chance) but "
-                f"not those of {seen['samples']} other samples ({seen['held_out']:.1f}); with shuffled labels the loss falls as far",
-                where="the pairs of input and target in the training loader",
-                fix=(
-                    "look at samples next to their labels as the loader gives them, and for a shuffle, sort or join that moved "
-                    "only one of the two"
-                ),
-                held_out=seen["held_out"],
-                clear=self.clear,
-                train=seen["train"],
-                gain=gain,
+        if gain >= self.gain:
+            return
+        if memorised:
+            message = (
+                f"after {seen['steps']} steps the predictions match the labels of the batches trained on ({seen['train']:.1f} standard "
+                f"deviations above chance) but not those of {seen['samples']} other samples ({seen['held_out']:.1f}); with shuffled labels "
+                "the loss falls as far"
             )
+        else:
+            message = (
+                f"the network can learn one batch by heart, but after {seen['steps']} steps on many its predictions do not match the "
+                f"labels of {seen['samples']} other samples ({seen['held_out']:.1f} standard deviations above chance), and with shuffled "
+                "labels the loss falls as far: the inputs tell nothing of these labels, or the labels are those of other rows"
+            )
+        yield self.finding(
+            message,
+            where="the pairs of input and target in the training loader",
+            fix=(
+                "look at samples next to their labels as the loader gives them, and for a shuffle, sort or join that moved "
+                "only one of the two"
+            ),
+            severity=Severity.WARNING if memorised else Severity.INFO,
+            held_out=seen["held_out"],
+            clear=self.clear,
+            train=seen["train"],
+            gain=gain,
+        )
+
+    def _shifted(self, seen: Mapping[str, Any], shifted: Mapping[str, Any]) -> Finding:
+        whose = "next" if shifted["lag"] > 0 else "previous"
+        return self.finding(
+            f"each row holds the target of the {whose} row of the {shifted['order']}: after {shifted['steps']} steps on targets moved "
+            f"back by one, predictions match those of {shifted['samples']} other samples ({shifted['held_out']:.1f} standard deviations "
+            f"above chance), as the data are they do not ({seen['held_out']:.1f} after {seen['steps']})",
+            where="the pairs of input and target in the training loader",
+            fix="look for an index i + 1 or i - 1, a shift or a roll that moved only the inputs or only the targets",
+            held_out=seen["held_out"],
+            clear=self.clear,
+            shifted=shifted["held_out"],
+            limit=self.neighbour,
+            lag=shifted["lag"],
+        )

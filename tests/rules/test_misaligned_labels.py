@@ -58,3 +58,30 @@ def test_a_shuffled_loss_of_zero_is_no_division() -> None:
 def test_too_few_samples() -> None:
     reason = not_run(MisalignedLabels(), probe__learning={**SHUFFLED, "samples": 99})
     assert reason == "too short: 99 held-out samples, at least 100 are needed"
+
+
+SHIFTED: dict[str, Any] = {"lag": 1, "order": "data set", "held_out": 11.3, "samples": 200, "steps": 120}
+
+
+@pytest.mark.parametrize(("lag", "whose"), [(1, "next"), (-1, "previous")])
+def test_targets_of_the_neighbouring_row(lag: int, whose: str) -> None:
+    facts = {"probe__learning": {**SHUFFLED, "train": 2.7}, "probe__neighbours": {**SHIFTED, "lag": lag}}
+    (finding,) = findings(MisalignedLabels(), **facts)
+    assert finding.severity is Severity.WARNING
+    assert finding.message.startswith(f"each row holds the target of the {whose} row of the data set: after 120 steps")
+    assert "(11.3 standard deviations above chance), as the data are they do not (-0.4 after 400)" in finding.message
+    assert "i + 1 or i - 1" in finding.fix
+    assert finding.evidence["lag"] == lag
+
+
+def test_neighbours_whose_targets_are_not_learned_either_say_nothing() -> None:
+    facts = {"probe__learning": {**SHUFFLED, "train": 2.7}, "probe__neighbours": {**SHIFTED, "held_out": 5.9}}
+    assert findings(MisalignedLabels(), **facts) == []
+
+
+def test_what_can_be_learned_by_heart_in_one_batch_only_is_no_alarm() -> None:
+    facts = {"probe__learning": {**SHUFFLED, "train": 2.7}, "probe__overfit": {"progress": 0.9}}
+    (finding,) = findings(MisalignedLabels(), **facts)
+    assert finding.severity is Severity.INFO
+    assert "the inputs tell nothing of these labels, or the labels are those of other rows" in finding.message
+    assert findings(MisalignedLabels(), **{**facts, "probe__overfit": {"progress": 0.7}}) == []
