@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagnose.callbacks.watching import Watching, cell
-from diagnose.experiments.predict import Layers
+from diagnose.experiments.hidden_layers import Layers
 from diagnose.measure.embedding import Embedding, check_method, project
 from diagnose.measure.losses import Predictions
 from diagnose.namespace import LightningModule, Trainer

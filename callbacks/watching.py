@@ -15,7 +15,7 @@ from diagnose.callbacks.loggers import Loggers
 from diagnose.callbacks.losses import watchable
 from diagnose.callbacks.monitor import NotMonitored
 from diagnose.callbacks.ranks import anywhere
-from diagnose.experiments.predict import Extract, found_in
+from diagnose.experiments.extraction import Extract, found_in
 from diagnose.measure.fast_paths import FastPaths
 from diagnose.measure.losses import LossCall, Predictions, WatchLosses
 from diagnose.namespace import Callback, LightningModule, Trainer

@@ -16,7 +16,7 @@ from diagnose.cli import runs
 from diagnose.cli.arguments import UsageError
 from diagnose.cli.job import Job, versions
 from diagnose.cli.targets import ALLOWED, build, locate
-from diagnose.experiments.predict import Layers
+from diagnose.experiments.hidden_layers import Layers
 from diagnose.measure.embedding import check_method
 from diagnose.models.initial import initialise
 from diagnose.models.learner import Learner

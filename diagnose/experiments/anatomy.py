@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,68 +16,18 @@ from torch.utils.hooks import RemovableHandle
 
 from diagnose.experiments.batches import leaves
 from diagnose.experiments.copying import Unusable, told
+from diagnose.experiments.coverage import weigh
 from diagnose.experiments.loss_arguments import classes, input_statistics, label_statistics, target_statistics
+from diagnose.experiments.modes import wrong_mode
 from diagnose.experiments.penalty import gradients, pull
 from diagnose.experiments.sandbox import Sandbox
+from diagnose.experiments.watch_step import WatchStep
 from diagnose.measure.graph import head, linearity, reshaped
-from diagnose.measure.losses import ELEMENTWISE, REGRESSION, LossCall, WatchLosses, primary
+from diagnose.measure.losses import ELEMENTWISE, REGRESSION, LossCall, primary
 from diagnose.record import Record
 
 STEPS = 3
-MODAL = (_BatchNorm, nn.modules.dropout._DropoutNd)
 BIAS_CANCELLING = (_BatchNorm, nn.modules.instancenorm._InstanceNorm)
-
-
-SUMS = ("add", "radd", "iadd", "sub", "rsub", "isub")
-ARITHMETIC = (*SUMS, "mul", "rmul", "imul", "div", "truediv", "rtruediv", "itruediv")
-DROPOUTS = (nn.functional.dropout, nn.functional.dropout1d, nn.functional.dropout2d, nn.functional.dropout3d, nn.functional.alpha_dropout)
-
-
-class WatchStep(WatchLosses):
-    """Collects the loss calls of a step, the parameters that it uses, and implicit broadcasts between predictions and targets."""
-
-    def __init__(self, targets: Sequence[Tensor] = ()) -> None:
-        super().__init__()
-        self.used: dict[int, Tensor] = {}
-        self.targets = {t.data_ptr(): t for t in targets if t.layout is torch.strided and not t.is_nested and t.numel()}
-        self.dropped: dict[Any, float] = {}  # node of the graph -> p
-        self.mixed: set[Any] = set()  # nodes that join a computed value with one that is outside the graph
-        self.broadcasts: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
-
-    def __torch_function__(
-        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        result = super().__torch_function__(func, types, args, kwargs)
-        if isinstance(result, (Tensor, tuple)):
-            for arg in (*args, *(kwargs or {}).values()):
-                for tensor in arg if isinstance(arg, (list, tuple)) else (arg,):
-                    if isinstance(tensor, nn.Parameter) and not isinstance(tensor, UninitializedParameter):
-                        self.used[id(tensor)] = tensor
-            if func in DROPOUTS and isinstance(result, Tensor) and result.grad_fn is not None:
-                p = args[1] if len(args) > 1 else (kwargs or {}).get("p", 0.5)
-                training = args[2] if len(args) > 2 else (kwargs or {}).get("training", True)
-                self.dropped[result.grad_fn] = float(p) if training else 0.0
-            name = getattr(func, "__name__", "").strip("_")
-            if name in ("sub", "rsub") and isinstance(result, Tensor):
-                self._watch_difference(args, result)
-            if name in ARITHMETIC and isinstance(result, Tensor) and result.grad_fn is not None:
-                self._watch_mixture(name, args, result)
-        return result
-
-    def _watch_mixture(self, name: str, args: tuple[Any, ...], result: Tensor) -> None:
-        """A value of full size without a gradient may depend on the input in any way: a rounded code, noise, a gate."""
-        pair = [a for a in args[:2] if isinstance(a, Tensor)]
-        outside = [p for p in pair if not p.requires_grad and p.numel() == result.numel() > 1]
-        if len(pair) == 2 and len(outside) == 1 and not (name in SUMS and outside[0].data_ptr() in self.targets):
-            self.mixed.add(result.grad_fn)
-
-    def _watch_difference(self, args: tuple[Any, ...], result: Tensor) -> None:
-        pair = [a for a in args[:2] if isinstance(a, Tensor)]
-        if len(pair) == 2 and result.numel() > max(p.numel() for p in pair) > 1:
-            predicted = [p for p in pair if p.requires_grad]
-            if len(predicted) == 1 and any(p.data_ptr() in self.targets for p in pair if not p.requires_grad):
-                (other,) = (p for p in pair if p is not predicted[0])
-                self.broadcasts.append((tuple(predicted[0].shape), tuple(other.shape)))
 
 
 @dataclass(eq=False)
@@ -163,7 +113,7 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
     if raised and not anatomy.reached:
         record.skip("probe.parameters", f"the module's own training_step raised {raised}")
     else:
-        _parameters(sandbox, anatomy, names, trainable, record)
+        weigh(sandbox, anatomy.used, anatomy.reached, names, trainable, record)
     if "probe.parameters" in record and sandbox.module.automatic_optimization:
         record.add("probe.parameters", {**record.facts["probe.parameters"], "losses": backward})
     if anatomy.pull is not None:
@@ -288,59 +238,3 @@ def _describe(
     record.add("probe.step", facts)
     lines = linearity(call.input, names, watch.mixed)
     record.add("probe.linearity", {"layers": lines.layers, "nonlinear": lines.nonlinear, "longest": list(lines.longest)})
-
-
-def wrong_mode(module: nn.Module, ran: Sequence[str]) -> list[str]:
-    """Modules that ran in eval mode while training, although they behave differently then and nobody keeps them so on purpose.
-
-    On purpose is: all their parent's weights are frozen, or the module's own ``train()`` leaves them in eval mode.
-    """
-    named = dict(module.named_modules())
-    suspects = [n for n in ran if n in named and isinstance(named[n], MODAL) and not named[n].training]
-    suspects = [n for n in suspects if getattr(named[n], "p", 1.0) > 0]
-    if not suspects:
-        return []
-    modes = {m: m.training for m in named.values()}
-    try:
-        module.train()
-        stays = {n for n in suspects if not named[n].training}
-    finally:
-        for m, mode in modes.items():
-            m.training = mode
-    result = []
-    for name in suspects:
-        parent = named[name.rpartition(".")[0]]
-        weights = list(parent.parameters())
-        if name not in stays and (not weights or any(p.requires_grad for p in weights)):
-            result.append(name)
-    return result
-
-
-def _parameters(sandbox: Sandbox, anatomy: Anatomy, names: Mapping[int, str], trainable: set[int], record: Record) -> None:
-    own = [v for m in sandbox.module.modules() for v in vars(m).values() if isinstance(v, torch.optim.Optimizer)]  # stepped by hand
-    optimized = {id(p) for o in (*sandbox.optimizers, *own) for g in o.param_groups for p in g["params"]}
-    entries = []
-    for parameter in sandbox.module.parameters():
-        if id(parameter) in trainable and not isinstance(parameter, UninitializedParameter):
-            i = id(parameter)
-            entry = {"name": names[i], "size": parameter.numel(), "used": i in anatomy.used, "reached": i in anatomy.reached}
-            entries.append({**entry, "optimized": i in optimized})
-    stray = [p for i, p in anatomy.used.items() if i not in names and p.requires_grad and i in anatomy.reached and i not in optimized]
-    record.add(
-        "probe.parameters", {"registered": entries, "unregistered": _locate(sandbox.module, stray), "optimizers": len(sandbox.optimizers)}
-    )
-
-
-def _locate(module: nn.Module, stray: Sequence[Tensor]) -> list[dict[str, Any]]:
-    """Name the plain lists and dicts of the module that hold unregistered parameters."""
-    owners: dict[int, str] = {}
-    for path, child in module.named_modules():
-        for attribute, value in vars(child).items():
-            if not attribute.startswith("_") and isinstance(value, (list, tuple, dict)):
-                for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-                    place = f"{path + '.' if path else ''}{attribute}[{key!r}]"
-                    if isinstance(item, nn.Module):
-                        owners |= {id(p): f"{place}.{n}" for n, p in item.named_parameters()}
-                    elif isinstance(item, nn.Parameter):
-                        owners[id(item)] = place
-    return [{"name": owners.get(id(p), "a module outside the LightningModule"), "size": p.numel()} for p in stray]

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diagnose.experiments.anatomy import Anatomy, examine, wrong_mode
+from diagnose.experiments.anatomy import Anatomy, examine
 from diagnose.experiments.copying import Unusable
 from diagnose.experiments.loss_arguments import input_statistics, label_statistics, target_statistics
+from diagnose.experiments.modes import wrong_mode
 from diagnose.measure.losses import LossCall
 from diagnose.record import Record
 from tests.experiments.odd import Classifier, Regressor, blobs, loaders, sandboxed

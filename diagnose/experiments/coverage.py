@@ -1,0 +1,55 @@
+"""Which weights a step uses, which get a gradient, and which the optimizers hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
+
+from diagnose.experiments.sandbox import Sandbox
+from diagnose.record import Record
+
+
+def weigh(
+    sandbox: Sandbox, used: Mapping[int, Tensor], reached: set[int], names: Mapping[int, str], trainable: set[int], record: Record
+) -> None:
+    """Write ``probe.parameters``, see `anatomy.examine`.
+
+    Args:
+        sandbox: After its steps.
+        used: Parameters that any function was given, by ``id``.
+        reached: Parameters that got a gradient, by ``id``.
+        names: Names of the module's parameters, by ``id``.
+        trainable: Those that want a gradient, by ``id``.
+        record: Where to write.
+    """
+    own = [v for m in sandbox.module.modules() for v in vars(m).values() if isinstance(v, torch.optim.Optimizer)]  # stepped by hand
+    optimized = {id(p) for o in (*sandbox.optimizers, *own) for g in o.param_groups for p in g["params"]}
+    entries = []
+    for parameter in sandbox.module.parameters():
+        if id(parameter) in trainable and not isinstance(parameter, UninitializedParameter):
+            i = id(parameter)
+            entry = {"name": names[i], "size": parameter.numel(), "used": i in used, "reached": i in reached}
+            entries.append({**entry, "optimized": i in optimized})
+    stray = [p for i, p in used.items() if i not in names and p.requires_grad and i in reached and i not in optimized]
+    record.add(
+        "probe.parameters", {"registered": entries, "unregistered": _locate(sandbox.module, stray), "optimizers": len(sandbox.optimizers)}
+    )
+
+
+def _locate(module: nn.Module, stray: Sequence[Tensor]) -> list[dict[str, Any]]:
+    """Name the plain lists and dicts of the module that hold unregistered parameters."""
+    owners: dict[int, str] = {}
+    for path, child in module.named_modules():
+        for attribute, value in vars(child).items():
+            if not attribute.startswith("_") and isinstance(value, (list, tuple, dict)):
+                for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+                    place = f"{path + '.' if path else ''}{attribute}[{key!r}]"
+                    if isinstance(item, nn.Module):
+                        owners |= {id(p): f"{place}.{n}" for n, p in item.named_parameters()}
+                    elif isinstance(item, nn.Parameter):
+                        owners[id(item)] = place
+    return [{"name": owners.get(id(p), "a module outside the LightningModule"), "size": p.numel()} for p in stray]

@@ -1,0 +1,63 @@
+"""What one training step calls: its losses, the weights it uses, and what it does with predictions and targets on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
+
+from diagnose.measure.losses import WatchLosses
+
+SUMS = ("add", "radd", "iadd", "sub", "rsub", "isub")
+ARITHMETIC = (*SUMS, "mul", "rmul", "imul", "div", "truediv", "rtruediv", "itruediv")
+DROPOUTS = (nn.functional.dropout, nn.functional.dropout1d, nn.functional.dropout2d, nn.functional.dropout3d, nn.functional.alpha_dropout)
+
+
+class WatchStep(WatchLosses):
+    """Collects the loss calls of a step, the parameters that it uses, and implicit broadcasts between predictions and targets."""
+
+    def __init__(self, targets: Sequence[Tensor] = ()) -> None:
+        super().__init__()
+        self.used: dict[int, Tensor] = {}
+        self.targets = {t.data_ptr(): t for t in targets if t.layout is torch.strided and not t.is_nested and t.numel()}
+        self.dropped: dict[Any, float] = {}  # node of the graph -> p
+        self.mixed: set[Any] = set()  # nodes that join a computed value with one that is outside the graph
+        self.broadcasts: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+
+    def __torch_function__(
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = super().__torch_function__(func, types, args, kwargs)
+        if isinstance(result, (Tensor, tuple)):
+            for arg in (*args, *(kwargs or {}).values()):
+                for tensor in arg if isinstance(arg, (list, tuple)) else (arg,):
+                    if isinstance(tensor, nn.Parameter) and not isinstance(tensor, UninitializedParameter):
+                        self.used[id(tensor)] = tensor
+            if func in DROPOUTS and isinstance(result, Tensor) and result.grad_fn is not None:
+                p = args[1] if len(args) > 1 else (kwargs or {}).get("p", 0.5)
+                training = args[2] if len(args) > 2 else (kwargs or {}).get("training", True)
+                self.dropped[result.grad_fn] = float(p) if training else 0.0
+            name = getattr(func, "__name__", "").strip("_")
+            if name in ("sub", "rsub") and isinstance(result, Tensor):
+                self._watch_difference(args, result)
+            if name in ARITHMETIC and isinstance(result, Tensor) and result.grad_fn is not None:
+                self._watch_mixture(name, args, result)
+        return result
+
+    def _watch_mixture(self, name: str, args: tuple[Any, ...], result: Tensor) -> None:
+        """A value of full size without a gradient may depend on the input in any way: a rounded code, noise, a gate."""
+        pair = [a for a in args[:2] if isinstance(a, Tensor)]
+        outside = [p for p in pair if not p.requires_grad and p.numel() == result.numel() > 1]
+        if len(pair) == 2 and len(outside) == 1 and not (name in SUMS and outside[0].data_ptr() in self.targets):
+            self.mixed.add(result.grad_fn)
+
+    def _watch_difference(self, args: tuple[Any, ...], result: Tensor) -> None:
+        pair = [a for a in args[:2] if isinstance(a, Tensor)]
+        if len(pair) == 2 and result.numel() > max(p.numel() for p in pair) > 1:
+            predicted = [p for p in pair if p.requires_grad]
+            if len(predicted) == 1 and any(p.data_ptr() in self.targets for p in pair if not p.requires_grad):
+                (other,) = (p for p in pair if p is not predicted[0])
+                self.broadcasts.append((tuple(predicted[0].shape), tuple(other.shape)))
