@@ -27,13 +27,13 @@ MODULES: dict[type[nn.Module], str] = {
     kind: kind.__name__.lower()
     for kind in (
         *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus),
-        *(nn.Sigmoid, nn.Tanh, nn.Hardtanh, nn.Hardsigmoid, nn.Hardswish, nn.Softsign, nn.Softmax),
+        *(nn.Sigmoid, nn.Tanh, nn.Hardtanh, nn.Hardsigmoid, nn.Hardswish, nn.Softsign, nn.Softmax, nn.GLU, nn.LogSigmoid),
     )
 }
 NAMES = ("relu", "relu6", "leaky_relu", "prelu", "elu", "celu", "selu", "gelu", "silu", "mish", "softplus", "sigmoid", "tanh")
 FUNCTIONS: dict[Callable[..., Any], str] = {
     function: name
-    for name in (*NAMES, "hardtanh", "hardsigmoid", "hardswish", "softsign", "softmax")
+    for name in (*NAMES, "hardtanh", "hardsigmoid", "hardswish", "softsign", "softmax", "glu", "logsigmoid", "rrelu")
     for owner, attribute in ((F, name), (torch, name), (Tensor, name), (torch, f"{name}_"), (Tensor, f"{name}_"))
     if (function := getattr(owner, attribute, None)) is not None
 }
@@ -42,6 +42,11 @@ WEIGHTED: dict[Callable[..., Any], bool] = {  # functions that carry a weight; w
     F.linear: False,
     F.bilinear: False,
 }
+ATTENTION: dict[Callable[..., Any], tuple[int, ...]] = {  # where their weights stand: what they call inside is not seen
+    F.scaled_dot_product_attention: (),
+    F.multi_head_attention_forward: (5, 11),
+}
+SCALED = ("softmax", "attention")  # of these scale and spread tell something, zeros do not
 PASSING = {F.batch_norm: 3, F.layer_norm: 2, F.group_norm: 2}  # the position of their weight; they keep the layout
 
 
@@ -52,7 +57,7 @@ class Statistics:
     Attributes:
         mean: Mean of the entries.
         std: Their standard deviation.
-        dead: Share of units that give zero for every sample; ``None`` for bounded activations and softmax.
+        dead: Share of units that give zero for every sample; ``None`` for bounded activations, softmax and attention.
         saturated: Share of units that lie within 0.01 of a bound for 95 % of the samples; ``None`` for unbounded activations.
     """
 
@@ -75,7 +80,7 @@ def statistics(output: Tensor, kind: str, channels_first: bool = False) -> Stati
     rows = part(output)
     mean = rows.mean()
     std = torch.linalg.vector_norm(rows - mean) * rows.numel() ** -0.5
-    if kind == "softmax":
+    if kind in SCALED:
         return Statistics(mean, std)
     bounded = kind in BOUNDS
     whole = rows if bounded else output
@@ -104,16 +109,26 @@ def part(output: Tensor) -> Tensor:
 class Sites:
     """Statistics of the activations of one forward pass, by site; only numbers are kept.
 
-    A site that runs again in the same pass (a shared module, a loop over time) is measured at its first call.
+    A site that runs again in the same pass (a loop over time) is measured at its first call. An activation module that runs again behind
+    another layer is another site there: ``"net.2 → net.1 (ReLU)"``.
 
     Attributes:
         found: The numbers of `statistics` by site, in the order of the forward pass.
         inside: How many activation modules are running: functions that they call are not sites of their own.
+        last: The layer that ran last, as far as a function mode sees it.
+        channels_first: Whether the channels of its output stand on axis 1.
     """
 
     def __init__(self) -> None:
         self.found: dict[str, Statistics] = {}
         self.inside = 0
+        self.last, self.channels_first = "input", False
+        self._behind: dict[str, str] = {}
+
+    def leave(self, label: str, output: Any, kind: str) -> None:
+        """Measure the output of an activation module."""
+        behind = self._behind.setdefault(label, self.last)
+        self.see(label if behind == self.last else f"{self.last} → {label}", output, kind)
 
     def see(self, label: str, output: Any, kind: str, channels_first: bool | None = None) -> None:
         """Measure the output of a site, unless it was seen in this pass already; by default four axes mean a convolution."""
@@ -143,7 +158,7 @@ class Leave:
     def __call__(self, module: nn.Module, inputs: Any, output: Any) -> None:
         self.sites.inside = max(0, self.sites.inside - 1)
         if not recomputing():
-            self.sites.see(self.label, output, self.kind)
+            self.sites.leave(self.label, output, self.kind)
 
 
 def recomputing() -> bool:
@@ -191,20 +206,31 @@ class WatchActivations(TorchFunctionMode):
     def __init__(self, sites: Sites, names: Mapping[int, str]) -> None:
         super().__init__()
         self.sites, self.names = sites, names
-        self.last, self.channels_first = "input", False
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         output = func(*args, **(kwargs or {}))
+        sites = self.sites
         if func in WEIGHTED and len(args) > 1:
-            self.last, self.channels_first = self.names.get(id(args[1]), self.last), WEIGHTED[func]
+            sites.last, sites.channels_first = self.names.get(id(args[1]), sites.last), WEIGHTED[func]
         elif func in PASSING:
             weight = args[PASSING[func]] if len(args) > PASSING[func] else (kwargs or {}).get("weight")
-            self.last = self.names.get(id(weight), self.last)
-        elif func in FUNCTIONS and not self.sites.inside and not recomputing():
-            self.sites.see(f"{self.last} → {FUNCTIONS[func]}", output, FUNCTIONS[func], self.channels_first)
+            sites.last = self.names.get(id(weight), sites.last)
+        elif func in FUNCTIONS and not sites.inside and not recomputing():
+            sites.see(f"{sites.last} → {FUNCTIONS[func]}", output, FUNCTIONS[func], sites.channels_first)
+        elif func in ATTENTION and not recomputing():
+            self._attention(args, output, ATTENTION[func])
         return output
+
+    def _attention(self, args: tuple[Any, ...], output: Any, weights: tuple[int, ...]) -> None:
+        """What attention gives, and its weights (a mean over heads) where they are asked for."""
+        sites = self.sites
+        owner = next((self.names[id(args[i])] for i in weights if len(args) > i and id(args[i]) in self.names), sites.last)
+        sites.last, sites.channels_first = owner.removesuffix(".out_proj"), False
+        value, shares = output if isinstance(output, tuple) else (output, None)
+        sites.see(f"{sites.last} → softmax", shares, "softmax")
+        sites.see(f"{sites.last} → attention", value, "attention")
 
 
 def weight_names(module: nn.Module) -> dict[int, str]:

@@ -111,10 +111,10 @@ def test_hooks_can_be_copied_and_pickled_while_they_are_on() -> None:
     pickle.dumps(net)
 
 
-def test_a_shared_activation_is_measured_at_its_first_call() -> None:
-    act = nn.ReLU()
-    net = nn.Sequential(nn.Linear(3, 3), act, nn.Linear(3, 3), act)
-    assert len(watch(net, torch.randn(8, 3))) == 1
+def test_a_shared_activation_is_a_site_behind_each_layer_and_counts_once_there() -> None:
+    act, layer = nn.ReLU(), nn.Linear(3, 3)
+    net = nn.Sequential(nn.Linear(3, 3), act, act, layer, act, layer, act)
+    assert list(watch(net, torch.randn(8, 3))) == ["1 (ReLU)", "3 → 1 (ReLU)"]
 
 
 def test_what_a_checkpoint_computes_again_is_not_counted() -> None:
