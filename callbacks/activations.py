@@ -65,6 +65,8 @@ class Activations(Instrument):
         if sites is None:
             return
         self.release()
+        if sites.error is not None:
+            raise sites.error
         new = [label for label in sites.found if label not in self.labels]
         if new:
             self.labels |= {label: len(self.labels) + n for n, label in enumerate(new)}

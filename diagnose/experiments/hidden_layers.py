@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from diagnose.experiments.batches import leaves
 from diagnose.measure.fast_paths import FUSED
 
 MOST_ROWS = 20_000  # of a hidden layer
@@ -38,6 +41,8 @@ class Layers:
         self.seen: dict[str, Tensor] = {}
         self.rows = 0
         self.handles: list[Any] = []
+        self.origins: dict[tuple[int, torch.Size], weakref.ref[Tensor]] = {}
+        self.error: Exception | None = None
 
     def _choose(self, layers: list[str]) -> list[str]:
         chosen: set[str] = set()
@@ -58,48 +63,60 @@ class Layers:
                 continue
             if self.wanted is None:
                 if any(True for _ in child.parameters(recurse=False)):
-                    self.handles.append(child.register_forward_pre_hook(self._before))
+                    self.handles.append(child.register_forward_pre_hook(self._before, with_kwargs=True))
                 continue
             if self._label(child, True) in self.wanted:
-                self.handles.append(child.register_forward_pre_hook(self._before))
+                self.handles.append(child.register_forward_pre_hook(self._before, with_kwargs=True))
             if self._label(child, False) in self.wanted:
                 self.handles.append(child.register_forward_hook(self._after))
 
     def detach(self) -> None:
         """Take the hooks away; what a batch that is not over has shown is dropped."""
         self.detach_hooks()
-        self.seen = {}
+        self.seen, self.origins, self.error = {}, {}, None
 
     def detach_hooks(self) -> None:
         for handle in self.handles:
             handle.remove()
         self.handles = []
 
-    def _before(self, child: nn.Module, inputs: tuple[Any, ...]) -> None:
-        value = next((i for i in inputs if isinstance(i, Tensor)), None)
-        if value is not None and value.is_floating_point():
-            self.seen.pop(self._label(child, True), None)
-            self.seen[self._label(child, True)] = value.detach()
+    def _before(self, child: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        self._see(self._label(child, True), (inputs, named))
 
     def _after(self, child: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        value = (
-            output
-            if isinstance(output, Tensor)
-            else next((o for o in output if isinstance(o, Tensor)), None)
-            if isinstance(output, tuple)
-            else None
-        )
-        if value is not None and value.is_floating_point():
-            self.seen[self._label(child, False)] = value.detach()
+        self._see(self._label(child, False), output)
+
+    def _see(self, label: str, values: Any) -> None:
+        """Keep a copy of the first tensor of values, as operations in place may follow."""
+        if self.error is not None:
+            return
+        try:
+            value = next((v for _, v in leaves(values) if v.is_floating_point()), None)
+            if value is None:
+                return
+            key = (value.data_ptr(), value.shape)
+            if self.wanted is None and key in self.origins and self.origins[key]() is not None:
+                return  # a wrapper that has passed it on
+            self.origins[key] = weakref.ref(value)
+            self.seen.pop(label, None)
+            self.seen[label] = value.detach().clone()
+        except Exception as error:
+            self.error = error  # not in the midst of somebody's forward pass
 
     def end_batch(self, samples: int) -> None:
-        """Keep what this batch's samples have in the layers."""
+        """Keep what this batch's samples have in the layers.
+
+        Raises:
+            Exception: What failed when they were seen.
+        """
+        self.origins = {}
+        if self.error is not None:
+            raise self.error
         if not samples:
             self.seen = {}
             return
         if self.wanted is None:
-            distinct = {(value.data_ptr(), value.shape): name for name, value in reversed(self.seen.items())}  # wrappers pass theirs on
-            order = [name for name, value in self.seen.items() if flat(value, samples) is not None and name in distinct.values()]
+            order = [name for name, value in self.seen.items() if flat(value, samples) is not None]
             inner = order[1:-1]
             self.wanted = [*inner[len(inner) // 2 :][:1], *order[-1:]]
         if not self.rows:  # from early to late, as they ran

@@ -117,12 +117,14 @@ class Sites:
         inside: How many activation modules are running: functions that they call are not sites of their own.
         last: The layer that ran last, as far as a function mode sees it.
         channels_first: Whether the channels of its output stand on axis 1.
+        error: What failed in measuring: it is not raised in the midst of somebody's forward pass.
     """
 
     def __init__(self) -> None:
         self.found: dict[str, Statistics] = {}
         self.inside = 0
         self.last, self.channels_first = "input", False
+        self.error: Exception | None = None
         self._behind: dict[str, str] = {}
 
     def leave(self, label: str, output: Any, kind: str) -> None:
@@ -132,11 +134,14 @@ class Sites:
 
     def see(self, label: str, output: Any, kind: str, channels_first: bool | None = None) -> None:
         """Measure the output of a site, unless it was seen in this pass already; by default four axes mean a convolution."""
-        if label in self.found or not isinstance(output, Tensor):
+        if label in self.found or not isinstance(output, Tensor) or self.error is not None:
             return
-        with torch._C.DisableTorchFunction():  # what measures is not to be watched itself
-            if output.is_floating_point() and output.numel() > 0 and not output.is_sparse:
-                self.found[label] = statistics(output, kind, output.dim() > 3 if channels_first is None else channels_first)
+        try:
+            with torch._C.DisableTorchFunction():  # what measures is not to be watched itself
+                if output.is_floating_point() and output.numel() > 0 and not output.is_sparse:
+                    self.found[label] = statistics(output, kind, output.dim() > 3 if channels_first is None else channels_first)
+        except Exception as error:
+            self.error = error
 
 
 class Enter:

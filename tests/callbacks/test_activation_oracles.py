@@ -53,7 +53,8 @@ class InPlace(Net):
         x = self.note("net.three → silu", F.silu(self.three(x)))
         x[:, 0] = 5
         x = self.note("net.four → relu", self.four(x).relu_())
-        return self.head(F.dropout(x, 0.5, inplace=True, training=False))
+        scores: Tensor = self.head(F.dropout(x, 0.5, inplace=True, training=False))
+        return scores
 
 
 class Functional(Net):
@@ -74,7 +75,8 @@ class Functional(Net):
         self.note("net.seen → attention", h)
         self.note("net.seen → softmax", weights)
         h = self.note("net.seen → sigmoid", h.sigmoid())
-        return self.head(h).reshape(-1, 3)
+        scores: Tensor = self.head(h).reshape(-1, 3)
+        return scores
 
 
 class Twice(Net):
@@ -87,7 +89,8 @@ class Twice(Net):
     def forward(self, x: Tensor) -> Tensor:
         x = self.note("net.act (ReLU)", self.act(self.one(x)))
         x = self.note("net.two → net.act (ReLU)", self.act(self.two(x)))
-        return self.head(self.act(self.two(x)))
+        scores: Tensor = self.head(self.act(self.two(x)))
+        return scores
 
 
 @dataclass
@@ -291,3 +294,18 @@ def test_hidden_layers_are_kept_as_they_were(layer: str, label: str, stage: str,
         by_hand(x)
         expected.append(by_hand.noted[label])
     np.testing.assert_allclose(kept[0], torch.cat(expected).numpy(), rtol=1e-5)
+
+
+def fails(*arguments: Any, **options: Any) -> Any:
+    raise MemoryError("no room for it")
+
+
+def test_what_fails_in_the_midst_of_a_forward_pass_does_not_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diagnose.measure.activations.statistics", fails)
+    monkeypatch.setattr("diagnose.experiments.hidden_layers.leaves", fails)
+    module, monitor, hidden = seeded(lambda: Module(Nested(), lr=0.1)), ActivationMonitor(), HiddenTSNE()
+    trainer = lightning.Trainer(**QUIET, logger=False, max_epochs=1, enable_checkpointing=False, callbacks=[monitor, hidden])
+    trainer.fit(module, loader(), loader())
+    assert trainer.global_step == 3
+    assert monitor.record.missing["activation/mean"] == "Activations failed in after_batch (MemoryError: no room for it)"
+    assert hidden.off == "HiddenTSNE failed (MemoryError: no room for it) and switched itself off"
