@@ -29,10 +29,11 @@ def train(job: Job) -> Result:
     """One training from check to report; in a process that Lightning launched beside the first (DDP), only its share of the training."""
     settings = job.settings
     with job.stages("import"):
-        from diagnose.cli import setup
+        from diagnose.cli import averaging, setup
     setup.prepare(settings)
     with job.stages("data"):
         data = setup.data(settings)
+    averaging.check(settings, data)
     module = setup.module(settings, data)
     setup.check_layers(settings, module)
     resume = resumable(settings, module)
@@ -75,6 +76,7 @@ def work(
 ) -> None:
     """Check, fit, evaluate."""
     with job.stages("import"):
+        from diagnose.cli.averaging import averaged
         from diagnose.cli.checkpoint import load
         from diagnose.cli.evaluate import measure_test
         from diagnose.experiments.check import check
@@ -82,7 +84,7 @@ def work(
         check(module, datamodule=data, trainer=trainer, record=record, rules=job.rules)
     with job.stages("fit"):
         trainer.fit(module, datamodule=data, **resume)
-    best = str(getattr(trainer.checkpoint_callback, "best_model_path", "") or "")
+    best = averaged(trainer, folder) or str(getattr(trainer.checkpoint_callback, "best_model_path", "") or "")
     update(record, checkpoint=relative(best, folder), versions=versions())
     if best:
         load(module, Path(best), trust=True)  # written by this very run

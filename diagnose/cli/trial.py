@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from diagnose.callbacks import Doctor
 from diagnose.callbacks.doctor import line
-from diagnose.cli import setup
+from diagnose.cli import averaging, setup
 from diagnose.cli.arguments import Arguments, UsageError
 from diagnose.cli.compose import config, normalise
 from diagnose.cli.job import chosen_rules
@@ -115,6 +115,7 @@ def run(settings: dict[str, Any], folder: Path, metric: str, hopeless: Callable[
     start = time.perf_counter()
     setup.prepare(settings)
     data = setup.data(settings)
+    averaging.check(settings, data)
     module = setup.module(settings, data)
     watch = Watch(metric, hopeless)
     rules = chosen_rules(settings.get("rules") or {})

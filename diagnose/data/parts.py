@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
+from diagnose.data.noise import noisy
 from diagnose.namespace import LightningDataModule
 
 NORMALISATIONS = ("z-score", "min-max", "none")
@@ -55,6 +57,9 @@ class Parts(LightningDataModule):
             features become zero, or the lower bound.
         bounds: Where ``min-max`` puts the smallest and the largest value of the training part.
         sampler: ``shuffle``, or ``balanced``: drawn with replacement, each class as often.
+        input_noise: Standard deviation of Gaussian noise on the inputs of training batches, after normalisation and in standard deviations
+            of each feature in the training part; of constant features none. Neither validation, nor test, nor the measuring of training
+            data sees it.
         num_workers: Worker processes of the loaders.
         seed: Seed of the split and of the training order.
 
@@ -80,6 +85,7 @@ class Parts(LightningDataModule):
         normalise: str = "z-score",
         bounds: Sequence[float] = (0.0, 1.0),
         sampler: str = "shuffle",
+        input_noise: float = 0.0,
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
@@ -93,6 +99,10 @@ class Parts(LightningDataModule):
             raise ValueError(f"data.batch_size must be at least 1, got {batch_size!r}")
         if num_workers < 0:
             raise ValueError(f"data.num_workers must be at least 0, got {num_workers!r}")
+        if not (isinstance(input_noise, int | float) and 0 <= input_noise < math.inf):
+            raise ValueError(f"data.input_noise must be a number of standard deviations, at least 0, got {input_noise!r}")
+        if input_noise and samples.task == "tokens":
+            raise ValueError(f"data.input_noise={input_noise!r} needs numbers, the data have tokens; use model.dropout")
         if not (val_share > 0 and test_share > 0 and val_share + test_share < 1):
             raise ValueError(
                 f"data.val_share and data.test_share must be above 0 and together below 1, got {val_share!r} and {test_share!r}"
@@ -110,7 +120,9 @@ class Parts(LightningDataModule):
             parts = _normalised(parts, normalise, (float(bounds[0]), float(bounds[1])))
             self.notes += notes
         self._parts = parts
-        y = parts["train"][1]
+        x, y = parts["train"]
+        self.input_noise = float(input_noise)
+        self._deviation = torch.from_numpy(input_noise * x.std(_axes(x), keepdims=True, dtype=np.float64)).float() if input_noise else None
         self.class_counts: list[int] = np.bincount(y, minlength=self.outputs).tolist() if samples.task == "classes" else []
         values = y.astype(np.float64) if samples.task == "values" else np.zeros((1, 1))
         self.target_scale = (values.mean(0).tolist(), np.where(values.std(0) > 0, values.std(0), 1.0).tolist())
@@ -134,6 +146,15 @@ class Parts(LightningDataModule):
             share = 1 / torch.tensor(self.class_counts, dtype=torch.float64)
             chosen = {"sampler": WeightedRandomSampler(share[data.tensors[1]].tolist(), len(data), generator=generator)}
         return DataLoader(data, self.batch_size, drop_last=drop, num_workers=self.num_workers, **chosen)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Training batches get ``input_noise``."""
+        trainer = self.trainer
+        if self._deviation is None or trainer is None or not trainer.training:
+            return batch
+        x, *rest = batch
+        place = (self.seed, trainer.global_rank, trainer.fit_loop.total_batch_idx + 1)  # -1 before the first batch
+        return [noisy(x, self._deviation, place), *rest]
 
     def val_dataloader(self) -> Loader:
         return DataLoader(self.part("val"), self.batch_size, num_workers=self.num_workers)
