@@ -105,7 +105,7 @@ def module(config: dict[str, Any], source: LightningDataModule) -> LightningModu
     if not hasattr(source, "inputs") or not hasattr(source, "outputs"):
         raise UsageError("the networks of diagnose need a data module with `inputs` (shape of a sample) and `outputs` (number of classes)")
     task = "reconstruction" if node["_target_"].endswith(".autoencoder") else str(getattr(source, "task", "classes"))
-    if task == "reconstruction" and getattr(source, "input_noise", 0):
+    if task == "reconstruction" and getattr(source, "input_noise", False):
         raise UsageError("data.input_noise and model=autoencoder: it would learn the noise too, as its inputs are its targets; set 0")
     loss, outputs = loss_of(config, source, task)
     net = build(node, "model", allow, inputs=source.inputs, outputs=outputs, **vocabulary(node, source))
