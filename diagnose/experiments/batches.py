@@ -107,16 +107,12 @@ def same(a: Tensor, b: Tensor) -> bool:
 def roles(batch: Any, target: Tensor | None) -> dict[str, str]:
     """Which tensors of the batch are the loss's target, by value: path → ``"target"`` or ``"input"``; empty without a target.
 
-    A batch of one tensor is its input even where it is the target as well (autoencoders, next-token models). A target whose rows the
-    step has moved round by one is found as well.
+    A batch of one tensor is its input even where it is the target as well (autoencoders, next-token models).
     """
     found = list(leaves(batch))
     if target is None:
         return {}
     hits = [path for path, tensor in found if same(tensor, target)]
-    if not hits and target.dim() > 0:
-        moved = (target.roll(1, 0), target.roll(-1, 0))
-        hits = [path for path, tensor in found if any(same(tensor, m) for m in moved)]
     if not hits or len(hits) == len(found):
         return {path: "input" for path, _ in found}
     return {path: "target" if path in hits else "input" for path, _ in found}

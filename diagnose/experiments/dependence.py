@@ -17,7 +17,7 @@ from diagnose.measure.losses import LossCall, class_last, primary, watch_losses
 from diagnose.record import Record
 
 SEED = 20
-Run = Callable[[Sandbox, Any], tuple[LossCall | None, Tensor | None]]
+Run = Callable[..., tuple[LossCall | None, Tensor | None]]
 
 
 @contextmanager
@@ -136,6 +136,8 @@ def swap_samples(sandbox: Sandbox, record: Record) -> None:
         reason = "the batch holds objects of its own kind, which could not be replaced"
     elif kept > 1e-4 and (_mixes(sandbox, batch) or _uses_labels(sandbox, batch, rows, found, run)):
         reason = "the step mixes samples on purpose: it compares one output with several targets, or gives the targets to the network"
+    elif kept > 1e-4 and _draws_partners(sandbox, batch, rows, run):
+        reason = "the step mixes samples on purpose: chance decides which ones, as in mixup"
     if reason:
         record.skip("probe.dependence", reason)
         return
@@ -151,6 +153,18 @@ def _mixes(sandbox: Sandbox, batch: Any) -> bool:
         sandbox.reset()
     pairs = [(c.input, c.target) for c in calls if c.target is not None]
     return any(a is b and not same(s, t) for (a, s), (b, t) in combinations(pairs, 2))
+
+
+def _draws_partners(sandbox: Sandbox, batch: Any, rows: Tensor, run: Run) -> bool:
+    """Whether other outputs change with another seed: a leak joins the same samples each time, mixup draws new partners."""
+    affected = []
+    for seed in (SEED, SEED + 1):
+        calls = [run(sandbox, b, seed=seed)[0] for b in (batch, take(batch, rows))]
+        before, after = (c.input.detach().reshape(len(rows), -1)[::2] if c is not None else None for c in calls)
+        if before is None or after is None:
+            return False
+        affected.append((before != after).any(1))
+    return not torch.equal(*affected)
 
 
 def _uses_labels(sandbox: Sandbox, batch: Any, rows: Tensor, found: Mapping[str, str], run: Run) -> bool:

@@ -25,7 +25,7 @@ PERMUTATIONS = 40
 def learn_from_neighbours(sandbox: Sandbox, loader: Any, target_paths: Sequence[str], record: Record) -> None:
     """Where nothing could be learned from each row's own target, try the target of the row before and of the row after it.
 
-    Two orders are tried: that of the rows in a batch, for targets that a collate function or the step itself shifts, and that of the
+    Two orders are tried: that of the rows in a batch, for targets that a collate function shifts, and that of the
     data set, for a shift in there. In a series a neighbour's target is near by nature, so a data set is looked at only where neighbouring
     rows are no more alike than any two, and where no input column is itself the neighbour's target.
 

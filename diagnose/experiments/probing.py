@@ -20,6 +20,7 @@ from diagnose.experiments.loss_arguments import label_statistics, target_statist
 from diagnose.experiments.modes import validate
 from diagnose.experiments.neighbours import CLEAR, NOTHING, learn_from_neighbours
 from diagnose.experiments.overfit import learn, overfit_batch
+from diagnose.experiments.pairing import pair
 from diagnose.experiments.sandbox import Sandbox, quiet, random_state_kept, run_in_sandbox
 from diagnose.experiments.sources import sources
 from diagnose.measure.losses import LossCall
@@ -33,7 +34,7 @@ PROBES = tuple(
     f"probe.{name}"
     for name in (
         *("step", "parameters", "modes", "linearity", "norms", "dropout"),
-        *("initial_loss", "initialization", "dependence", "future", "reduction", "overfit", "learning"),
+        *("initial_loss", "initialization", "dependence", "pairing", "future", "reduction", "overfit", "learning"),
     )
 )
 
@@ -131,6 +132,7 @@ def _examine(sandbox: Sandbox, probing: Probing, train: Any, val: Any, short: bo
         "probe.initial_loss": lambda: initial_loss(sandbox, record),
         "probe.initialization": lambda: signal_scale(sandbox, record),
         "probe.dependence": lambda: swap_samples(sandbox, record),
+        "probe.pairing": lambda: pair(sandbox, record),
         "probe.future": lambda: change_future(sandbox, record),
         "probe.reduction": lambda: double_batch(sandbox, record),
     }

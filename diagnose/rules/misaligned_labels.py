@@ -13,15 +13,17 @@ from diagnose.values import Finding, Severity
 
 @dataclass(frozen=True, kw_only=True)
 class MisalignedLabels(Rule):
-    """The network can learn its batches by heart, but nothing that holds on other batches, no better than with shuffled labels.
+    """Outputs are held against the labels of other samples: the step mixes them up, or nothing that is learned holds on other batches.
 
     ## What it measures
-    A copy is trained on some batches and its predictions are held against the targets of others, by a permutation test: how many
-    standard deviations the match lies above that with shuffled targets. It is reported when the match is clear on the batches trained
-    on (`memorised`), not on the others (`clear`), and the training loss falls no further than with shuffled labels (`gain`). Then the
-    same is tried with the targets of the rows before and after: where those are learned (`neighbour`), in a data set whose neighbouring
-    rows are no more alike than any two, the targets are shifted by one. Where the network can learn one batch by heart (`overfits`) but
-    not all of them in this time, an info says that nothing was found that holds elsewhere.
+    In the step: one sample's input and its target are changed in turn, and are apart where they reach different rows of the loss; that
+    is an error. In the data: a copy is trained on some batches and its predictions are held against the targets of others, by a
+    permutation test: how many standard deviations the match lies above that with shuffled targets. It is reported when the match is
+    clear on the batches trained on (`memorised`), not on the others (`clear`), and the training loss falls no further than with
+    shuffled labels (`gain`). Then the same is tried with the targets of the rows before and after: where those are learned
+    (`neighbour`), in a data set whose neighbouring rows are no more alike than any two, the targets are shifted by one. Where the
+    network can learn one batch by heart (`overfits`) but not all of them in this time, an info says that nothing was found that holds
+    elsewhere.
 
     ## Why it matters
     Features that were shuffled without their labels, or a join that matched the wrong rows, leave data that look right column by
@@ -44,8 +46,16 @@ class MisalignedLabels(Rule):
     code = "D110"
     name = "misaligned-labels"
     severity = Severity.WARNING
-    needs = ("probe.learning",)
-    explains = ("overfitting", "loss-not-decreasing", "below-baseline", "generalization-gap", "underfitting", "prediction-collapse")
+    needs = ("probe.step",)
+    explains = (
+        "cannot-overfit-batch",
+        "overfitting",
+        "loss-not-decreasing",
+        "below-baseline",
+        "generalization-gap",
+        "underfitting",
+        "prediction-collapse",
+    )
 
     memorised: float = 6.0
     clear: float = 2.0
@@ -55,6 +65,12 @@ class MisalignedLabels(Rule):
     samples: int = 100
 
     def judge(self, record: Record) -> Iterator[Finding]:
+        pairing = record.facts.get("probe.pairing")
+        if pairing is not None and 2 * pairing["apart"] > pairing["samples"]:
+            yield self._apart(record, pairing)
+            return
+        if "probe.learning" not in record:
+            raise NotRun(record.missing.get("probe.learning", "probe.learning was not recorded"))
         seen, shifted = record.facts["probe.learning"], record.facts.get("probe.neighbours")
         if shifted is not None and shifted["held_out"] >= self.neighbour and shifted["samples"] >= self.samples:
             yield self._shifted(seen, shifted)
@@ -92,6 +108,18 @@ class MisalignedLabels(Rule):
             clear=self.clear,
             train=seen["train"],
             gain=gain,
+        )
+
+    def _apart(self, record: Record, pairing: Mapping[str, Any]) -> Finding:
+        row, outputs, targets = pairing["rows"]
+        return self.finding(
+            f"the step holds outputs against targets of other samples: the input of sample {row} reaches row {outputs[0]} of what the loss "
+            f"compares, its target row {targets[0]}, and so for {pairing['apart']} of {pairing['samples']} samples that were tried",
+            where=record.source("training_step") or f"{pairing['input']} and {pairing['target']} in training_step",
+            fix="use one permutation, roll or reshape for inputs and targets alike",
+            severity=Severity.ERROR,
+            apart=pairing["apart"],
+            samples=pairing["samples"],
         )
 
     def _shifted(self, seen: Mapping[str, Any], shifted: Mapping[str, Any]) -> Finding:

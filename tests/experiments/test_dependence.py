@@ -94,6 +94,25 @@ def test_samples_that_are_mixed_on_purpose(kind: type[Classifier]) -> None:
     assert record.missing["probe.dependence"].startswith("the step mixes samples on purpose")
 
 
+def test_partners_that_are_drawn_are_mixed_on_purpose() -> None:
+    class Harder(Classifier):
+        """Mixup against the label of the larger share."""
+
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            x, y = batch
+            return F.cross_entropy(self(0.7 * x + 0.3 * x[torch.randperm(len(x))]), y)
+
+    class Neighbour(Classifier):
+        """The same partners each time: no augmentation."""
+
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            x, y = batch
+            return F.cross_entropy(self(0.7 * x + 0.3 * x.roll(1, 0)), y)
+
+    assert "chance decides which ones" in swapped(Harder()).missing["probe.dependence"]
+    assert swapped(Neighbour()).facts["probe.dependence"]["kept"] > 0.05
+
+
 def test_the_validation_step_is_asked_first() -> None:
     assert swapped(Mixup(), validate=True).facts["probe.dependence"]["kept"] == 0.0
 

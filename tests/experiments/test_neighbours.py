@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset, default_collate
 
 from diagnose.experiments.neighbours import learn_from_neighbours
 from diagnose.record import Record
@@ -18,20 +17,15 @@ def surface(n: int = 640) -> tuple[Tensor, Tensor]:
     return x, torch.sin(3 * x[:, :1]) + x[:, 1:2] * x[:, 2:3]
 
 
-def tried(module: Any, x: Tensor, y: Tensor, shuffle: bool = True) -> Record:
+def tried(module: Any, x: Tensor, y: Tensor, shuffle: bool = True, collate_fn: Any = None) -> Record:
     torch.manual_seed(0)
-    loader = DataLoader(TensorDataset(x, y), 40, shuffle=shuffle)
+    loader = DataLoader(TensorDataset(x, y), 40, shuffle=shuffle, collate_fn=collate_fn)
     return sandboxed(module, loader, lambda sandbox, record: learn_from_neighbours(sandbox, loader, ("batch[1]",), record), count=24)
 
 
 def network(columns: int = 5) -> Regressor:
     torch.manual_seed(0)
     return Regressor(nn.Linear(columns, 64), nn.ReLU(), nn.Linear(64, 1))
-
-
-class Rolls(Regressor):
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        return F.mse_loss(self(batch[0]), batch[1].roll(-1, 0))
 
 
 @pytest.mark.parametrize("lag", [1, -1])
@@ -43,9 +37,13 @@ def test_a_data_set_that_is_shifted(lag: int, shuffle: bool) -> None:
     assert fact["held_out"] > 6
 
 
-def test_a_step_that_rolls_its_targets() -> None:
-    torch.manual_seed(0)
-    fact = tried(Rolls(nn.Linear(5, 64), nn.ReLU(), nn.Linear(64, 1)), *surface()).facts["probe.neighbours"]
+def rolls(rows: list[Any]) -> Any:
+    x, y = default_collate(rows)
+    return x, y.roll(-1, 0)
+
+
+def test_a_collate_function_that_rolls_its_targets() -> None:
+    fact = tried(network(), *surface(), collate_fn=rolls).facts["probe.neighbours"]
     assert (fact["lag"], fact["order"]) == (1, "batch")
     assert fact["held_out"] > 6
 

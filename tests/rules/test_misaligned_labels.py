@@ -6,7 +6,8 @@ import pytest
 
 from diagnose.rules.misaligned_labels import MisalignedLabels
 from diagnose.values import Severity
-from tests.rules.probes import findings, not_run
+from tests.rules.probes import findings as found
+from tests.rules.probes import not_run, step
 
 SHUFFLED: dict[str, Any] = {
     "train": 25.0,
@@ -17,6 +18,10 @@ SHUFFLED: dict[str, Any] = {
     "real": 0.5,
     "shuffled": 0.5,
 }
+
+
+def findings(rule: MisalignedLabels, **facts: Any) -> list[Any]:
+    return found(rule, probe__step=step(), **facts)
 
 
 def judge(**changes: Any) -> list[Any]:
@@ -56,7 +61,7 @@ def test_a_shuffled_loss_of_zero_is_no_division() -> None:
 
 
 def test_too_few_samples() -> None:
-    reason = not_run(MisalignedLabels(), probe__learning={**SHUFFLED, "samples": 99})
+    reason = not_run(MisalignedLabels(), probe__step=step(), probe__learning={**SHUFFLED, "samples": 99})
     assert reason == "too short: 99 held-out samples, at least 100 are needed"
 
 
@@ -85,3 +90,20 @@ def test_what_can_be_learned_by_heart_in_one_batch_only_is_no_alarm() -> None:
     assert finding.severity is Severity.INFO
     assert "the inputs tell nothing of these labels, or the labels are those of other rows" in finding.message
     assert findings(MisalignedLabels(), **{**facts, "probe__overfit": {"progress": 0.7}}) == []
+
+
+PAIRING: dict[str, Any] = {"samples": 3, "apart": 3, "input": "batch[0]", "target": "batch[1]", "rows": [12, [45], [1]]}
+
+
+def test_a_step_that_holds_outputs_against_other_samples_targets() -> None:
+    (finding,) = findings(MisalignedLabels(), probe__pairing=PAIRING)
+    assert finding.severity is Severity.ERROR
+    assert finding.where == "model.py:31"
+    assert "the input of sample 12 reaches row 45 of what the loss compares, its target row 1, and so for 3 of 3 samples" in finding.message
+    assert finding.fix == "use one permutation, roll or reshape for inputs and targets alike"
+
+
+def test_pairs_that_meet_are_judged_by_what_is_learned() -> None:
+    together = {**PAIRING, "apart": 1}
+    assert findings(MisalignedLabels(), probe__pairing=together, probe__learning={**SHUFFLED, "held_out": 12.0}) == []
+    assert not_run(MisalignedLabels(), probe__step=step(), probe__pairing=together) == "probe.learning was not recorded"
