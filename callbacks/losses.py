@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
@@ -13,7 +14,7 @@ from diagnose.callbacks.monitor import Instrument, Monitor
 from diagnose.callbacks.ranks import Share, shares, summed
 from diagnose.measure.activations import compiled
 from diagnose.measure.fast_paths import FastPaths
-from diagnose.measure.losses import LossCall, WatchLosses, primary
+from diagnose.measure.losses import LossCall, WatchLosses, primary, task
 from diagnose.measure.outputs import describe, score
 from diagnose.namespace import LightningModule, Trainer
 
@@ -24,7 +25,8 @@ PREDICTED = {
     "target_top_share": "target/top_share",
     "target_std": "target/std",
 }
-TASKS = {"cross_entropy": "multiclass", "nll_loss": "multiclass"}
+STAGES = ("val", "valid", "validation", "eval", "dev")
+LOSS_NAMES = ("loss", "nll", "mse", "bce", "ce")
 
 
 def watchable(module: LightningModule) -> str:
@@ -107,7 +109,9 @@ class Losses(Instrument):
 
     def _describe(self, call: LossCall) -> None:
         if "task" not in self.notes.record:
-            self.notes.record.add("task", task(call))
+            kind, classes = task(call)
+            fact = {"kind": kind, "loss": call.kind, "classes": classes, "class_names": None}
+            self.notes.record.add("task", {**fact, "extracted_by": "the loss call in training_step"})
         for name, value in describe(call).items():
             self.notes.put(PREDICTED[name], value)
 
@@ -122,26 +126,11 @@ def loss_scale(module: LightningModule) -> float:
     return float(scaler.get_scale()) if scaler is not None else 1.0
 
 
-def task(call: LossCall) -> dict[str, Any]:
-    """The fact ``task`` from a loss call."""
-    kind = TASKS.get(call.kind, "regression")
-    classes = call.input.shape[1] if call.kind in TASKS and call.input.dim() > 1 else None
-    if call.kind.startswith("binary") or call.kind in ("soft_margin_loss", "multilabel_soft_margin_loss"):
-        kind, classes = ("multilabel", call.input.shape[1]) if call.input.dim() > 1 and call.input.shape[1:].numel() > 1 else ("binary", 2)
-    elif kind == "regression" and call.kind not in (
-        "mse_loss",
-        "l1_loss",
-        "smooth_l1_loss",
-        "huber_loss",
-        "gaussian_nll_loss",
-        "poisson_nll_loss",
-    ):
-        kind = "unknown"
-    return {"kind": kind, "loss": call.kind, "classes": classes, "class_names": None, "extracted_by": "the loss call in training_step"}
-
-
 class Validation(Instrument):
-    """``val/loss``, ``val/accuracy`` and what was predicted, of each validation of the first loader, weighted by samples."""
+    """``val/loss``, ``val/accuracy`` and what was predicted, of each validation of the first loader, weighted by samples.
+
+    Where no loss of torch is called in validation, ``val/loss`` is what the module itself logs as such.
+    """
 
     writes = ("val/loss", "val/accuracy", "val/top_share", "val/target_top_share", "val/std", "val/target_std")
 
@@ -178,9 +167,15 @@ class Validation(Instrument):
 
     def after_validation(self, trainer: Trainer, module: LightningModule) -> None:
         sums, self.sums, self.began = self.sums, {}, False
-        if trainer.sanity_checking or self.off or not (sums := summed(trainer, sums)):
+        if trainer.sanity_checking:
+            return
+        sums = {} if self.off else summed(trainer, sums)
+        if not sums:
+            self._take_logged(trainer)
             return
         n = sums["n"]
+        if not bool(n):  # every target was ignored
+            return
         self.notes.put("val/loss", sums["loss"] / n)
         if "right" in sums:
             self.notes.put("val/accuracy", sums["right"] / n)
@@ -191,6 +186,15 @@ class Validation(Instrument):
             for name, first, second in (("val/std", "s1", "s2"), ("val/target_std", "t1", "t2")):
                 variance = sums[second] / n - (sums[first] / n).square()
                 self.notes.put(name, variance.clamp_min(0).mean().sqrt())
+
+    def _take_logged(self, trainer: Trainer) -> None:
+        name = logged_loss(trainer.callback_metrics)
+        if name is None or self.notes.record.facts.get("validation", {}).get("logged", name) != name:
+            return
+        if "validation" not in self.notes.record:
+            self.notes.record.add("validation", {"loss": "", "calls": 0, "logged": name})
+        if "logged" in self.notes.record.facts["validation"]:
+            self.notes.put("val/loss", trainer.callback_metrics[name].detach().reshape(()))
 
     def _leave(self) -> None:
         self.stack.close()
@@ -208,6 +212,17 @@ def own_samples(call: LossCall, share: Share) -> LossCall:
     if call.target is None or own == rows:
         return call
     return LossCall(call.kind, call.input[:own], call.target[:own], call.value, {**call.options, "reduction": "none"})
+
+
+def logged_loss(metrics: Mapping[str, Tensor]) -> str | None:
+    """The name under which a module logs its validation loss, of the first loader, or ``None``.
+
+    >>> logged_loss({"train_loss": torch.tensor(1.0), "valid/loss": torch.tensor(2.0), "val_acc": torch.tensor(0.5)})
+    'valid/loss'
+    """
+    plain = {re.sub("[^a-z]", "", name.removesuffix("/dataloader_idx_0").lower()): name for name, v in metrics.items() if v.numel() == 1}
+    known = (order for loss in LOSS_NAMES for stage in STAGES for order in (stage + loss, loss + stage, stage + loss + "epoch"))
+    return next((plain[name] for name in known if name in plain), None)
 
 
 class LossMonitor(Monitor):

@@ -18,17 +18,24 @@ def chance(call: LossCall) -> float | None:
     """The least mean loss of a constant prediction on the call's own targets, in the loss's unit; ``None`` where it is not known.
 
     Cross-entropy and NLL: entropy of the class shares. Binary cross-entropy: entropy of each column's share. Both with label smoothing and
-    weights as the loss has them. Squared error: variance per column; absolute error: mean distance from the median; Huber and smooth L1:
-    their value at the median.
+    weights as the loss has them; soft-margin losses are binary cross-entropy by another name. Hinge loss over classes: that of equal
+    scores. Squared error: variance per column; absolute error: mean distance from the median; Huber and smooth L1: their value at the
+    median. Poisson: that of the mean count.
     """
+    call = as_cross_entropy(call)
     if call.target is None:
         return None
+    if call.kind == "multi_margin_loss":
+        options = {k: call.options[k] for k in ("p", "margin", "weight") if k in call.options}
+        return float(F.multi_margin_loss(torch.zeros_like(call.input.detach()), call.target, **options))
     if call.kind in CATEGORICAL:
         return float(_least(_class_weights(call).sum(0)))
     if call.kind in BERNOULLI:
         ones, zeros = _odds(call)
         return float(_least(torch.stack([ones.mean(0), zeros.mean(0)], -1)).mean())
     columns = _columns(call.target.detach().float())
+    if call.kind == "poisson_nll_loss":
+        return _poisson(columns.mean(0).expand_as(columns), columns, call)
     if call.kind == "mse_loss":
         return float(columns.var(0, correction=0).mean())
     centre = columns.median(0).values.expand_as(columns)
@@ -44,25 +51,45 @@ def chance(call: LossCall) -> float | None:
 def floor(call: LossCall) -> float | None:
     """The least mean loss that any prediction can reach on the call's targets; ``None`` where it is not known.
 
-    Zero for class indices and for regression; the entropy of the targets under label smoothing and for probability targets.
+    Zero for class indices, margins and for regression; the entropy of the targets under label smoothing and for probability targets;
+    for Poisson that of the counts themselves.
     """
+    call = as_cross_entropy(call)
     if call.target is None:
         return None
     if call.kind in CATEGORICAL:
         return float(_least(_class_weights(call)).sum())
     if call.kind in BERNOULLI:
         return float(_least(torch.stack(_odds(call), -1)).mean())
-    return 0.0 if call.kind in ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss") else None
+    if call.kind == "poisson_nll_loss":
+        counts = call.target.detach().float()
+        return _poisson(counts, counts, call)
+    return 0.0 if call.kind in ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "multi_margin_loss") else None
 
 
 def uniform(call: LossCall) -> float | None:
     """The loss of equal odds: ``ln C`` for ``C`` classes, ``ln 2`` for binary, times the weights of the loss; ``None`` for other losses."""
+    call = as_cross_entropy(call)
+    if call.kind == "multi_margin_loss":
+        return chance(call)
     if call.target is None:
         return None
     if call.kind in CATEGORICAL:
         weights = _class_weights(call)
         return float(weights.sum()) * math.log(max(2, weights.shape[1]))
     return float(sum(_odds(call)).mean()) * math.log(2) if call.kind in BERNOULLI else None  # type: ignore[union-attr]
+
+
+def as_cross_entropy(call: LossCall) -> LossCall:
+    """A soft-margin loss as the binary cross-entropy that it is; other calls as they are."""
+    if call.target is None or call.kind not in ("soft_margin_loss", "multilabel_soft_margin_loss"):
+        return call
+    target = (call.target > 0).float() if call.kind == "soft_margin_loss" else call.target.float()
+    return LossCall("binary_cross_entropy_with_logits", call.input, target, call.value, call.options)
+
+
+def _poisson(rate: Tensor, counts: Tensor, call: LossCall) -> float:
+    return float(F.poisson_nll_loss(rate.clamp_min(1e-8), counts, log_input=False, full=bool(call.options.get("full", False))))
 
 
 def _least(weights: Tensor) -> Tensor:

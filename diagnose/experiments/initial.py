@@ -46,8 +46,10 @@ def initial_loss(sandbox: Sandbox, record: Record) -> None:
     reference = [known for c, _ in calls_of if (known := chance(c)) is not None]
     odds = [known for c, _ in calls_of if (known := uniform(c)) is not None]
     even = sum(odds) / len(odds) if odds else None
-    if not reference or str(first.options.get("reduction")) != "mean":
-        why = f"what chance gives is not known for {first.kind}" if not reference else "the loss is a sum, so chance has no fixed value"
+    if not reference or str(first.options.get("reduction")) != "mean" or first.kind == "poisson_nll_loss":
+        why = "the loss is a sum, so chance has no fixed value" if reference else f"what chance gives is not known for {first.kind}"
+        if first.kind in ("poisson_nll_loss", "gaussian_nll_loss"):
+            why = f"{first.kind} may be below zero, so its ratio to chance says nothing"
         record.skip("probe.initial_loss", why)
         return
     value = sum(float(c.value) for c, _ in calls_of if c.value is not None) / len(calls_of)

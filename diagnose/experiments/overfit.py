@@ -152,6 +152,9 @@ def learn(sandbox: Sandbox, target_paths: Sequence[str], record: Record) -> None
         train_z, _ = association(sandbox, seen[:8])
         held_z, samples = association(sandbox, unseen)
         fact = {"train": train_z, "held_out": held_z, "samples": samples, "steps": len(losses), "losses": losses}
+        if not samples:
+            record.skip("probe.learning", "the loss names no predictions that could be held against its targets")
+            return
         if held_z > 4 or len(losses) < steps or samples < 60:
             break
     if losses and len(losses) < LEARN_STEPS[0]:
@@ -208,11 +211,13 @@ def association(sandbox: Sandbox, batches: Sequence[Any]) -> tuple[float, int]:
 
 
 def _scores(p: Predictions) -> Tensor:
+    if p.probability is None and p.classes and p.task != "multilabel":
+        return torch.nn.functional.one_hot(p.prediction.long(), p.classes).float().cpu()
     values = p.probability if p.probability is not None else p.prediction.float()
     return values.reshape(len(values), -1).float().cpu()
 
 
 def _one_column(p: Predictions) -> Tensor:
-    if p.probability is not None and p.task != "multilabel":
-        return torch.nn.functional.one_hot(p.target.long(), p.probability.shape[1]).float().cpu()
+    if p.classes and p.task != "multilabel":
+        return torch.nn.functional.one_hot(p.target.long(), p.classes).float().cpu()
     return p.target.float().reshape(len(p.target), -1).cpu()

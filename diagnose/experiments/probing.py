@@ -23,7 +23,7 @@ from diagnose.experiments.overfit import learn, overfit_batch
 from diagnose.experiments.pairing import pair
 from diagnose.experiments.sandbox import Sandbox, quiet, random_state_kept, run_in_sandbox
 from diagnose.experiments.sources import sources
-from diagnose.measure.losses import LossCall
+from diagnose.measure.losses import LossCall, task
 from diagnose.namespace import LightningDataModule, LightningModule, Trainer
 from diagnose.record import Record
 from diagnose.rules import diagnose as judge
@@ -125,7 +125,7 @@ def _examine(sandbox: Sandbox, probing: Probing, train: Any, val: Any, short: bo
         loss |= {"input_max": anatomy.input_max if anatomy is not None else None, "nonfinite_handled": _handles_nonfinite(sandbox, step)}
         loss |= {k: call.options[k] for k in ("ignore_index", "label_smoothing") if k in call.options}
     probing.part("data", lambda: measure_data(record, train, val, roles=found, loss=loss, **(BOUNDS if short else {})))
-    record.add("task", _task(record))
+    record.add("task", _task(record, call))
     record.add("optimizers", [type(o).__name__ for o in sandbox.optimizers])
     probing.part("probe.validation", lambda: validate(sandbox, record))
     probes: dict[str, Callable[[], None]] = {
@@ -200,21 +200,12 @@ def _normalises(module: LightningModule, anatomy: Anatomy | None) -> bool:
     return False
 
 
-def _task(record: Record) -> dict[str, Any]:
-    step = record.facts.get("probe.step", {})
-    kind = step.get("kind", "")
-    task = {"cross_entropy": "multiclass", "nll_loss": "multiclass", "": "unknown"}.get(kind, "regression")
-    if kind.startswith("binary"):
-        task = "multilabel" if len(step["input_shape"]) > 1 and step["input_shape"][1] > 1 else "binary"
-    if "probe.future" in record:
-        task = "next-token" if task == "multiclass" else task
-    return {
-        "kind": task,
-        "loss": kind,
-        "classes": step.get("classes"),
-        "class_names": None,
-        "extracted_by": "the loss call in training_step",
-    }
+def _task(record: Record, call: LossCall | None) -> dict[str, Any]:
+    kind, classes = task(call) if call is not None else ("unknown", None)
+    if kind == "multiclass" and "probe.future" in record:
+        kind = "next-token"
+    fact = {"kind": kind, "loss": call.kind if call is not None else "", "classes": classes, "class_names": None}
+    return {**fact, "extracted_by": "the loss call in training_step"}
 
 
 def _settings(train: Any, trainer: Trainer | None, count: int) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 ELEMENTWISE = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")
 REGRESSION = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "gaussian_nll_loss", "poisson_nll_loss")
+LOGISTIC = ("binary_cross_entropy_with_logits", "multilabel_soft_margin_loss", "soft_margin_loss")
 OTHERS = (
     "cross_entropy",
     "nll_loss",
@@ -158,9 +159,21 @@ def predictions(call: LossCall) -> Predictions | None:
             return _bernoulli(call, target)
         if call.kind == "soft_margin_loss":  # the logistic loss on targets of -1 and 1
             return _bernoulli(call, (target > 0).float())
+        if call.kind == "multi_margin_loss":
+            return _margins(call, target)
         if call.kind in REGRESSION:
             return _values(call, target)
     return None
+
+
+def task(call: LossCall) -> tuple[str, int | None]:
+    """What a loss is about and its number of classes: ``multiclass``, ``binary``, ``multilabel``, ``regression`` or ``unknown``."""
+    wide = call.input.dim() > 1 and call.input.shape[1:].numel() > 1
+    if call.kind in ("cross_entropy", "nll_loss", "multi_margin_loss"):
+        return "multiclass", call.input.shape[1] if call.input.dim() > 1 else None
+    if call.kind in (*LOGISTIC, "binary_cross_entropy", "multilabel_margin_loss"):
+        return ("multilabel", call.input.shape[1]) if wide else ("binary", 2)
+    return ("regression" if call.kind in REGRESSION else "unknown"), None
 
 
 def _categorical(call: LossCall, target: Tensor) -> Predictions:
@@ -196,8 +209,18 @@ def _bernoulli(call: LossCall, target: Tensor) -> Predictions:
     return Predictions("binary", (p > 0.5).long(), (target.reshape(-1) > 0.5).long(), probability, cost.reshape(-1), 2)
 
 
+def _margins(call: LossCall, target: Tensor) -> Predictions:
+    """Scores of a hinge loss are compared with each other, but are no probabilities."""
+    scores, target = call.input.detach().float().reshape(-1, call.input.shape[-1]), target.reshape(-1)
+    options = {name: call.options[name] for name in ("p", "margin", "weight") if name in call.options}
+    cost = F.multi_margin_loss(scores, target, reduction="none", **options)
+    return Predictions("binary" if scores.shape[1] == 2 else "multiclass", scores.argmax(1), target, None, cost, scores.shape[1])
+
+
 def _values(call: LossCall, target: Tensor) -> Predictions:
     value = call.input.detach().float()
+    if call.kind == "poisson_nll_loss" and call.options.get("log_input", True):
+        value = value.exp()
     if value.numel() != target.numel():
         value, target = value + torch.zeros_like(target), target + torch.zeros_like(value)
     target = target.float().reshape(value.shape)

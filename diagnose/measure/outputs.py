@@ -109,7 +109,7 @@ def score(call: LossCall) -> dict[str, Tensor]:
     """What a whole validation run needs from one batch, as sums: ``n``, ``loss``, ``right``, ``predicted`` and ``actual`` per class.
 
     Regression and losses of several labels give the sums ``s1``, ``s2``, ``t1``, ``t2`` of the predictions, targets and their squares
-    over samples, for the spread over the whole run.
+    over samples, for the spread over the whole run. Losses that name no prediction (triplets, CTC) give ``n`` and ``loss``.
     """
     by_mean = call.value is not None and call.value.numel() == 1 and call.options.get("reduction") == "mean"
     if by_mean and call.kind in ("cross_entropy", "nll_loss") and call.target is not None and call.value is not None:
@@ -118,6 +118,9 @@ def score(call: LossCall) -> dict[str, Tensor]:
         value = torch.where(n > 0, call.value.detach().float(), 0.0)  # the mean over no row is NaN
         return {"n": n, "loss": value * n, "right": classes.right(), "predicted": predicted, "actual": actual}
     found = predictions(call)
+    if found is None and by_mean and call.target is not None and call.target.dim() > 0:
+        rows = torch.tensor(float(len(call.target)), device=call.input.device)
+        return {"n": rows, "loss": call.value.detach().float().reshape(()) * rows}  # type: ignore[union-attr]
     if found is None or call.value is None or not len(found.target):
         return {}
     count = float(len(found.target))

@@ -63,6 +63,8 @@ class SuspiciousValidation(Rule):
         if leak is not None:
             yield leak
             return
+        if logged := record.facts.get("validation", {}).get("logged"):
+            raise NotRun(f"the validation loss is {logged!r} as the module logs it, which may have another scale than the training loss")
         kinds = record.facts.get("task", {}).get("loss"), record.facts.get("validation", {}).get("loss")
         if None not in kinds and kinds[0] != kinds[1]:
             raise NotRun(f"training and validation are not measured by the same loss: {kinds[0]} and {kinds[1]}")

@@ -327,3 +327,52 @@ def test_a_chosen_cadence_is_kept_from_the_beginning() -> None:
     monitor = GradientMonitor(every_n_steps=4)
     fit(Net(), monitor)
     assert monitor.record.series("grad_norm/total").step.tolist() == [0, 4, 8]
+
+
+class Quantile(Net):
+    """Its loss is written out, so no loss of torch is called."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        error = batch[1].float() - self(batch[0])[:, 0]
+        return torch.maximum(0.9 * error, -0.1 * error).mean()
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.log_dict({"valid/accuracy": 0.5, "valid/loss": self.training_step(batch, batch_idx)})
+
+
+def test_the_loss_that_a_module_logs_where_none_can_be_watched() -> None:
+    monitor = LossMonitor()
+    trainer = fit(Quantile(), monitor, val=data(), max_epochs=3)
+    series = monitor.record.series("val/loss")
+    assert len(series) == 3
+    assert series.value[-1] == pytest.approx(float(trainer.callback_metrics["valid/loss"]))
+    assert monitor.record.facts["validation"] == {"loss": "", "calls": 0, "logged": "valid/loss"}
+    assert "val/accuracy" not in monitor.record
+
+
+def test_losses_without_predictions_have_a_validation_loss() -> None:
+    class Triplets(Net):
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            x = self(batch[0])
+            self.log("val_loss", nn.functional.triplet_margin_loss(x, x.roll(1, 0), x.roll(2, 0)))
+
+    monitor = LossMonitor()
+    trainer = fit(Triplets(), monitor, val=data())
+    assert monitor.record.series("val/loss").value[-1] == pytest.approx(float(trainer.callback_metrics["val_loss"]))
+
+
+@pytest.mark.parametrize("ignored", [40, 20])
+def test_ignored_targets_are_no_validation(ignored: int) -> None:
+    class Masked(Net):
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            target = torch.where(batch[1] < 0, -100, batch[1])
+            self.log("val_loss", nn.functional.cross_entropy(self(batch[0]), target))
+
+    held = data()
+    held.dataset.tensors[1][:ignored] = -1  # type: ignore[attr-defined]
+    monitor = LossMonitor()
+    fit(Masked(), monitor, val=held)
+    if ignored == 40:
+        assert "val/loss" not in monitor.record
+    else:
+        assert np.isfinite(monitor.record.series("val/loss").value).all()

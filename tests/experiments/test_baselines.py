@@ -137,6 +137,38 @@ def test_huber_at_the_median_is_near_the_least(function: Any, options: dict[str,
     assert best - 1e-6 <= known < 1.05 * best
 
 
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("log_input", [False, True])
+def test_poisson(full: bool, log_input: bool) -> None:
+    counts = torch.poisson(torch.full((400, 2), 3.0), generator=torch.Generator().manual_seed(0))
+    shifts = torch.linspace(1.0, 6.0, 501)
+
+    def loss(rate: Tensor) -> float:
+        given = rate.clamp_min(1e-8).log() if log_input else rate
+        return float(F.poisson_nll_loss(given.expand_as(counts), counts, log_input=log_input, full=full))
+
+    call = called(F.poisson_nll_loss, torch.zeros_like(counts), counts, log_input=log_input, full=full)
+    assert chance(call) == pytest.approx(min(loss(s) for s in shifts), abs=2e-3)
+    assert floor(call) == pytest.approx(loss(counts), abs=1e-5)
+    assert uniform(call) is None
+
+
+def test_soft_margins_are_binary_cross_entropy() -> None:
+    signs = torch.tensor([1.0, -1.0, 1.0, 1.0])
+    call = called(F.soft_margin_loss, torch.zeros(4), signs)
+    assert chance(call) == pytest.approx(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)))
+    assert floor(call) == pytest.approx(0.0)
+    assert uniform(call) == pytest.approx(math.log(2))
+    tags = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    assert chance(called(F.multilabel_soft_margin_loss, torch.zeros(2, 2), tags)) == pytest.approx(math.log(2) / 2)
+
+
+def test_hinge_over_classes_starts_at_equal_scores() -> None:
+    call = called(F.multi_margin_loss, torch.randn(30, 5), torch.randint(5, (30,)), margin=2.0)
+    assert chance(call) == uniform(call) == pytest.approx(2.0 * 4 / 5)
+    assert floor(call) == 0.0
+
+
 def test_what_is_not_known() -> None:
     call = called(F.kl_div, torch.zeros(4, 3).log_softmax(1), SOFT, reduction="batchmean")
     assert (chance(call), floor(call), uniform(call)) == (None, None, None)

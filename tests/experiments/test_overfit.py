@@ -89,11 +89,14 @@ def test_what_cannot_be_trained() -> None:
     assert overfitted(Manual()).missing["probe.overfit"] == "manual optimisation: the module takes its own steps"
     assert learned(Manual()).missing["probe.learning"] == "manual optimisation: the module takes its own steps"
 
-    class Margin(Classifier):
+    class Margins(Classifier):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
-            return F.multi_margin_loss(self(batch[0]), batch[1])
+            return F.multilabel_margin_loss(self(batch[0]), batch[1])
 
-    assert overfitted(Margin()).missing["probe.overfit"] == "the floor of multi_margin_loss is not known"
+    x, y = blobs()
+    several = torch.stack([y, torch.full_like(y, -1), torch.full_like(y, -1)], 1)
+    assert overfitted(Margins(), x, several).missing["probe.overfit"] == "the floor of multilabel_margin_loss is not known"
+    assert "names no predictions that could be held against" in learned(Margins(), x, several).missing["probe.learning"]
 
     class Explodes(Classifier):
         def training_step(self, batch: Any, batch_idx: int) -> Any:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diagnose.measure.losses import LOSSES, LossCall, class_last, predictions, primary, watch_losses
+from diagnose.measure.losses import LOSSES, LossCall, class_last, predictions, primary, task, watch_losses
 
 Call = Callable[[], Any]
 
@@ -226,6 +226,40 @@ def test_predictions_of_another_shape_are_held_against_their_own_targets() -> No
     wide = predictions(call_of(lambda: F.mse_loss(X, V[:, :1])))
     assert wide is not None
     torch.testing.assert_close(wide.loss, (X - V[:, :1]).square().mean(1))
+
+
+def test_scores_of_a_hinge_loss_are_no_probabilities() -> None:
+    found = predictions(call_of(lambda: F.multi_margin_loss(X, Y, margin=0.5)))
+    assert found is not None
+    assert (found.task, found.classes, found.probability) == ("multiclass", 3, None)
+    assert torch.equal(found.prediction, X.argmax(1))
+    torch.testing.assert_close(found.loss.mean(), F.multi_margin_loss(X, Y, margin=0.5))
+
+
+def test_a_predicted_count_is_the_rate() -> None:
+    log = predictions(call_of(lambda: F.poisson_nll_loss(X, V.abs())))
+    rate = predictions(call_of(lambda: F.poisson_nll_loss(X.exp(), V.abs(), log_input=False)))
+    assert log is not None
+    assert rate is not None
+    torch.testing.assert_close(log.prediction, rate.prediction)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "expected"),
+    [
+        ("cross_entropy", (4, 3), ("multiclass", 3)),
+        ("multi_margin_loss", (4, 3), ("multiclass", 3)),
+        ("soft_margin_loss", (4,), ("binary", 2)),
+        ("binary_cross_entropy", (4, 1), ("binary", 2)),
+        ("multilabel_margin_loss", (4, 3), ("multilabel", 3)),
+        ("multilabel_soft_margin_loss", (4, 3), ("multilabel", 3)),
+        ("poisson_nll_loss", (4,), ("regression", None)),
+        ("ctc_loss", (9, 4, 3), ("unknown", None)),
+        ("triplet_margin_loss", (4, 3), ("unknown", None)),
+    ],
+)
+def test_what_a_loss_is_about(kind: str, shape: tuple[int, ...], expected: tuple[str, int | None]) -> None:
+    assert task(LossCall(kind, torch.zeros(shape), torch.zeros(shape))) == expected
 
 
 def test_losses_that_name_no_prediction() -> None:

@@ -46,3 +46,9 @@ def test_strong_features_are_healthy() -> None:
 
 def test_two_validations_are_too_short() -> None:
     assert "too short" in not_run(SuspiciousValidation(), training([1.0] * 60, val__loss=[0.1] * 2))
+
+
+def test_a_loss_that_only_the_module_knows_is_not_compared() -> None:
+    record = training([1.0] * 300, val__loss=[0.05] * 10)
+    record.add("validation", {"loss": "", "calls": 0, "logged": "val_loss"})
+    assert "'val_loss' as the module logs it, which may have another scale" in not_run(SuspiciousValidation(), record)
