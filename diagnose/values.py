@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -127,6 +128,7 @@ class Outcome:
         )
 
 
+OBSTACLE = 10  # rules that one reason must have kept from running to be told with the findings
 COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 
 
@@ -163,13 +165,23 @@ class Diagnosis:
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=1, allow_nan=False)
 
+    @property
+    def obstacle(self) -> str:
+        """What kept many rules from running, such as an error in the user's own code; ``""`` where nothing did.
+
+        Evidence that only another command records is no obstacle.
+        """
+        reasons = Counter(o.reason for o in self.outcomes if o.status is Status.NOT_RUN and not o.reason.endswith("was not recorded"))
+        reason, rules = next(iter(reasons.most_common(1)), ("", 0))
+        return f"{rules} rules did not run: {reason}" if rules >= OBSTACLE else ""
+
     def summary(self) -> str:
         """One line: how many rules found something, were clean, did not run, crashed."""
         counts = ", ".join(f"{self.count(s)} {s.value}" for s in Status)
         return f"{len(self.findings)} finding{'' if len(self.findings) == 1 else 's'} ({len(self.outcomes)} rules: {counts})"
 
     def __repr__(self) -> str:
-        lines = [f"Diagnosis: {self.summary()}"]
+        lines = [f"Diagnosis: {self.summary()}", *([f"  {self.obstacle}"] if self.obstacle else [])]
         for f in self.findings:
             lines.append(f"  {f.severity.value:7} {f.code} {f.rule}{f' [{f.where}]' if f.where else ''}: {f.message}")
             if f.fix:
@@ -182,12 +194,14 @@ class Diagnosis:
             f"<td>{escape(f.message)}<br><b>{escape(f.fix)}</b> <code>{escape(f.override)}</code></td></tr>"
             for f in self.findings
         )
-        return f"<p>{escape(self.summary())}</p><table>{rows}</table>"
+        return f"<p>{escape(self.summary())}<br>{escape(self.obstacle)}</p><table>{rows}</table>"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.text import Text
 
         yield Text(self.summary(), style="bold")
+        if self.obstacle:
+            yield Text(self.obstacle, style="yellow")
         for f in self.findings:
             line = Text.assemble((f"{f.severity.value:7} ", COLOURS[f.severity]), (f"{f.code} {f.rule}", "bold"))
             if f.where:

@@ -99,6 +99,25 @@ def test_repr_names_the_rule_the_place_the_fix_and_the_override() -> None:
     ]
 
 
+def not_run(reasons: list[str]) -> Diagnosis:
+    return Diagnosis(outcomes=tuple(Outcome(code="M205", rule="initial-loss", status=Status.NOT_RUN, reason=r) for r in reasons))
+
+
+def test_what_kept_many_rules_from_running_is_told() -> None:
+    diagnosis = not_run(["the probe raised KeyError: '<label>'"] * 10 + ["train/loss was not recorded"] * 20)
+    told = "10 rules did not run: the probe raised KeyError: '<label>'"
+    assert repr(diagnosis).splitlines()[1].strip() == told
+    assert "&lt;label&gt;" in diagnosis._repr_html_()
+    console = Console(file=io.StringIO(), width=200)
+    console.print(diagnosis)
+    assert told in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_evidence_of_another_command_is_no_obstacle() -> None:
+    assert not_run(["train/loss was not recorded"] * 30 + ["there is no validation loader"] * 2).obstacle == ""
+    assert Diagnosis().obstacle == ""
+
+
 def test_html_is_escaped() -> None:
     evil = "<script>alert('x')</script>"
     page = Diagnosis(outcomes=(found(finding(rule=evil, message=evil, where=evil, fix=evil, override=evil)),))._repr_html_()

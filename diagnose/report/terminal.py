@@ -56,6 +56,8 @@ def print_summary(report: Report, console: Console, path: Path | None = None) ->
         console.print(table)
     console.print()
     console.print(Text(report.diagnosis.summary(), "dim"))
+    if report.diagnosis.obstacle:
+        console.print(Text(clean(report.diagnosis.obstacle), "yellow"))
     if report.stages:
         spent = sum(seconds for _, seconds in report.stages)
         parts = "  ".join(f"{clean(name)} {duration(seconds)}" for name, seconds in report.stages)
