@@ -154,7 +154,7 @@ def evaluate(
             loader=part.name,
             seed=seed,
             loss=part.array("loss"),
-            columns=clusters(hidden, len(target), seed) if index == 0 else None,
+            columns=clusters(hidden, target, given_names, seed) if index == 0 else None,
         )
         add_inputs(record, part.name, part.worst.arrays())
     add_embeddings(record, hidden, seed, projection)
@@ -187,7 +187,7 @@ def evaluate_training(
         seed=seed,
         loss=part.array("loss"),
     )
-    by_row = ("label_errors", "curves", "thresholds", "fingerprint")  # their rows have no place in the loader
+    by_row = ("label_errors", "curves", "thresholds", "fingerprint", "slices")  # their rows have no place in the loader
     record.add("evaluation.train", {k: v for k, v in entry.items() if k not in by_row})
 
 

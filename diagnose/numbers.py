@@ -114,15 +114,24 @@ def finite_rows(values: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(np.isfinite(values).reshape(len(values), -1).all(1))
 
 
-def clusters(hidden: Any, n: int, seed: int) -> dict[str, NDArray[Any]]:
-    """Groups of samples that are alike in the last kept layer, as a column to slice by; nothing where it does not hold every sample."""
+def clusters(hidden: Any, target: NDArray[Any], names: Sequence[str] | None, seed: int) -> dict[str, NDArray[Any]]:
+    """Groups of samples that are alike in the last kept layer, as a column to slice by; nothing where it does not hold every sample.
+
+    A group is called by its number and the class that most of its samples have.
+    """
     for layer, parts in reversed(hidden.kept.items()):
         rows = np.concatenate(parts)
-        if len(rows) == n and np.isfinite(rows).all():
+        if len(rows) == len(target) and np.isfinite(rows).all():
             from diagnose.measure.slices import grouped
 
             place = grouped(rows, seed)
-            return {f"cluster in {layer}": place} if place is not None else {}
+            if place is None:
+                return {}
+            if target.ndim > 1 or not np.issubdtype(target.dtype, np.integer):
+                return {f"cluster in {layer}": place}
+            most = [int(np.bincount(target[place == k]).argmax()) for k in np.unique(place)]
+            called = [f"{k} (mostly {names[c] if names is not None else c})" for k, c in zip(np.unique(place), most, strict=True)]
+            return {f"cluster in {layer}": np.array(called)[np.searchsorted(np.unique(place), place)]}
     return {}
 
 

@@ -346,7 +346,9 @@ def test_clusters_of_the_last_layer_are_slices() -> None:
     flipped = torch.where(X[:, 0] > 0.5, (Y + 1) % 3, Y)
     found = diagnose.evaluate(module, DataLoader(TensorDataset(X, flipped), batch_size=32)).record.facts["evaluation"]["test"]["slices"]
     assert found["tested"] > 0
-    assert all(row["column"] == "cluster in net.6 (input)" for row in found["slices"])
+    columns = {row["column"] for row in found["slices"]}
+    assert columns <= {"cluster in net.6 (input)", "true class"}
+    assert all("(mostly " in row["value"] for row in found["slices"] if row["column"] != "true class")
 
 
 def test_several_labels() -> None:

@@ -87,7 +87,7 @@ def read_predictions(path: Path, names: Names | None = None, *, task: str | None
             if len(bad):
                 raise UsageError(f"{path.name}: {name!r} has no value in row {bad[0] + 1} ({len(bad)} such rows)")
     if several:
-        return _labels(columns, names, path)
+        return _labels(columns, names, path) | _beside(columns, names, path)
     scores = {name.removeprefix(names.probability): column for name, column in columns.items() if name.startswith(names.probability)}
     if names.prediction not in columns and not scores:
         raise UsageError(
@@ -194,10 +194,11 @@ def _labels(columns: dict[str, Column], names: Names, path: Path) -> dict[str, A
 
 def _beside(columns: dict[str, Column], names: Names, path: Path) -> dict[str, Any]:
     """Names of samples, and metadata: all columns that have no other use."""
-    used = (names.target, names.prediction, names.id)
+    used = (names.target, names.prediction, names.id, names.lower, names.upper)
+    several = () if names.target in columns else (f"{names.target}_", f"{names.prediction}_")
     found: dict[str, Any] = {"columns": {}}
     for name, column in columns.items():
-        if name in used or name.startswith((names.probability, f"{names.lower}_", f"{names.upper}_")) or name in (names.lower, names.upper):
+        if name in used or name.startswith((names.probability, f"{names.lower}_", f"{names.upper}_", *several)):
             continue
         if column.number:
             found["columns"][name] = column.numbers()

@@ -16,6 +16,8 @@ from diagnose.measure.label_summary import label_summary
 from diagnose.measure.slices import weak_slices
 from diagnose.measure.value_summary import value_summary
 
+CLASS = "true class"  # the column of slices that every classifier has
+
 
 def summary(
     task: str,
@@ -51,8 +53,12 @@ def summary(
         entry = label_summary(target, prediction, probability, names, seed)
     else:
         entry = class_summary(task, target, prediction, probability, names, seed, loss)
+    columns = dict(columns or {})
+    if task in ("binary", "multiclass", "next-token"):
+        columns = {CLASS: target, **columns}
     if columns:
-        entry["slices"] = plain_tree(weak_slices(score_of(task, target, prediction), columns, share=task != "regression"))
+        score = score_of(task, target, prediction)
+        entry["slices"] = plain_tree(weak_slices(score, columns, share=task != "regression", names={CLASS: names}))
     return {**entry, "fingerprint": fingerprint(target)}
 
 

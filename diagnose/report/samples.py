@@ -181,17 +181,20 @@ def weak_slices(entry: Mapping[str, Any]) -> Table:
                 for k in (("score", "low", "high", "rest") if share else ("score", "high", "low", "rest"))
             ),
             s.get("p"),
+            s.get("within") or "",
         )
         for s in known.get("slices") or ()
     )
     what = "accuracy" if share else "mean error"
     tested = plural(int(known.get("tested") or 0), "slice")
-    note = f"Of {tested} looked at, those that are worse beyond chance; p is corrected for their number (Holm)."
+    note = f"Of {tested} looked at (classes, metadata, clusters), those that are worse beyond chance; p is corrected for their number (Holm)."
+    nested = any(row[-1] for row in rows)
+    note += " A slice that is not weak without the samples of another one is part of it." if nested else ""
     return Table(
         name="slices",
         title="Weak slices",
-        columns=("slice", "samples", what, "95 % from", "to", "on the rest", "p"),
-        formats=("text", "count", *(("share",) * 4 if share else ("number",) * 4), "number"),
-        rows=rows,
+        columns=("slice", "samples", what, "95 % from", "to", "on the rest", "p", *(("part of",) if nested else ())),
+        formats=("text", "count", *(("share",) * 4 if share else ("number",) * 4), "number", *(("text",) if nested else ())),
+        rows=rows if nested else tuple(row[:-1] for row in rows),
         note=note if rows else "",
     )

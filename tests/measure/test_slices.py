@@ -52,3 +52,19 @@ def test_rows_that_are_alike_are_grouped() -> None:
     assert groups[0] != groups[-1]
     assert grouped(np.ones((100, 3)), seed=0) is None
     assert grouped(RNG.normal(size=(30, 3)), seed=0) is None
+
+
+def test_a_slice_that_another_one_explains_is_part_of_it() -> None:
+    site = np.array(["a", "b", "c", "d"])[RNG.integers(0, 4, 800)]
+    right = (RNG.random(800) < np.where(site == "c", 0.3, 0.95)).astype(float)
+    near = np.where(RNG.random(800) < 0.8, site == "c", False)
+    rows = weak_slices(right, {"near": near, "site": site}, share=True)["slices"]
+    assert {(r["column"], r["value"]): r["within"] for r in rows} == {("site", "c"): None, ("near", "True"): "site = c"}
+
+
+def test_class_numbers_are_sliced_by_value_and_named() -> None:
+    target = np.repeat(np.arange(60), 40)
+    right = np.where(target == 7, 0.0, 1.0)
+    found = weak_slices(right, {"class": target}, share=True, names={"class": [f"c{k}" for k in range(60)]})
+    assert found["tested"] == 50, "the most frequent"
+    assert [(r["column"], r["value"], r["n"]) for r in found["slices"]] == [("class", "c7", 40)]
