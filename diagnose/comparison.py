@@ -35,16 +35,17 @@ class Side:
     probability: NDArray[Any] | None = None
     loss: NDArray[Any] | None = None
     ids: NDArray[Any] | None = None
+    group: NDArray[Any] | None = None
 
     def at(self, rows: NDArray[Any]) -> Side:
         """Some of its samples."""
-        kept = [None if part is None else part[rows] for part in (self.probability, self.loss, self.ids)]
+        kept = [None if part is None else part[rows] for part in (self.probability, self.loss, self.ids, self.group)]
         return Side(self.entry, self.target[rows], self.prediction[rows], *kept)
 
     def renumbered(self, place: NDArray[np.int64]) -> Side:
         """The same with class ``i`` called ``place[i]``."""
         probability = None if self.probability is None else self.probability[:, np.argsort(place)]
-        return Side(self.entry, place[self.target], place[self.prediction], probability, self.loss, self.ids)
+        return Side(self.entry, place[self.target], place[self.prediction], probability, self.loss, self.ids, self.group)
 
 
 def compare(first: Record, second: Record, *, names: tuple[str, str] = ("A", "B"), seed: int = 0) -> dict[str, Any]:
@@ -76,11 +77,11 @@ def compare(first: Record, second: Record, *, names: tuple[str, str] = ("A", "B"
 def side(record: Record, entry: Mapping[str, Any]) -> Side:
     """The predictions that belong to the numbers of a loader."""
     prefix = entry.get("arrays", "test")
-    parts = {name: record.arrays.get(f"{prefix}/{name}") for name in ("target", "prediction", "probability", "loss", "id")}
+    parts = {name: record.arrays.get(f"{prefix}/{name}") for name in ("target", "prediction", "probability", "loss", "id", "group")}
     target, prediction = parts["target"], parts["prediction"]
     if target is None or prediction is None or target.shape != prediction.shape:
         return Side(entry, np.zeros(0), np.zeros(0))
-    return Side(entry, target, prediction, parts["probability"], parts["loss"], parts["id"])
+    return Side(entry, target, prediction, parts["probability"], parts["loss"], parts["id"], parts["group"])
 
 
 def compare_loader(first: Side, second: Side, *, names: tuple[str, str], seed: int = 0) -> dict[str, Any]:
@@ -116,7 +117,8 @@ def compare_loader(first: Side, second: Side, *, names: tuple[str, str], seed: i
         reason = f"{reason} {len(known) - len(kept)} samples without a finite prediction of both are left out.".strip()
         first, second = first.at(kept), second.at(kept)
     predicted = [paired.Predicted(prediction=s.prediction, probability=s.probability, loss=s.loss) for s in (first, second)]
-    found = paired.differences(tasks[0], first.target, *predicted, classes=len(labels[0]), seed=seed)
+    group = None if first.group is None else np.unique(first.group, return_inverse=True)[1]
+    found = paired.differences(tasks[0], first.target, *predicted, classes=len(labels[0]), seed=seed, group=group)
     result |= {"n": [len(kept)] * 2, "paired": True, "reason": reason, "differences": ordered(found, tasks[0])}
     result |= changes(first, second, rows[0][kept])
     if tasks[0] in SINGLE and len(labels[0]) <= MOST_CLASSES:

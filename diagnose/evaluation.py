@@ -155,6 +155,7 @@ def evaluate(
             seed=seed,
             loss=part.array("loss"),
             columns=clusters(hidden, target, given_names, seed) if index == 0 else None,
+            group=part.group,
         )
         add_inputs(record, part.name, part.worst.arrays())
     add_embeddings(record, hidden, seed, projection)
@@ -186,6 +187,7 @@ def evaluate_training(
         loader="train",
         seed=seed,
         loss=part.array("loss"),
+        group=part.group,
     )
     by_row = ("label_errors", "curves", "thresholds", "fingerprint", "slices")  # their rows have no place in the loader
     record.add("evaluation.train", {k: v for k, v in entry.items() if k not in by_row})
@@ -213,6 +215,7 @@ def evaluate_predictions(
     columns: Mapping[str, NDArray[Any]] | None = None,
     bounds: Bounds | None = None,
     ids: NDArray[Any] | None = None,
+    group: NDArray[Any] | None = None,
 ) -> Evaluation:
     """Evaluate predictions of any framework; torch is not needed.
 
@@ -228,6 +231,7 @@ def evaluate_predictions(
         columns: What is known of the samples beside, each of shape ``(n,)``, to find parts on which the model is weak.
         bounds: Predicted intervals of values: lower and upper ends by the share of targets that they are meant to hold (``"0.9"``).
         ids: What samples are called, shape ``(n,)``, so that two evaluations can be compared sample by sample.
+        group: Of classes, which sequence, image or patient each sample belongs to, shape ``(n,)``: intervals are then over these.
 
     Raises:
         ValueError: Shapes do not fit, there is no sample, a number is not finite, or there are fewer names than classes.
@@ -249,6 +253,7 @@ def evaluate_predictions(
         loss=known.loss,
         columns=columns,
         bounds=bounds,
+        group=group,
     )
     if ids is not None:
         record.save_array(f"{record.facts['evaluation'][loader]['arrays']}/id", np.asarray(ids))

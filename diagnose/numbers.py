@@ -27,6 +27,7 @@ def add_numbers(
     loss: NDArray[Any] | None = None,
     columns: Mapping[str, NDArray[Any]] | None = None,
     bounds: Bounds | None = None,
+    group: NDArray[Any] | None = None,
 ) -> None:
     """Write the numbers of one loader into the fact ``evaluation``, and its predictions as arrays: the first's under ``test``."""
     entry = numbers_of(
@@ -41,6 +42,7 @@ def add_numbers(
         loss=loss,
         columns=columns,
         bounds=bounds,
+        group=group,
     )
     entries = record.facts.get("evaluation", {})
     place = list(entries).index(loader) if loader in entries else len(entries)
@@ -52,6 +54,8 @@ def add_numbers(
         record.save_array(f"{prefix}/probability", np.asarray(probability, dtype=np.float32))
     if loss is not None:
         record.save_array(f"{prefix}/loss", np.asarray(loss, dtype=np.float32))
+    if group is not None:
+        record.save_array(f"{prefix}/group", np.unique(group, return_inverse=True)[1].astype(np.int32))
 
 
 def add_inputs(record: Record, loader: str, kept: tuple[NDArray[np.int64], NDArray[Any]] | None) -> None:
@@ -75,6 +79,7 @@ def numbers_of(
     loss: NDArray[Any] | None = None,
     columns: Mapping[str, NDArray[Any]] | None = None,
     bounds: Bounds | None = None,
+    group: NDArray[Any] | None = None,
 ) -> dict[str, Any]:
     """The numbers of the samples whose predictions are finite; how many are not is said."""
     if class_names is not None and classes and len(class_names) != classes:
@@ -100,6 +105,7 @@ def numbers_of(
         loss=chosen(loss),
         columns={name: chosen(values) for name, values in (columns or {}).items()},
         bounds={level: (chosen(low), chosen(high)) for level, (low, high) in (bounds or {}).items()},
+        group=chosen(group),
     )
     if left:
         entry["note"] = f"{left} of {len(target)} samples are left out: their predictions are NaN or infinite."

@@ -314,6 +314,28 @@ def test_next_tokens_are_found_by_their_targets() -> None:
         assert found.record.facts["task"]["kind"] == "next-token"
         assert found.metrics["perplexity"] == pytest.approx(float(loss.exp()), rel=1e-5)
         assert "perplexity" in repr(found)
+        assert found.record.facts["evaluation"]["test"]["groups"] == 24
+        assert np.array_equal(found.record.arrays["test/group"], np.repeat(np.arange(24), 8))
+
+
+class Pixels(lightning.LightningModule):
+    """Two classes per pixel; some pixels have no label."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Conv2d(1, 2, 1)
+
+    def test_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return F.cross_entropy(self.net(batch[0]), batch[1], ignore_index=9)
+
+
+def test_pixels_of_one_image_belong_together() -> None:
+    images = torch.rand(6, 1, 4, 4)
+    labels = (images[:, 0] > 0.5).long()
+    labels[2, 0] = 9
+    found = diagnose.evaluate(Pixels(), DataLoader(TensorDataset(images, labels), batch_size=4))
+    assert np.bincount(found.record.arrays["test/group"]).tolist() == [16, 16, 12, 16, 16, 16]
+    assert found.record.facts["evaluation"]["test"]["groups"] == 6
 
 
 def test_the_task_can_be_set(trained: Small) -> None:

@@ -38,11 +38,12 @@ def given(output: Any) -> Predictions | None:
     scores = scores.float()
     if not target.is_floating_point() and scores.dim() == target.dim() + 1:
         scores = scores.movedim(1, -1).reshape(-1, scores.shape[1])
+        group = torch.arange(target.numel()) // max(1, target[:1].numel())
         target = target.reshape(-1)
         sums = scores.sum(1)
         p = scores if bool((scores >= 0).all() and (sums - 1).abs().max() < 1e-3) else scores.softmax(1)
         loss = -p.gather(1, target[:, None].long()).clamp_min(1e-12).log().squeeze(1)
-        return Predictions("binary" if p.shape[1] == 2 else "multiclass", p.argmax(1), target.long(), p, loss, p.shape[1])
+        return Predictions("binary" if p.shape[1] == 2 else "multiclass", p.argmax(1), target.long(), p, loss, p.shape[1], group)
     if not target.is_floating_point() and scores.shape == target.shape and bool(((scores >= 0) & (scores <= 1)).all()):
         loss = nn.functional.binary_cross_entropy(scores, target.float(), reduction="none")
         if scores.dim() > 1:
@@ -63,13 +64,17 @@ def found_in(output: Any, batch: Any, calls: Sequence[Any], extract: Extract | N
     if call is None:
         return None, "", ""
     found = predictions(call)
-    if found is not None and found.task in ("binary", "multiclass") and call.target is not None and next_tokens(batch, call.target):
-        found = replace(found, task="next-token")
+    if found is not None and found.task in ("binary", "multiclass") and call.target is not None:
+        sequences = next_tokens(batch, call.target)
+        if sequences:
+            flat = call.target.dim() == 1 and found.group is not None
+            group = found.group // (len(call.target) // sequences) if flat and found.group is not None else found.group
+            found = replace(found, task="next-token", group=group)
     return found, f"the arguments of {call.kind}", call.kind
 
 
-def next_tokens(batch: Any, target: Tensor) -> bool:
-    """Whether the targets are the tokens of the batch, each one place earlier: those of a next-token model.
+def next_tokens(batch: Any, target: Tensor) -> int:
+    """The number of sequences, where the targets are the tokens of the batch, each one place earlier (a next-token model), else 0.
 
     A batch may hold the tokens as they are (the targets are then all but the first) or the first and the last ``T`` apart.
     """
@@ -85,5 +90,5 @@ def next_tokens(batch: Any, target: Tensor) -> bool:
             known = later >= 0  # what is left out has a negative number
             same = (later == tokens[:, 1:].to(later.device))[known]
             if len(same) and same.float().mean() > 0.95 and not torch.equal(later, tokens[:, : length - 1].to(later.device)):
-                return True
-    return False
+                return rows
+    return 0

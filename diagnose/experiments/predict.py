@@ -33,6 +33,7 @@ class Collected:
     source: str = ""
     parts: dict[str, list[NDArray[Any]]] = field(default_factory=dict)
     numbers: int = 0
+    groups: int = 0
     worst: WorstInputs = field(default_factory=lambda: WorstInputs(0))
 
     def add(self, found: Predictions) -> None:
@@ -44,7 +45,10 @@ class Collected:
             if self.numbers > MOST_PROBABILITIES:
                 self.parts.pop("probability", None)
                 probability = None
-        for name, value in (("target", found.target), ("prediction", found.prediction), ("loss", found.loss), ("probability", probability)):
+        group = None if found.group is None else found.group + self.groups
+        self.groups += len(found.target) if group is None else int(group[-1]) + 1 - self.groups if len(group) else 0
+        found_parts = {"target": found.target, "prediction": found.prediction, "loss": found.loss, "group": group}
+        for name, value in {**found_parts, "probability": probability}.items():
             if value is not None:
                 self.parts.setdefault(name, []).append(
                     value.detach().cpu().float().numpy() if value.is_floating_point() else value.cpu().numpy()
@@ -53,6 +57,13 @@ class Collected:
     def array(self, name: str) -> NDArray[Any] | None:
         parts = self.parts.get(name)
         return np.concatenate(parts) if parts else None
+
+    @property
+    def group(self) -> NDArray[Any] | None:
+        """Number of the sequence or image of each prediction, shape ``(n,)``; ``None`` where each has its own, or it is not known."""
+        group, target = self.array("group"), self.array("target")
+        usable = group is not None and target is not None and len(group) == len(target) and len(np.unique(group)) < len(group)
+        return group if usable else None
 
 
 def predict(

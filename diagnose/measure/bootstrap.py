@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diagnose.measure.classification import Cells, headline
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 RESAMPLES = 1000
 LARGE = 10_000  # above, the mean of that many samples is as good as Gaussian
@@ -45,21 +49,49 @@ def wilson(right: float, n: float) -> Interval:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def resampled_headline(cells: Cells, *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Floats]:
-    """`headline` numbers of resampled confusion matrices, each of shape ``(resamples,)``.
+def resampled_headline(cells: Cells, *, seed: int = 0, resamples: int = RESAMPLES, by_group: csr_array | None = None) -> dict[str, Floats]:
+    """`headline` numbers of resampled confusion matrices, each of shape ``(resamples,)``; arguments as of `resampled_counts`."""
+    parts = [headline(*cells.totals(c)) for c in resampled_counts(cells, seed=seed, resamples=resamples, by_group=by_group)]
+    return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+
+
+def resampled_counts(cells: Cells, *, seed: int = 0, resamples: int = RESAMPLES, by_group: csr_array | None = None) -> Iterator[Floats]:
+    """Counts of the cells of resampled confusion matrices, block by block, shape ``(rows, m)``.
 
     To draw samples with replacement is to draw the cells from a multinomial distribution, so the cost does not depend on the samples.
     Of more than 20,000 filled cells there are fewer resamples, at least 200.
+
+    Args:
+        cells: The filled cells.
+        seed: Seed of the drawing.
+        resamples: How often to draw.
+        by_group: Counts of the cells in each group from `cells_by_group`; groups are then drawn, not samples.
     """
     resamples = max(min(resamples, 200), min(resamples, 5 * BLOCK // len(cells.count)))
     rng = np.random.default_rng(seed)
-    share = cells.count / cells.n
-    rows = max(1, BLOCK // max(len(share), cells.classes))
-    parts = []
+    groups = 0 if by_group is None else by_group.shape[0]
+    rows = max(1, BLOCK // max(len(cells.count), cells.classes, groups))
     for start in range(0, resamples, rows):
-        counts = rng.multinomial(cells.n, share, size=min(rows, resamples - start))
-        parts.append(headline(*cells.totals(counts)))
-    return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+        size = min(rows, resamples - start)
+        if by_group is None:
+            yield rng.multinomial(cells.n, cells.count / cells.n, size=size).astype(np.float64)
+        else:
+            yield np.asarray(rng.multinomial(groups, np.full(groups, 1 / groups), size=size) @ by_group, dtype=np.float64)
+
+
+def cells_by_group(place: NDArray[np.integer], filled: NDArray[np.integer], group: NDArray[np.integer]) -> csr_array:
+    """How often each filled cell occurs in each group, sparse, shape ``(groups, m)``.
+
+    Args:
+        place: Number of the cell of each sample, shape ``(n,)``.
+        filled: Numbers of the filled cells, ascending, shape ``(m,)``.
+        group: Number of the group of each sample from 0, shape ``(n,)``.
+    """
+    from scipy.sparse import coo_array
+
+    column = np.searchsorted(filled, place)
+    counts: Any = coo_array((np.ones(len(place)), (group, column)), shape=(int(group.max()) + 1, len(filled)))
+    return counts.tocsr()
 
 
 def resampled_means(columns: Floats, *, seed: int = 0, resamples: int = RESAMPLES) -> Floats:
@@ -87,7 +119,14 @@ def resampled_means(columns: Floats, *, seed: int = 0, resamples: int = RESAMPLE
     return np.concatenate(parts)
 
 
-def mean_and_resampled(columns: Callable[[slice], Floats], n: int, *, seed: int = 0, resamples: int = RESAMPLES) -> tuple[Floats, Floats]:
+def mean_and_resampled(
+    columns: Callable[[slice], Floats],
+    n: int,
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    group: NDArray[np.integer] | None = None,
+) -> tuple[Floats, Floats]:
     """The means of `columns`, shape ``(k,)``, and `resampled_means`; the table of ``n`` rows never stands in memory as a whole.
 
     Args:
@@ -95,7 +134,15 @@ def mean_and_resampled(columns: Callable[[slice], Floats], n: int, *, seed: int 
         n: Number of rows.
         seed: Seed of the drawing.
         resamples: How often to draw.
+        group: Number of the group of each row from 0, shape ``(n,)``: groups are drawn, not rows (the cluster bootstrap).
+
+    References:
+        Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8.
     """
+    if group is not None:
+        sums = group_sums(columns, group)
+        means, resampled = mean_and_resampled(lambda rows: sums[rows], len(sums), seed=seed, resamples=resamples)
+        return means[:-1] / means[-1], resampled[:, :-1] / resampled[:, -1:]
     if n <= LARGE:
         table = columns(slice(0, n))
         return table.mean(0), resampled_means(table, seed=seed, resamples=resamples)
@@ -110,6 +157,15 @@ def mean_and_resampled(columns: Callable[[slice], Floats], n: int, *, seed: int 
     rng = np.random.default_rng(seed)
     drawn: Floats = rng.multivariate_normal(centre + shift, spread, size=resamples, method="eigh", check_valid="ignore")
     return centre + shift, drawn
+
+
+def group_sums(columns: Callable[[slice], Floats], group: NDArray[np.integer]) -> Floats:
+    """Sums of the rows of each group, and their number in the last column, shape ``(groups, k + 1)``."""
+    size = np.bincount(group)
+    sums = np.zeros((len(size), columns(slice(0, 1)).shape[1]))
+    for start in range(0, len(group), LARGE):
+        np.add.at(sums, group[start : start + LARGE], columns(slice(start, start + LARGE)))
+    return np.column_stack([sums, size])
 
 
 def reflected(resampled: Interval, value: float) -> Interval:

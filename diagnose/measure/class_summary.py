@@ -29,23 +29,34 @@ def class_summary(
     names: list[str],
     seed: int,
     loss: NDArray[Any] | None = None,
+    group: NDArray[Any] | None = None,
 ) -> dict[str, Any]:
-    """The numbers of one class per sample; ``loss`` per sample gives a next-token model its perplexity where probabilities are too many."""
+    """The numbers of one class per sample; ``loss`` per sample gives a next-token model its perplexity where probabilities are too many.
+
+    Samples of one ``group`` are not independent: groups are resampled then, not samples.
+    """
     cells = classification.cells(target, prediction, len(names))
+    by_group = None
+    if group is not None:
+        group = np.unique(group, return_inverse=True)[1]
+        by_group = bootstrap.cells_by_group(target * len(names) + prediction, cells.true * len(names) + cells.predicted, group)
     totals = cells.totals()
     hits, support, predicted = totals
     numbers = {k: plain(v) for k, v in classification.headline(*totals).items()}
-    resampled = bootstrap.resampled_headline(cells, seed=seed)
+    resampled = bootstrap.resampled_headline(cells, seed=seed, by_group=by_group)
     intervals: dict[str, Any] = {k: bootstrap.interval(v) for k, v in resampled.items() if numbers[k] is not None}
-    intervals["accuracy"] = bootstrap.wilson(float(hits.sum()), cells.n)
+    if group is None:
+        intervals["accuracy"] = bootstrap.wilson(float(hits.sum()), cells.n)
     baseline = majority(support, names)
     entry: dict[str, Any] = {"task": task, "n": cells.n, "classes": len(names), **numbers}
+    if group is not None:
+        entry["groups"] = int(group.max()) + 1
     independent = {"name": "own predictions dealt at random", "accuracy": float(support @ predicted) / cells.n**2}
     extra: dict[str, dict[str, Any]] = {}
     if probability is not None:
-        scores, ranges = probabilities(probability, target, prediction, seed)
+        scores, ranges = probabilities(probability, target, prediction, seed, group)
         entry |= scores
-        ranked, spans, extra = rankings(probability, target, support)
+        ranked, spans, extra = rankings(probability, target, support, group)
         entry |= ranked
         intervals |= ranges | spans
         baseline |= priors(support, entry)
@@ -54,7 +65,7 @@ def class_summary(
     if task == "next-token":
         costs = calibration.log_losses(probability, target) if probability is not None else loss
         if costs is not None:
-            perplexity(entry, intervals, baseline, np.asarray(costs, dtype=np.float64), support, seed)
+            perplexity(entry, intervals, baseline, np.asarray(costs, dtype=np.float64), support, seed, group)
     matrix = cells.matrix
     if matrix is None:
         entry["note"] = f"No confusion matrix: {len(names)} classes are more than {classification.WIDEST}; the counts per class remain."
@@ -103,7 +114,7 @@ def dealt_log_loss(probability: NDArray[Any], support: Floats) -> float | None:
 
 
 def probabilities(
-    probability: NDArray[Any], target: NDArray[Any], prediction: NDArray[Any], seed: int
+    probability: NDArray[Any], target: NDArray[Any], prediction: NDArray[Any], seed: int, group: NDArray[Any] | None = None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Log loss, Brier score and calibration with their intervals, and top-k accuracies."""
     right = np.asarray(prediction) == target
@@ -112,7 +123,7 @@ def probabilities(
         p, y = probability[rows], target[rows]
         return np.column_stack([calibration.log_losses(p, y), calibration.brier_scores(p, y), calibration.confidence_gaps(p, right[rows])])
 
-    means, drawn = bootstrap.mean_and_resampled(columns, len(target), seed=seed)
+    means, drawn = bootstrap.mean_and_resampled(columns, len(target), seed=seed, group=group)
     error = float(calibration.calibration_error(means[2:]))
     scores: dict[str, Any] = {
         "log_loss": plain(means[0]),
@@ -125,20 +136,21 @@ def probabilities(
     for k in TOP:
         if k < probability.shape[1] / 2:
             scores[f"top_{k}_accuracy"] = share = classification.top_k(probability, target, k)
-            ranges[f"top_{k}_accuracy"] = bootstrap.wilson(share * len(target), len(target))
+            if group is None:
+                ranges[f"top_{k}_accuracy"] = bootstrap.wilson(share * len(target), len(target))
     scores["reliability"] = calibration.reliability(probability, right)
     return scores, ranges
 
 
 def rankings(
-    probability: NDArray[Any], target: NDArray[Any], support: Floats
+    probability: NDArray[Any], target: NDArray[Any], support: Floats, group: NDArray[Any] | None = None
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, dict[str, Any]]]:
     """ROC area and average precision (means over the classes that occur), their intervals, and per class; curves and thresholds."""
     binary = probability.shape[1] == 2
     present = [1] if binary else np.flatnonzero(support).tolist()
     if (support > 0).sum() < 2 or len(present) > MOST_RANKED:
         return {}, {}, {}
-    found = ranking.areas(probability, ((c, target == c) for c in present))
+    found = ranking.areas(probability, ((c, target == c) for c in present), group)
     entry: dict[str, Any] = {"roc_auc": plain(found["roc_auc"]), "average_precision": plain(found["average_precision"])}
     if len(present) <= MOST_CURVES:
         entry["curves"] = {str(c): row["curves"] for c, row in found["classes"].items()}
@@ -149,10 +161,16 @@ def rankings(
 
 
 def perplexity(
-    entry: dict[str, Any], intervals: dict[str, Any], baseline: dict[str, Any], costs: Floats, support: Floats, seed: int
+    entry: dict[str, Any],
+    intervals: dict[str, Any],
+    baseline: dict[str, Any],
+    costs: Floats,
+    support: Floats,
+    seed: int,
+    group: NDArray[Any] | None = None,
 ) -> None:
     """Add log loss and perplexity of a next-token model, with their intervals and those of the shares of the tokens."""
-    means, drawn = bootstrap.mean_and_resampled(lambda rows: costs[rows, None], len(costs), seed=seed)
+    means, drawn = bootstrap.mean_and_resampled(lambda rows: costs[rows, None], len(costs), seed=seed, group=group)
     low, high = bootstrap.interval(drawn[:, 0])
     prior = calibration.prior_log_loss(support)
     entry |= {"log_loss": plain(means[0]), "perplexity": plain(np.exp(means[0]))}

@@ -131,6 +131,8 @@ class Predictions:
         probability: Shape ``(n, C)``, ``(n, k)`` for multilabel, ``None`` for regression.
         loss: Loss of each scored position, shape ``(n,)``.
         classes: Number of classes (2 for binary), 0 for regression.
+        group: Which target along the batch each position belongs to, shape ``(n,)``: of one that has several (an image of pixels, a
+            sequence of tokens) they are not independent; ``None`` where each has one.
     """
 
     task: str
@@ -139,6 +141,7 @@ class Predictions:
     probability: Tensor | None
     loss: Tensor
     classes: int
+    group: Tensor | None = None
 
 
 def class_last(call: LossCall) -> Tensor:
@@ -179,6 +182,7 @@ def task(call: LossCall) -> tuple[str, int | None]:
 def _categorical(call: LossCall, target: Tensor) -> Predictions:
     scores = class_last(call).float()
     classes = scores.shape[1]
+    group = None
     log_p = scores.log_softmax(1) if call.kind == "cross_entropy" else scores
     if target.is_floating_point():  # probabilities as targets
         soft = target.reshape(1, -1) if target.dim() == 1 else target.movedim(1, -1).reshape(-1, classes)
@@ -187,8 +191,9 @@ def _categorical(call: LossCall, target: Tensor) -> Predictions:
         hard = target.reshape(-1)
         keep = (hard != call.options.get("ignore_index", -100)) & (hard >= 0) & (hard < classes)
         log_p, hard = log_p[keep], hard[keep]
+        group = keep.nonzero().squeeze(1) // max(1, target[:1].numel())
         loss = -log_p.gather(1, hard[:, None]).squeeze(1)
-    return Predictions("binary" if classes == 2 else "multiclass", log_p.argmax(1), hard, log_p.exp(), loss, classes)
+    return Predictions("binary" if classes == 2 else "multiclass", log_p.argmax(1), hard, log_p.exp(), loss, classes, group)
 
 
 def _bernoulli(call: LossCall, target: Tensor) -> Predictions:

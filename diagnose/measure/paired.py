@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagnose.measure import bootstrap, calibration, classification, ranking, regression
-from diagnose.measure.bootstrap import BLOCK, RESAMPLES, Z
+from diagnose.measure.bootstrap import Z
 from diagnose.measure.class_summary import MOST_RANKED
 
 LOWER = frozenset({"log_loss", "brier", "ece", "perplexity", "hamming_loss", "mae", "rmse"})  # better where they are lower
@@ -94,17 +94,25 @@ def mcnemar(lost: int, won: int) -> float:
 
 
 def differences(
-    task: str, target: NDArray[Any], first: Predicted, second: Predicted, *, classes: int = 0, seed: int = 0
+    task: str,
+    target: NDArray[Any],
+    first: Predicted,
+    second: Predicted,
+    *,
+    classes: int = 0,
+    seed: int = 0,
+    group: NDArray[Any] | None = None,
 ) -> list[Difference]:
     """The difference of each metric that both models have, the one to judge by first.
 
-    Samples are resampled with both predictions on them, so that what both find hard does not blur the difference.
+    Samples are resampled with both predictions on them, so that what both find hard does not blur the difference. Samples of
+    one ``group`` (numbers from 0, shape ``(n,)``; the tokens of a sequence) are drawn together.
     """
     if task == "regression":
         return list(_values(target, first, second, seed))
     if task == "multilabel":
         return list(_labels(target, first, second, seed))
-    return [*_counts(target, first, second, classes, seed), *_scores(task, target, first, second, seed)]
+    return [*_counts(target, first, second, classes, seed, group), *_scores(task, target, first, second, seed, group)]
 
 
 def joint(target: Ints, first: Ints, second: Ints, classes: int) -> tuple[classification.Cells, classification.Cells]:
@@ -120,20 +128,17 @@ def joint(target: Ints, first: Ints, second: Ints, classes: int) -> tuple[classi
     return classification.Cells(true, one, count, classes), classification.Cells(true, other, count, classes)
 
 
-def _drawn(cells: classification.Cells, seed: int) -> Iterator[Floats]:
-    """Counts of resampled samples, block by block, shape ``(rows, m)``."""
-    resamples = max(200, min(RESAMPLES, 5 * BLOCK // len(cells.count)))
-    rng, share = np.random.default_rng(seed), cells.count / cells.n
-    rows = max(1, BLOCK // max(len(share), cells.classes))
-    for start in range(0, resamples, rows):
-        yield rng.multinomial(cells.n, share, size=min(rows, resamples - start)).astype(np.float64)
-
-
-def _counts(target: NDArray[Any], first: Predicted, second: Predicted, classes: int, seed: int) -> Iterator[Difference]:
+def _counts(
+    target: NDArray[Any], first: Predicted, second: Predicted, classes: int, seed: int, group: NDArray[Any] | None
+) -> Iterator[Difference]:
     pair = joint(target, first.prediction, second.prediction, classes)
+    by_group = None
+    if group is not None:
+        filled = (pair[0].true * classes + pair[0].predicted) * classes + pair[1].predicted
+        by_group = bootstrap.cells_by_group((target * classes + first.prediction) * classes + second.prediction, filled, group)
     known = [classification.headline(*cells.totals()) for cells in pair]
     parts: dict[str, list[Floats]] = {}
-    for counts in _drawn(pair[0], seed):
+    for counts in bootstrap.resampled_counts(pair[0], seed=seed, by_group=by_group):
         one, other = (classification.headline(*cells.totals(counts)) for cells in pair)
         for name in one:
             parts.setdefault(name, []).append(other[name] - one[name])
@@ -141,18 +146,20 @@ def _counts(target: NDArray[Any], first: Predicted, second: Predicted, classes: 
     lost, won = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
     for name, values in parts.items():
         found = _difference(name, float(known[0][name]), float(known[1][name]), np.concatenate(values))
-        if name == "accuracy":  # the exact test decides, also where the percentiles of few changes would not
+        if name == "accuracy" and group is None:  # the exact test decides, also where the percentiles of few changes would not
             p = mcnemar(lost, won)
             low, high = (found.low, found.high) if p < 0.05 else (min(found.low, 0.0), max(found.high, 0.0))
             found = Difference(metric=name, first=found.first, second=found.second, low=low, high=high, p=p)
         yield found
 
 
-def _scores(task: str, target: NDArray[Any], first: Predicted, second: Predicted, seed: int) -> Iterator[Difference]:
+def _scores(
+    task: str, target: NDArray[Any], first: Predicted, second: Predicted, seed: int, group: NDArray[Any] | None
+) -> Iterator[Difference]:
     a, b = first.probability, second.probability
     if a is None or b is None:
         if task == "next-token" and first.loss is not None and second.loss is not None:
-            yield from _perplexity(first.loss, second.loss, seed)
+            yield from _perplexity(first.loss, second.loss, seed, group)
         return
     right = [np.asarray(p.prediction) == target for p in (first, second)]
     wide = 2 + calibration.BINS
@@ -167,17 +174,17 @@ def _scores(task: str, target: NDArray[Any], first: Predicted, second: Predicted
             ]
         )
 
-    means, drawn = bootstrap.mean_and_resampled(columns, len(target), seed=seed)
+    means, drawn = bootstrap.mean_and_resampled(columns, len(target), seed=seed, group=group)
 
     def numbers(table: Floats) -> dict[str, Floats]:
         own = {"log_loss": table[..., 0], "brier": table[..., 1], "ece": calibration.calibration_error(table[..., 2:])}
         return {**own, "perplexity": np.exp(own["log_loss"])} if task == "next-token" else own
 
     yield from _of_means(means, drawn, wide, numbers)
-    yield from _areas(target, a, b)
+    yield from _areas(target, a, b, group)
 
 
-def _areas(target: NDArray[Any], a: NDArray[Any], b: NDArray[Any]) -> Iterator[Difference]:
+def _areas(target: NDArray[Any], a: NDArray[Any], b: NDArray[Any], group: NDArray[Any] | None) -> Iterator[Difference]:
     present = np.unique(target).tolist()
     if len(present) < 2 or len(present) > MOST_RANKED:
         return
@@ -185,16 +192,16 @@ def _areas(target: NDArray[Any], a: NDArray[Any], b: NDArray[Any]) -> Iterator[D
     one, other = (ranking.areas(p, ((c, target == c) for c in chosen)) for p in (a, b))
     for name in ("roc_auc", "average_precision"):
         apart = other["influence"][name] - one["influence"][name]
-        deviation = float(np.sqrt(np.einsum("n,n->", apart, apart, dtype=np.float64)))
+        deviation = ranking.deviation_of(apart, group)
         change = other[name] - one[name]
         p = math.erfc(abs(change) / deviation / math.sqrt(2)) if deviation > 0 else float(change == 0)
         low, high = change - Z * deviation, change + Z * deviation
         yield Difference(metric=name, first=one[name], second=other[name], low=low, high=high, p=p)
 
 
-def _perplexity(one: NDArray[Any], other: NDArray[Any], seed: int) -> Iterator[Difference]:
+def _perplexity(one: NDArray[Any], other: NDArray[Any], seed: int, group: NDArray[Any] | None) -> Iterator[Difference]:
     table = np.column_stack([one, other]).astype(np.float64)
-    means, drawn = bootstrap.mean_and_resampled(lambda rows: table[rows], len(table), seed=seed)
+    means, drawn = bootstrap.mean_and_resampled(lambda rows: table[rows], len(table), seed=seed, group=group)
     yield from _of_means(means, drawn, 1, lambda t: {"log_loss": t[..., 0], "perplexity": np.exp(t[..., 0])})
 
 
@@ -259,7 +266,7 @@ def per_class(target: Ints, first: Ints, second: Ints, classes: int, *, seed: in
     pair = joint(target, first, second, classes)
     known = [classification.per_class(*cells.totals()) for cells in pair]
     parts = []
-    for counts in _drawn(pair[0], seed):
+    for counts in bootstrap.resampled_counts(pair[0], seed=seed):
         one, other = (classification.per_class(*cells.totals(counts)).f1 for cells in pair)
         parts.append(other - one)
     drawn = np.concatenate(parts)

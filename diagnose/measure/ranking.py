@@ -123,12 +123,15 @@ def area_interval(area: float, deviation: float, fewest: int) -> Interval:
     return low, high
 
 
-def areas(probability: NDArray[np.floating], members: Iterable[tuple[int, NDArray[np.bool_]]]) -> dict[str, Any]:
+def areas(
+    probability: NDArray[np.floating], members: Iterable[tuple[int, NDArray[np.bool_]]], group: NDArray[Any] | None = None
+) -> dict[str, Any]:
     """ROC area and average precision of each class against the rest, their means with intervals, and thinned curves.
 
     Args:
         probability: Shape ``(n, C)``.
         members: Column and samples (shape ``(n,)``) of each class that has both members and others.
+        group: Number of the group of each sample from 0, shape ``(n,)``: what the samples of a group have in common widens the intervals.
 
     Returns:
         ``roc_auc`` and ``average_precision`` (means over classes), ``intervals`` of both, ``influence`` of each sample on both, and
@@ -147,9 +150,15 @@ def areas(probability: NDArray[np.floating], members: Iterable[tuple[int, NDArra
     for name, sums in on.items():
         sums /= len(found)
         result[name] = float(np.mean([row[name] for row in found.values()]))
-        deviation = float(np.sqrt(np.einsum("n,n->", sums, sums, dtype=np.float64)))
+        deviation = deviation_of(sums, group)
         result["intervals"][name] = area_interval(result[name], deviation, fewest)
     return result
+
+
+def deviation_of(influence: NDArray[np.floating], group: NDArray[Any] | None) -> float:
+    """Standard deviation of a number from the influence of each sample on it; that of a group is the sum of its samples'."""
+    parts = influence if group is None else np.bincount(group, weights=influence)
+    return float(np.sqrt(np.einsum("n,n->", parts, parts, dtype=np.float64)))
 
 
 def curves(ranking: Ranking, points: int = POINTS) -> dict[str, list[float]]:

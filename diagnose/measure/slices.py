@@ -49,8 +49,8 @@ def weak_slices(
             mean, other = float(score[rows].mean()), float(score[~rows].mean())
             reach = Z * float(score[rows].std()) / math.sqrt(n)
             low, high = wilson(mean * n, n) if share else (mean - reach, mean + reach)
-            row = {"column": column, "value": value, "n": n, "score": mean, "rest": other, "low": low, "high": high}
-            found.append({**row, "p": chance(z), "z": z})
+            numbers = {"n": n, "score": mean, "rest": other, "low": low, "high": high, "p": chance(z), "z": z}
+            found.append({"column": column, "value": value, **numbers})
     worst = 0.0
     for rank, row in enumerate(sorted(found, key=lambda r: float(r["p"]))):
         worst = max(worst, min(1.0, float(row["p"]) * (len(found) - rank)))
@@ -73,7 +73,8 @@ def weak_slices(
             causes.append(own)
             left &= ~rows
         else:
-            row["within"] = " = ".join(max(causes, key=lambda c: int((masks[c] & rows).sum())))
+            cause = max(causes, key=lambda c: int((masks[c] & rows).sum()))
+            row["within"] = f"{cause[0]} = {cause[1]}"
     return {"tested": len(found), "slices": weak}
 
 

@@ -31,6 +31,7 @@ def summary(
     loss: NDArray[Any] | None = None,
     columns: Mapping[str, NDArray[Any]] | None = None,
     bounds: Bounds | None = None,
+    group: NDArray[Any] | None = None,
 ) -> dict[str, Any]:
     """The numbers of one loader.
 
@@ -45,6 +46,8 @@ def summary(
         loss: Loss of each sample, shape ``(n,)``; the perplexity of a next-token model without probabilities is made of it.
         columns: What is known of the samples beside, each of shape ``(n,)``, for slices.
         bounds: Predicted intervals of values, see `diagnose.measure.regression.coverage`.
+        group: Of classes, the sequence, image or patient that each sample belongs to, shape ``(n,)``; intervals are over these, as
+            samples of one are not independent.
     """
     names = [str(name) for name in class_names] if class_names is not None else [str(i) for i in range(classes)]
     if task == "regression":
@@ -52,7 +55,7 @@ def summary(
     elif task == "multilabel":
         entry = label_summary(target, prediction, probability, names, seed)
     else:
-        entry = class_summary(task, target, prediction, probability, names, seed, loss)
+        entry = class_summary(task, target, prediction, probability, names, seed, loss, group)
     columns = dict(columns or {})
     if task in ("binary", "multiclass", "next-token"):
         columns = {CLASS: target, **columns}

@@ -52,6 +52,18 @@ def headlines(record: Record) -> tuple[Headline, ...]:
     return tuple(chosen)
 
 
+def counted(entry: Mapping[str, Any]) -> str:
+    """How many samples there are; of dependent ones, in how many groups."""
+    if not entry.get("groups"):
+        return plural(int(entry["n"]), "sample")
+    part = "token" if entry.get("task") == "next-token" else "prediction"
+    return f"{plural(int(entry['n']), part)} in {plural(int(entry['groups']), unit(entry))}"
+
+
+def unit(entry: Mapping[str, Any]) -> str:
+    return "sequence" if entry.get("task") == "next-token" else "sample"
+
+
 def value_of(entry: Mapping[str, Any], metric: str) -> float | None:
     raw = (entry.get("macro") or {}).get("f1") if metric == "macro_f1" and metric not in entry else entry.get(metric)
     return float(raw) if isinstance(raw, (int, float)) and not isinstance(raw, bool) and math.isfinite(raw) else None
@@ -68,7 +80,7 @@ def measured(loader: str, entry: Mapping[str, Any], metric: str) -> Headline:
         high=high,
         baseline=baseline,
         baseline_name=baseline_name,
-        scope=f"{loader}, {plural(int(samples), 'sample')}" if isinstance(samples, (int, float)) else loader,
+        scope=f"{loader}, {counted(entry)}" if isinstance(samples, (int, float)) else loader,
         better="lower" if metric in LOWER else "higher",
     )
 
@@ -108,7 +120,9 @@ def evaluation_sections(record: Record) -> tuple[Section, ...]:
 def section(record: Record, name: str, entry: Mapping[str, Any], *, only: bool) -> Section:
     slug = "".join(c if c.isascii() and c.isalnum() else "-" for c in name.lower())[:40]
     names = class_names(record, entry)
-    notes = [f"{plural(int(entry['n']), 'sample')} of {name}, task {entry.get('task', 'unknown')}."] if entry.get("n") else []
+    notes = [f"{counted(entry)} of {name}, task {entry.get('task', 'unknown')}."] if entry.get("n") else []
+    if entry.get("groups"):
+        notes.append(f"Intervals are over the {plural(int(entry['groups']), unit(entry))}: what belongs to one is not independent.")
     extracted = (record.facts.get("task") or {}).get("extracted_by")
     if extracted:
         notes.append(f"Predictions and targets were taken from {str(extracted).rstrip('.')}.")

@@ -187,7 +187,9 @@ def weak_slices(entry: Mapping[str, Any]) -> Table:
     )
     what = "accuracy" if share else "mean error"
     tested = plural(int(known.get("tested") or 0), "slice")
-    note = f"Of {tested} looked at (classes, metadata, clusters), those that are worse beyond chance; p is corrected for their number (Holm)."
+    note = (
+        f"Of {tested} looked at (classes, metadata, clusters), those that are worse beyond chance; p is corrected for their number (Holm)."
+    )
     nested = any(row[-1] for row in rows)
     note += " A slice that is not weak without the samples of another one is part of it." if nested else ""
     return Table(

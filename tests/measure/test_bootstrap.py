@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap, norm
 
-from diagnose.measure.bootstrap import LARGE, interval, mean_and_resampled, resampled_headline, resampled_means, wilson
+from diagnose.measure.bootstrap import (
+    LARGE,
+    cells_by_group,
+    interval,
+    mean_and_resampled,
+    resampled_counts,
+    resampled_headline,
+    resampled_means,
+    wilson,
+)
 from diagnose.measure.classification import cells
 
 RNG = np.random.default_rng(2)
@@ -74,3 +83,27 @@ def test_rows_need_not_stand_in_memory_as_a_whole() -> None:
     few, again = mean_and_resampled(columns, 50, seed=3)
     assert few == pytest.approx(table[:50].mean(0))
     assert np.array_equal(again, resampled_means(table[:50], seed=3))
+
+
+def test_groups_are_drawn_as_a_whole() -> None:
+    group = np.repeat(np.arange(60), RNG.integers(1, 9, 60))
+    values = RNG.normal(size=60)[group] + RNG.normal(size=len(group)) * 0.1
+    means, drawn = mean_and_resampled(lambda rows: values[rows, None], len(values), group=group, resamples=4000)
+    assert means[0] == pytest.approx(values.mean())
+    members = [values[group == g] for g in range(60)]
+    other = np.random.default_rng(5)
+    by_hand = [np.concatenate([members[g] for g in other.integers(0, 60, 60)]).mean() for _ in range(4000)]
+    assert interval(drawn[:, 0]) == pytest.approx(np.percentile(by_hand, [2.5, 97.5]), abs=0.03)
+
+
+def test_counts_of_groups_are_those_of_their_samples() -> None:
+    target, prediction = RNG.integers(0, 3, 90), RNG.integers(0, 3, 90)
+    group = np.arange(90) // 9
+    found = cells(target, prediction, 3)
+    by_group = cells_by_group(target * 3 + prediction, found.true * 3 + found.predicted, group)
+    assert np.array_equal(np.asarray(by_group.sum(0)).ravel(), found.count)
+    dense = np.stack([np.bincount((target * 3 + prediction)[group == g], minlength=9) for g in range(10)])
+    assert np.array_equal(by_group.toarray(), dense[:, found.true * 3 + found.predicted])
+    drawn = np.concatenate(list(resampled_counts(found, by_group=by_group, resamples=50)))
+    assert drawn.shape == (50, len(found.count))
+    assert (drawn.sum(1) == 90).all()

@@ -133,3 +133,17 @@ def test_without_pairs_both_intervals_add_up() -> None:
 def test_lower_is_better_for_losses() -> None:
     assert Difference(metric="rmse", first=1, second=0.5, low=-0.6, high=-0.4, p=0.001).verdict == "better"
     assert Difference(metric="r2", first=1, second=0.5, low=-0.6, high=-0.4, p=0.001).verdict == "worse"
+
+
+def test_samples_of_one_group_do_not_make_a_difference_surer() -> None:
+    many = np.repeat(np.arange(N), 4)
+    pair = []
+    for model in (ONE, OTHER):
+        assert model.probability is not None
+        assert model.loss is not None
+        pair.append(Predicted(prediction=model.prediction[many], probability=model.probability[many], loss=model.loss[many]))
+    single = {d.metric: d for d in differences("next-token", TARGET, ONE, OTHER, classes=K)}
+    grouped = {d.metric: d for d in differences("next-token", TARGET[many], *pair, classes=K, group=many)}
+    for name in ("log_loss", "macro_f1", "roc_auc", "perplexity"):
+        wide = single[name].high - single[name].low
+        assert (grouped[name].low, grouped[name].high) == pytest.approx((single[name].low, single[name].high), abs=0.15 * wide), name

@@ -164,6 +164,22 @@ def test_next_tokens() -> None:
     assert without["perplexity"] == pytest.approx(entry["perplexity"])
 
 
+def test_tokens_of_one_sequence_are_not_independent() -> None:
+    """Each sequence is one token nine times over: intervals must be those of the sequences, not three times narrower."""
+    target, probability = classified(200, 5)
+    single = summary("next-token", target, probability.argmax(1), probability, classes=5)
+    many, group = np.repeat(np.arange(200), 9), np.repeat(np.arange(200), 9)
+    entry = summary("next-token", target[many], probability[many].argmax(1), probability[many], classes=5, group=group + 7)
+    assert (entry["n"], entry["groups"]) == (1800, 200)
+    for name in ("accuracy", "macro_f1", "log_loss", "perplexity", "brier", "roc_auc"):
+        assert entry[name] == pytest.approx(single[name], rel=1e-6)
+        low, high = single["intervals"][name]
+        assert entry["intervals"][name] == pytest.approx([low, high], abs=0.15 * (high - low)), name
+    loss = -np.log(probability[np.arange(200), target])[many]
+    without = summary("next-token", target[many], probability[many].argmax(1), classes=5, loss=loss, group=group)
+    assert without["intervals"]["perplexity"] == pytest.approx(entry["intervals"]["perplexity"], rel=1e-3)
+
+
 def test_fingerprints_tell_samples_apart() -> None:
     one: Any = np.array([0, 1, 2])
     assert fingerprint(one) == fingerprint(one.astype(np.uint8))
