@@ -95,7 +95,7 @@ class Doctor(Monitor):
     @property
     def diagnosis(self) -> Diagnosis:
         """What the rules say about all that was recorded so far."""
-        self.notes.flush()
+        self._flush()
         return diagnose(self.record, self.rules, strict=self.strict)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -15,7 +15,8 @@ from diagnose.callbacks.ranks import Share, shares, summed
 from diagnose.measure.activations import compiled
 from diagnose.measure.fast_paths import FastPaths
 from diagnose.measure.losses import LossCall, WatchLosses, primary, task
-from diagnose.measure.outputs import describe, score
+from diagnose.measure.outputs import describe, mean_value, score
+from diagnose.measure.plain import plain
 from diagnose.namespace import LightningModule, Trainer
 
 PREDICTED = {
@@ -77,7 +78,7 @@ class Losses(Instrument):
 
     def before_backward(self, module: LightningModule, loss: Tensor) -> None:
         if self.manual:
-            self.backward.append(loss.detach())
+            self.backward.append(plain(loss).detach())
         elif self.mode is not None:
             self.stack.close()  # the forward pass is over
 
@@ -87,7 +88,7 @@ class Losses(Instrument):
             self.release()
         loss = outputs if isinstance(outputs, Tensor) else outputs.get("loss") if isinstance(outputs, Mapping) else None
         if isinstance(loss, Tensor) and loss.numel() == 1:
-            loss = loss.detach()
+            loss = plain(loss).detach()
             loss = loss.reshape(()) if loss.dim() else loss
             loss = loss if self.manual or self.notes.accumulate == 1 else loss * self.notes.accumulate
         elif backward:
@@ -100,9 +101,11 @@ class Losses(Instrument):
             self.notes.put("train/loss", loss if self.notes.loss is None else self.notes.loss)
         call = primary(calls, loss if loss is not None and loss.device.type == "cpu" else None) if calls else None
         if call is not None:
+            self.notes.chosen = place(call, calls)
             self._describe(call)
-            if call.value is not None and call.value.numel() == 1:
-                self.notes.put("train/watched_loss", call.value.detach().reshape(()))
+            watched = mean_value(call)
+            if watched is not None:
+                self.notes.put("train/watched_loss", watched)
             if len(backward) == 1 and call.value is not None:
                 share = backward[0].reshape(()) / loss_scale(module) / call.value.detach().reshape(-1).mean()
                 self.notes.put("backward/share", share)
@@ -160,6 +163,8 @@ class Validation(Instrument):
         self._leave()
         call = primary(calls) if calls else None
         if call is not None:
+            like = [c for c in calls if place(c, calls) == self.notes.chosen and c.kind == call.kind and c.target is not None]
+            call = like[0] if like else call  # of several losses the one that training is judged by
             if "validation" not in self.notes.record:
                 self.notes.record.add("validation", {"loss": call.kind, "calls": len(calls)})
             for name, value in score(call if self.share is None else own_samples(call, self.share)).items():
@@ -203,6 +208,11 @@ class Validation(Instrument):
     def release(self) -> None:
         self._leave()
         self.sums = {}
+
+
+def place(call: LossCall, calls: Sequence[LossCall]) -> tuple[int, int]:
+    """Which of the loss calls of a step it is, and of how many."""
+    return next(i for i, other in enumerate(calls) if other is call), len(calls)
 
 
 def own_samples(call: LossCall, share: Share) -> LossCall:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diagnose.measure.plain import plain
 from diagnose.record import Place, Record
 
 Finish = Callable[[list[float]], Mapping[str, float | list[float]]]
@@ -54,6 +55,7 @@ class Notes:
         fresh: Whether this is the first batch of a measured step (of several under accumulation).
         loss: Loss of the present batch, where it costs no transfer to know it.
         accumulate: Batches per optimizer step.
+        chosen: Which of the loss calls of a training step it is judged by, and of how many.
         nonfinite, nonfinite_series: Place of the first loss or gradient that came out as NaN or infinity, and which of the two.
     """
 
@@ -67,6 +69,7 @@ class Notes:
     fresh: bool = False
     loss: float | None = None
     accumulate: int = 1
+    chosen: tuple[int, int] | None = None
     nonfinite: Place | None = None
     nonfinite_series: str = ""
     next: int = 0
@@ -110,24 +113,25 @@ class Notes:
     def put(self, name: str, value: float | Sequence[float] | Tensor) -> None:
         """A number, or a vector in the order of the series' labels; tensors may stay on their device."""
         if isinstance(value, Tensor):
-            self._tensors.append((self.place, name, value.detach()))
+            self._tensors.append((self.place, name, plain(value).detach()))
         else:
             self._numbers.append((self.place, name, value))
 
     def put_raw(self, value: Tensor, finish: Finish) -> None:
         """Numbers that are worked up on the host: ``finish`` gets them when they are there, and gives values by series."""
-        self._tensors.append((self.place, finish, value.detach()))
+        self._tensors.append((self.place, finish, plain(value).detach()))
 
     def flush(self) -> None:
         """Write what waits, after one transfer from the device."""
         rows: dict[Place, dict[str, Any]] = {}
-        for place, name, number in self._numbers:
+        numbers, self._numbers, tensors, self._tensors = self._numbers, [], self._tensors, []
+        for place, name, number in numbers:
             rows.setdefault(place, {})[name] = number
-        if self._tensors:
-            device = self._tensors[0][2].device
-            flat = torch.cat([t.reshape(-1).to(device, torch.float32) for _, _, t in self._tensors]).tolist()
+        if tensors:
+            device = tensors[0][2].device
+            flat = torch.cat([t.reshape(-1).to(device, torch.float32) for _, _, t in tensors]).tolist()
             start = 0
-            for place, target, tensor in self._tensors:
+            for place, target, tensor in tensors:
                 part = flat[start : start + tensor.numel()]
                 start += tensor.numel()
                 row = rows.setdefault(place, {})
@@ -135,7 +139,6 @@ class Notes:
                     row[target] = part if tensor.dim() else part[0]
                 else:
                     row |= target(part)
-        self._numbers, self._tensors = [], []
         places = sorted(place for place, row in rows.items() if row)
         for place in places if self.nonfinite is None else ():
             for name, what in (("train/loss", "loss"), ("grad_norm/total", "gradient")):

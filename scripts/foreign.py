@@ -1,7 +1,7 @@
 """Run the callbacks inside projects that other people wrote, on synthetic data, and say what became of it.
 
-    python scripts/foreign.py                 all projects; their environments stand in .venvs, or $DIAGNOSE_VENVS, and are kept
-    python scripts/foreign.py chemprop scvi   some of them
+    python -m scripts.foreign                 all projects; their environments stand in .venvs, or $DIAGNOSE_VENVS, and are kept
+    python -m scripts.foreign chemprop scvi   some of them
 
 Each project gets an environment of its own with the torch of constraints.txt. In it a small training runs three times from one seed:
 twice as the project would run it, and once with every callback. The table says whether the weights end in the same bits, what the doctor
@@ -24,229 +24,32 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from scripts import foreign_demos, foreign_forecasts, foreign_projects
+from scripts.foreign_demos import Trained
+
 ROOT = Path(__file__).resolve().parents[1]
 LIGHT = ("torchmetrics", "scikit-learn", "matplotlib", "hydra-core", "rich", "jinja2", "openTSNE")
-QUIET: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
-Trained = tuple[Any, Any, Any]  # the module, its training loader and its validation loader (None where the project keeps them to itself)
-
-
-def table(rows: int, seed: int) -> Any:
-    """Rows with a class that two columns and a kind decide."""
-    import numpy as np
-    import pandas as pd
-
-    random = np.random.default_rng(seed)
-    frame = pd.DataFrame(random.normal(size=(rows, 4)), columns=list("abcd"))
-    frame["kind"] = random.choice(["red", "green", "blue"], rows)
-    frame["target"] = ((frame["a"] + frame["b"] + (frame["kind"] == "red")) > 0).astype(int)
-    return frame
-
-
-def series(rows: int = 120) -> Any:
-    """Two noisy waves."""
-    import numpy as np
-    import pandas as pd
-
-    frames: list[Any] = []
-    for name in ("one", "two"):
-        y = np.sin(np.arange(rows) / 6 + len(frames)) + np.random.default_rng(len(frames)).normal(scale=0.1, size=rows)
-        frames.append(pd.DataFrame({"unique_id": name, "ds": pd.date_range("2024-01-01", periods=rows), "t": range(rows), "y": y}))
-    return pd.concat(frames, ignore_index=True)
-
-
-def boring(callbacks: list[Any]) -> Trained:
-    """Lightning's own, with a data module."""
-    from lightning.pytorch import Trainer
-    from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
-
-    module, data = BoringModel(), BoringDataModule()
-    Trainer(max_epochs=2, accelerator="cpu", callbacks=callbacks, **QUIET).fit(module, datamodule=data)
-    return module, data.train_dataloader(), data.val_dataloader()
-
-
-def boring_by_hand(callbacks: list[Any]) -> Trained:
-    """The same under manual optimisation."""
-    from lightning.pytorch import Trainer
-    from lightning.pytorch.demos.boring_classes import ManualOptimBoringModel
-
-    module = ManualOptimBoringModel()
-    Trainer(max_epochs=2, accelerator="cpu", callbacks=callbacks, **QUIET).fit(module)
-    return module, module.train_dataloader(), module.val_dataloader()
-
-
-def demo_transformer(callbacks: list[Any]) -> Trained:
-    """Lightning's language model, on sums of random tokens."""
-    import torch
-    from lightning.pytorch import Trainer
-    from lightning.pytorch.demos.transformer import LightningTransformer
-    from torch.utils.data import DataLoader
-
-    tokens = torch.randint(0, 50, (96, 13)).cumsum(1) % 50
-    rows: Any = [(row[:-1], row[1:]) for row in tokens]
-    data, val = DataLoader(rows[:80], batch_size=8), DataLoader(rows[80:], batch_size=8)
-    module: Any = LightningTransformer(vocab_size=50)
-    module.prepare_data = lambda: None  # it would download WikiText
-    Trainer(max_epochs=2, accelerator="cpu", callbacks=callbacks, **QUIET).fit(module, data, val)
-    return module, data, val
-
-
-def demo_lstm(callbacks: list[Any]) -> Trained:
-    """Truncated back-propagation by hand."""
-    import torch
-    from lightning.pytorch import Trainer
-    from lightning.pytorch.demos.lstm import LightningLSTM, SequenceSampler
-    from torch.utils.data import DataLoader
-
-    tokens = torch.randint(0, 50, (161, 13)).cumsum(1) % 50
-    rows: Any = [(row[:-1], row[1:]) for row in tokens[:160]]
-    data: Any = DataLoader(rows, batch_sampler=SequenceSampler(rows, batch_size=20))
-    module: Any = LightningLSTM(vocab_size=50)
-    module.prepare_data = lambda: None  # it would download WikiText
-    Trainer(max_epochs=1, accelerator="cpu", callbacks=callbacks, **QUIET).fit(module, data)
-    return module, data, None
-
-
-def gan(callbacks: list[Any]) -> Trained:
-    """As in Lightning's examples: two optimizers by hand, each toggled."""
-    import lightning
-    import torch
-    from torch import nn
-    from torch.nn import functional as F
-    from torch.utils.data import DataLoader
-
-    class Gan(lightning.LightningModule):
-        def __init__(self) -> None:
-            super().__init__()
-            self.automatic_optimization = False
-            self.generator = nn.Sequential(nn.Linear(8, 32), nn.BatchNorm1d(32), nn.LeakyReLU(0.2, inplace=True), nn.Linear(32, 2))
-            self.discriminator = nn.Sequential(nn.Linear(2, 32), nn.LeakyReLU(0.2, inplace=True), nn.Linear(32, 1))
-
-        def training_step(self, batch: Any, batch_idx: int) -> None:
-            optimizers: Any = self.optimizers()
-            of_generator, of_discriminator = optimizers
-            noise = torch.randn(len(batch), 8)
-            ones, zeros = torch.ones(len(batch), 1), torch.zeros(len(batch), 1)
-            self.toggle_optimizer(of_generator)
-            loss = F.binary_cross_entropy_with_logits(self.discriminator(self.generator(noise)), ones)
-            self.log("g_loss", loss)
-            self.manual_backward(loss)
-            of_generator.step()
-            of_generator.zero_grad()
-            self.untoggle_optimizer(of_generator)
-            self.toggle_optimizer(of_discriminator)
-            real = F.binary_cross_entropy_with_logits(self.discriminator(batch), ones)
-            fake = F.binary_cross_entropy_with_logits(self.discriminator(self.generator(noise).detach()), zeros)
-            self.manual_backward((real + fake) / 2)
-            of_discriminator.step()
-            of_discriminator.zero_grad()
-            self.untoggle_optimizer(of_discriminator)
-
-        def configure_optimizers(self) -> Any:
-            return [torch.optim.Adam(part.parameters(), lr=2e-4, betas=(0.5, 0.999)) for part in (self.generator, self.discriminator)], []
-
-    circle = torch.rand(640, 1) * 6.28
-    data: Any = DataLoader(torch.cat([circle.cos(), circle.sin()], 1), batch_size=16)  # type: ignore[arg-type]
-    module = Gan()
-    lightning.Trainer(max_epochs=2, accelerator="cpu", callbacks=callbacks, **QUIET).fit(module, data)
-    return module, data, None
-
-
-def tabular(callbacks: list[Any], kind: str = "CategoryEmbeddingModelConfig") -> Trained:
-    """A classifier of mixed columns."""
-    import pytorch_tabular.models
-    from pytorch_tabular import TabularModel
-    from pytorch_tabular.config import DataConfig, OptimizerConfig, TrainerConfig
-
-    model = TabularModel(
-        data_config=DataConfig(target=["target"], continuous_cols=list("abcd"), categorical_cols=["kind"]),
-        model_config=getattr(pytorch_tabular.models, kind)(task="classification"),
-        optimizer_config=OptimizerConfig(),
-        trainer_config=TrainerConfig(
-            batch_size=16, max_epochs=3, accelerator="cpu", devices=1, checkpoints=None, progress_bar="none", load_best=False, seed=7
-        ),
-        verbose=False,
-    )
-    model.fit(train=table(240, 0), validation=table(60, 1), callbacks=callbacks or None)
-    return model.model, model.datamodule.train_dataloader(), model.datamodule.val_dataloader()
-
-
-def tabular_ft_transformer(callbacks: list[Any]) -> Trained:
-    """The same by attention over columns."""
-    return tabular(callbacks, "FTTransformerConfig")
-
-
-def chemprop(callbacks: list[Any]) -> Trained:
-    """Message passing over molecules."""
-    import numpy as np
-    from chemprop import data, models, nn
-    from lightning.pytorch import Trainer
-
-    smiles = ["C" * n + tail for n in range(1, 16) for tail in ("O", "N", "C(=O)O", "Cl", "c1ccccc1")]
-    points = [data.MoleculeDatapoint.from_smi(s, np.array([len(s) / 10 + s.count("O")])) for s in smiles]
-    sets = [data.MoleculeDataset(part) for part in (points[::2], points[1::2])]
-    scaler = sets[0].normalize_targets()
-    sets[1].normalize_targets(scaler)
-    train, val = (data.build_dataloader(part, batch_size=8, num_workers=0, shuffle=part is sets[0]) for part in sets)
-    output = nn.UnscaleTransform.from_standard_scaler(scaler)
-    module = models.MPNN(nn.BondMessagePassing(d_h=32), nn.MeanAggregation(), nn.RegressionFFN(input_dim=32, output_transform=output))
-    Trainer(max_epochs=3, accelerator="cpu", callbacks=callbacks, **QUIET).fit(module, train, val)
-    return module, train, val
-
-
-def neuralforecast(callbacks: list[Any]) -> Trained:
-    """N-HiTS, whose Trainer the package makes itself."""
-    from neuralforecast import NeuralForecast
-    from neuralforecast.models import NHITS
-
-    given = {"callbacks": callbacks} if callbacks else {}
-    model = NHITS(h=6, input_size=24, max_steps=60, val_check_steps=20, accelerator="cpu", random_seed=7, **QUIET, **given)
-    forecast = NeuralForecast(models=[model], freq="D")
-    forecast.fit(series().drop(columns="t"), val_size=12)
-    return forecast.models[0], None, None
-
-
-def forecasting(callbacks: list[Any]) -> Trained:
-    """The temporal fusion transformer."""
-    from lightning.pytorch import Trainer
-    from pytorch_forecasting import TemporalFusionTransformer, TimeSeriesDataSet
-    from pytorch_forecasting.metrics import QuantileLoss
-
-    frame = series()
-    options: dict[str, Any] = {"time_idx": "t", "target": "y", "group_ids": ["unique_id"], "max_encoder_length": 20}
-    options |= {"max_prediction_length": 5, "time_varying_unknown_reals": ["y"], "time_varying_known_reals": ["t"]}
-    training = TimeSeriesDataSet(frame[frame["t"] < 100], **options)
-    train = training.to_dataloader(train=True, batch_size=16, num_workers=0)
-    val = TimeSeriesDataSet.from_dataset(training, frame, min_prediction_idx=100).to_dataloader(batch_size=16, num_workers=0)
-    module = TemporalFusionTransformer.from_dataset(training, hidden_size=8, attention_head_size=1, loss=QuantileLoss(), learning_rate=0.01)
-    Trainer(max_epochs=2, accelerator="cpu", gradient_clip_val=0.1, callbacks=callbacks, **QUIET).fit(module, train, val)
-    return module, train, val
-
-
-def scvi(callbacks: list[Any]) -> Trained:
-    """A variational autoencoder of counts."""
-    import scvi as package
-
-    package.settings.seed = 7
-    cells = package.data.synthetic_iid()
-    package.model.SCVI.setup_anndata(cells, batch_key="batch", labels_key="labels")
-    model = package.model.SCVI(cells, n_hidden=16, n_latent=5)
-    model.train(max_epochs=3, accelerator="cpu", check_val_every_n_epoch=1, callbacks=callbacks, **{**QUIET, "enable_progress_bar": False})
-    return model.module, None, None
-
-
 DEMOS = ("lightning",)
-PROJECTS: dict[str, tuple[Callable[[list[Any]], Trained], tuple[str, ...]]] = {
-    "boring": (boring, DEMOS),
-    "boring-by-hand": (boring_by_hand, DEMOS),
-    "demo-transformer": (demo_transformer, (*DEMOS, "requests")),
-    "demo-lstm": (demo_lstm, (*DEMOS, "requests")),
-    "gan": (gan, DEMOS),
-    "pytorch-tabular": (tabular, ("pytorch-tabular", "requests")),
-    "pytorch-tabular-ft": (tabular_ft_transformer, ("pytorch-tabular", "requests")),
-    "chemprop": (chemprop, ("chemprop",)),
-    "neuralforecast": (neuralforecast, ("neuralforecast",)),
-    "pytorch-forecasting": (forecasting, ("pytorch-forecasting", "lightning")),
-    "scvi-tools": (scvi, ("scvi-tools",)),
+PROJECTS: dict[str, tuple[Callable[[list[Any]], Trained], tuple[str, ...]]] = {  # the first package names the environment
+    "boring": (foreign_demos.boring, DEMOS),
+    "boring-by-hand": (foreign_demos.boring_by_hand, DEMOS),
+    "demo-transformer": (foreign_demos.demo_transformer, (*DEMOS, "requests")),
+    "demo-lstm": (foreign_demos.demo_lstm, (*DEMOS, "requests")),
+    "gan": (foreign_demos.gan, DEMOS),
+    "pytorch-tabular": (foreign_projects.tabular, ("pytorch-tabular", "requests")),
+    "pytorch-tabular-ft": (foreign_projects.tabular_ft_transformer, ("pytorch-tabular", "requests")),
+    "deeptab": (foreign_projects.deeptab, ("deeptab",)),
+    "chemprop": (foreign_projects.chemprop, ("chemprop",)),
+    "scvi-tools": (foreign_projects.scvi, ("scvi-tools",)),
+    "pina": (foreign_projects.pina, ("pina-mathlab",)),
+    "lightly": (foreign_projects.lightly, ("lightly",)),
+    "torch-uncertainty": (foreign_projects.uncertainty, ("torch-uncertainty", "torch-uncertainty[cpu]")),
+    "lightning-uq-box": (foreign_projects.uq_box, ("lightning-uq-box",)),
+    "rl4co": (foreign_projects.rl4co, ("rl4co",)),
+    "neuralforecast": (foreign_forecasts.neuralforecast, ("neuralforecast",)),
+    "pytorch-forecasting": (foreign_forecasts.forecasting, ("pytorch-forecasting", "lightning")),
+    "gluonts": (foreign_forecasts.gluonts, ("gluonts", "gluonts[torch]")),
+    "darts": (foreign_forecasts.darts, ("darts", "darts[torch]")),
 }
 
 
@@ -334,7 +137,7 @@ def outside(name: str) -> dict[str, Any]:
     """Run one project in its environment and in an empty folder, and read its row."""
     variables = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory() as folder:
-        command = [str(environment(PROJECTS[name][1])), str(Path(__file__).resolve()), "--inside", name]
+        command = [str(environment(PROJECTS[name][1])), "-m", "scripts.foreign", "--inside", name]
         try:
             done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=900)
         except subprocess.TimeoutExpired:

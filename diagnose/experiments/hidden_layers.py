@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from diagnose.experiments.batches import leaves
 from diagnose.measure.fast_paths import FUSED
+from diagnose.measure.plain import plain
 
 MOST_ROWS = 20_000  # of a hidden layer
 WIDE = 4096  # features; of wider layers the mean over positions is taken
@@ -99,7 +100,7 @@ class Layers:
                 return  # a wrapper that has passed it on
             self.origins[key] = weakref.ref(value)
             self.seen.pop(label, None)
-            self.seen[label] = value.detach().clone()
+            self.seen[label] = plain(value).detach().clone()
         except Exception as error:
             self.error = error  # not in the midst of somebody's forward pass
 

@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from diagnose.measure.plain import plain
+
 ELEMENTWISE = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")
 REGRESSION = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "gaussian_nll_loss", "poisson_nll_loss")
 LOGISTIC = ("binary_cross_entropy_with_logits", "multilabel_soft_margin_loss", "soft_margin_loss")
@@ -59,6 +61,10 @@ class LossCall:
     value: Tensor | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.input = plain(self.input)
+        self.target, self.value = (None if t is None else plain(t) for t in (self.target, self.value))
+
 
 @cache
 def _signature(function: Callable[..., Any]) -> Signature:
@@ -86,8 +92,9 @@ class WatchLosses(TorchFunctionMode):
         input, target = given.pop(next(names)), given.pop(next(names))
         call = LossCall(kind, input, target if isinstance(target, Tensor) else None, None, given)
         self.calls.append(call)
-        call.value = func(*args, **kwargs)
-        return call.value
+        value = func(*args, **kwargs)
+        call.value = plain(value)
+        return value
 
 
 @contextmanager

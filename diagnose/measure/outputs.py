@@ -105,6 +105,23 @@ def frequencies(classes: Tensor, count: int) -> Tensor:
     return torch.zeros(count, device=classes.device).index_add_(0, kept, torch.ones_like(kept, dtype=torch.float32))
 
 
+def mean_value(call: LossCall) -> Tensor | None:
+    """The value of a loss call as a mean over what it scores, whatever its reduction; ``None`` where it raised.
+
+    >>> x, y = torch.tensor([1.0, 3.0]), torch.zeros(2)
+    >>> call = LossCall("mse_loss", x, y, torch.nn.functional.mse_loss(x, y, reduction="sum"), {"reduction": "sum"})
+    >>> mean_value(call)
+    tensor(5.)
+    """
+    if call.value is None or not call.value.numel():
+        return None
+    value = call.value.detach().float()
+    if call.options.get("reduction") != "sum":
+        return value.mean()
+    per_row = call.input.shape[1 if call.input.dim() > 1 else 0] if call.kind in ("cross_entropy", "nll_loss") else 1
+    return value.sum() * (per_row / max(1, call.input.numel()))
+
+
 def score(call: LossCall) -> dict[str, Tensor]:
     """What a whole validation run needs from one batch, as sums: ``n``, ``loss``, ``right``, ``predicted`` and ``actual`` per class.
 

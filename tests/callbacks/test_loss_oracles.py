@@ -1,0 +1,81 @@
+"""Losses as training and validation see them: of any reduction, of several, and of tensors that are no ordinary ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from diagnose.callbacks import ConfusionMatrix, Doctor, HiddenTSNE, LossMonitor
+from tests.callbacks.test_monitors import Net, data, fit
+
+pytestmark = pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`")
+
+
+class Labelled(Tensor):
+    """A tensor that forgets what it needs, as those of libraries for units and labels do."""
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (Tensor.to, Tensor.reshape, torch.cat):
+            raise AttributeError("'Labelled' object has no attribute '_labels'")
+        return super().__torch_function__(func, types, args, kwargs or {})  # type: ignore[no-untyped-call]
+
+
+def test_tensors_that_forbid_what_is_done_with_numbers_are_measured_as_ordinary_ones() -> None:
+    class Labels(Net):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            scores = torch.relu(self(batch[0].as_subclass(Labelled)))
+            return nn.functional.cross_entropy(scores, batch[1])
+
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            self.training_step(batch, batch_idx)
+
+    doctor, hidden = Doctor(every_n_steps=1, strict=True, probes=False), HiddenTSNE(strict=True)
+    fit(Labels(), doctor, hidden, ConfusionMatrix(strict=True), val=data())
+    assert isinstance(Labels().training_step(next(iter(data())), 0), Labelled)
+    assert len(doctor.record.series("grad_norm/total")) == len(doctor.record.series("train/watched_loss")) == 10
+    assert np.isfinite(doctor.record.series("activation/mean").value).all()
+    assert len(doctor.record.series("val/loss")) == 1
+    assert hidden.embeddings
+    assert doctor.diagnosis.outcomes
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("kind", ["cross_entropy", "mse_loss"])
+def test_a_loss_is_the_same_in_training_and_in_validation_however_it_is_reduced(kind: str, reduction: str) -> None:
+    class Reduced(Net):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            target = batch[1] if kind == "cross_entropy" else nn.functional.one_hot(batch[1], 3).float()
+            loss: Tensor = getattr(nn.functional, kind)(self(batch[0]), target, reduction=reduction)
+            return loss.sum()
+
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            self.training_step(batch, batch_idx)
+
+    monitor = LossMonitor(every_n_steps=1, strict=True)
+    fit(Reduced(lr=0.0), monitor, val=data())
+    assert monitor.record.series("train/watched_loss").value.mean() == pytest.approx(monitor.record.series("val/loss").value[0], rel=1e-5)
+
+
+def test_of_several_losses_the_same_is_watched_in_training_and_in_validation() -> None:
+    class Two(Net):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            x = batch[0].detach().requires_grad_()
+            with torch.enable_grad():  # as physics-informed networks do in validation
+                slope = torch.autograd.grad(self(x).sum(), x, create_graph=True)[0]
+            first = nn.functional.mse_loss(self(batch[0]), torch.full((len(x), 3), 5.0))
+            return first + nn.functional.mse_loss(slope[:, :3], torch.zeros(len(x), 3))
+
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            self.training_step(batch, batch_idx)
+
+    module, monitor = Two(lr=0.0), LossMonitor(every_n_steps=1, strict=True)
+    fit(module, monitor, val=data())
+    x = data().dataset.tensors[0]  # type: ignore[attr-defined]
+    expected = nn.functional.mse_loss(module(x), torch.full((40, 3), 5.0)).item()
+    assert monitor.record.series("val/loss").value[0] == pytest.approx(expected, rel=1e-5)
+    assert monitor.record.series("train/watched_loss").value.mean() == pytest.approx(expected, rel=1e-5)
