@@ -103,6 +103,7 @@ def measure_test(job: Job, record: Record, module: LightningModule, data: Lightn
     """Evaluate a module on the test part of its data, which may have none."""
     with job.stages("import"):
         from diagnose.evaluation import evaluate, evaluate_training
+        from diagnose.experiments.batch_norm import measure_batch_norm
         from diagnose.namespace import from_home
     with job.stages("evaluate"):
         data.prepare_data()
@@ -120,3 +121,7 @@ def measure_test(job: Job, record: Record, module: LightningModule, data: Lightn
             evaluate_training(module, data.train_dataloader(), record=record, class_names=names, seed=seed)
         except Exception as error:  # a step or a data module that serves the test alone costs this comparison and no more
             record.skip("evaluation.train", f"the training data could not be evaluated: {type(error).__name__}: {error}")
+        try:
+            measure_batch_norm(record, module, data.train_dataloader(), datamodule=data)
+        except Exception as error:  # likewise
+            record.skip("batch_norm", f"batch norm could not be measured: {type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""The sanity checks before training: start at chance, learn one batch by heart, decrease."""
+"""The sanity checks: start at chance, learn one batch by heart, decrease, batch norm alike in both modes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from diagnose.record import Record
+from diagnose.report.batch_norm import batch_norm_check, batch_norm_table
 from diagnose.report.panels import TRAIN, line, lines
 from diagnose.report.text import number, plural, sentence
 from diagnose.report.values import Check, Picture, Section, Table
@@ -30,10 +31,12 @@ def checks_section(record: Record, diagnosis: Diagnosis) -> Section | None:
     """What was tried on a few batches, and whether training then got anywhere; ``None`` where nothing was tried."""
     probes = {name: fact for name, fact in record.facts.items() if name.startswith("probe.") and isinstance(fact, Mapping)}
     tried = [name for name in QUESTIONS if name in record or name in record.missing]
-    if not probes and not tried:
+    norms = batch_norm_check(record)
+    if not probes and not tried and norms is None:
         return None
     outcomes = {outcome.rule: outcome for outcome in diagnosis.outcomes}
     checks = tuple(check(name, describe(name, record), record.missing.get(name, ""), outcomes.get(QUESTIONS[name][1])) for name in tried)
+    checks += (norms,) if norms is not None else ()
     drawn = [(title, probes[name]) for name, title in CURVES.items() if probes.get(name, {}).get("losses")]
     alt = "; ".join(f"{title}: from {number(fact['losses'][0])} to {number(fact['losses'][-1])}" for title, fact in drawn)
     panels = tuple(curve(title, fact["losses"], fact) for title, fact in drawn)
@@ -52,7 +55,13 @@ def checks_section(record: Record, diagnosis: Diagnosis) -> Section | None:
         rows=rows,
         folded=True,
     )
-    return Section(name="checks", title="Sanity checks", checks=checks, pictures=pictures, tables=(other,) if rows else ())
+    return Section(
+        name="checks",
+        title="Sanity checks",
+        checks=checks,
+        pictures=pictures,
+        tables=tuple(t for t in (batch_norm_table(record), other) if t.rows),
+    )
 
 
 def curve(title: str, losses: list[float], fact: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,7 +44,8 @@ class Headline:
 class Check:
     """A question that was put to the run, and its answer.
 
-    ``state`` is ``passed`` only where a rule looked and found nothing; ``unjudged`` where no rule looked.
+    ``state`` is ``passed`` only where a rule looked and found nothing, or a number stayed within the limit that the text names;
+    ``unjudged`` where nothing looked.
     """
 
     title: str
