@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Iterator
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from diagnose.callbacks.monitor import Instrument
-from diagnose.namespace import LightningModule, Trainer, home
+from diagnose.experiments.run_facts import describe_run, monitors
+from diagnose.namespace import LightningModule, Trainer
 
 
 class Metrics(Instrument):
@@ -50,18 +48,6 @@ class Metrics(Instrument):
             self.done |= set(found)
 
 
-def monitors(trainer: Trainer) -> Iterator[dict[str, Any]]:
-    """Callbacks and schedulers that wait for a logged name."""
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        name = getattr(callback, "monitor", None)
-        if isinstance(name, str):
-            when = "train" if getattr(callback, "_check_on_train_epoch_end", False) else "validation"
-            yield {"who": type(callback).__name__, "monitor": name, "strict": bool(getattr(callback, "strict", True)), "when": when}
-    for config in trainer.lr_scheduler_configs:
-        if config.reduce_on_plateau and config.monitor:
-            yield {"who": type(config.scheduler).__name__, "monitor": config.monitor, "strict": config.strict, "when": config.interval}
-
-
 class Setup(Instrument):
     """The fact ``run``: how the run is set up, how far it came and why it ended."""
 
@@ -99,58 +85,6 @@ class Setup(Instrument):
     def _write(self, trainer: Trainer) -> None:
         self.known |= {"validations_done": self.validations, "steps_done": trainer.global_step}
         self.notes.record.add("run", dict(self.known))
-
-
-def describe_run(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
-    """The settings of a run as plain values; ``None`` where there is no limit."""
-    batches = trainer.num_training_batches
-    return {
-        "max_epochs": trainer.max_epochs if trainer.max_epochs is not None and trainer.max_epochs >= 0 else None,
-        "max_steps": trainer.max_steps if trainer.max_steps >= 0 else None,
-        "batches_per_epoch": int(batches) if batches != float("inf") else None,
-        "validates": bool(trainer.num_val_batches and any(trainer.num_val_batches)),
-        "accumulate": trainer.accumulate_grad_batches,
-        "clip_val": trainer.gradient_clip_val,
-        "clip_algorithm": str(getattr(trainer.gradient_clip_algorithm, "value", None) or "norm") if trainer.gradient_clip_val else None,
-        "precision": str(trainer.precision),
-        "automatic_optimization": module.automatic_optimization,
-        "epochs_done": trainer.current_epoch,
-        "stopped": "",
-        "interrupted": "",
-        "finished": False,
-        "world_size": trainer.world_size,
-        "versions": {"python": platform.python_version(), "torch": str(torch.__version__), "lightning": home(trainer).__version__},
-        "optimizers": [describe_optimizer(o) for o in trainer.optimizers],
-        "schedulers": [describe_scheduler(c) for c in trainer.lr_scheduler_configs],
-    }
-
-
-def describe_optimizer(optimizer: Any) -> dict[str, Any]:
-    """Name and settings of an optimizer's first group, and its largest weight decay."""
-    groups = optimizer.param_groups
-    first = groups[0] if groups else {}
-    betas = first.get("betas")
-    return {
-        "name": type(optimizer).__name__,
-        "lr": float(first.get("lr", 0.0)),
-        "weight_decay": max((float(g.get("weight_decay", 0.0)) for g in groups), default=0.0),
-        "decoupled": bool(first.get("decoupled_weight_decay", type(optimizer).__name__ == "AdamW")),
-        "momentum": float(first.get("momentum", 0.0)),
-        "betas": [float(b) for b in betas] if betas is not None else None,
-        "groups": len(groups),
-    }
-
-
-def describe_scheduler(config: Any) -> dict[str, Any]:
-    """Name, interval and planned length of a learning-rate scheduler."""
-    scheduler = config.scheduler
-    lengths = {name: getattr(scheduler, name, None) for name in ("total_steps", "T_max", "total_iters", "T_0", "step_size")}
-    return {
-        "name": type(scheduler).__name__,
-        "interval": config.interval,
-        "frequency": config.frequency,
-        **{name: int(value) for name, value in lengths.items() if isinstance(value, (int, float))},
-    }
 
 
 def stopping_reason(callback: Any) -> str:

@@ -44,10 +44,10 @@ def wrong_mode(module: nn.Module, ran: Sequence[str]) -> list[str]:
 
 
 def validate(sandbox: Sandbox, record: Record) -> None:
-    """Run one validation step as Lightning does, to see its modes and what it logs.
+    """Run one validation step as Lightning does, to see its modes; the sandbox keeps what it logs.
 
     Completes ``probe.modes`` (``validation``: modules that stood in train mode; ``dropping``: dropout called as a function that drops in
-    validation although no module stands in train mode) and writes ``probe.logged``: names passed to ``log`` and their stage.
+    validation although no module stands in train mode).
     """
     if sandbox.held_out:
         with evaluating(sandbox.module), torch.no_grad(), watch_losses(), WatchDropout() as dropout:
@@ -58,7 +58,6 @@ def validate(sandbox: Sandbox, record: Record) -> None:
         if "probe.modes" in record:
             dropping = [] if modal else dropout.found
             record.add("probe.modes", {**record.facts["probe.modes"], "validation": modal, "dropping": dropping})
-    record.add("probe.logged", dict(sandbox.logged))
 
 
 def _modal(module: torch.nn.Module) -> bool:

@@ -21,6 +21,7 @@ from diagnose.experiments.modes import validate
 from diagnose.experiments.neighbours import CLEAR, NOTHING, learn_from_neighbours
 from diagnose.experiments.overfit import learn, overfit_batch
 from diagnose.experiments.pairing import pair
+from diagnose.experiments.run_facts import describe_plan
 from diagnose.experiments.sandbox import Sandbox, quiet, random_state_kept, run_in_sandbox
 from diagnose.experiments.sources import sources
 from diagnose.measure.losses import LossCall, task
@@ -64,6 +65,7 @@ def gather(
 
         def use(sandbox: Sandbox) -> None:
             _examine(sandbox, probing, train, val, short)
+            probing.part("run", lambda: describe_plan(sandbox, trainer, record))
 
         try:
             run_in_sandbox(module, batches, held_out, use, settings=settings, loader=first_loader(train), datamodule=datamodule)
@@ -212,9 +214,12 @@ def _settings(train: Any, trainer: Trainer | None, count: int) -> dict[str, Any]
     """Arguments for the probing Trainer after the user's own Trainer, or Lightning's defaults."""
     settings: dict[str, Any] = {"length": max(1, length(train) or 1000)}
     if trainer is not None:
-        device = trainer.strategy.root_device
+        device, limit = trainer.strategy.root_device, trainer.limit_train_batches
         settings |= {"precision": trainer.precision, "max_epochs": trainer.max_epochs or 100}
         settings |= {"accelerator": device.type, "devices": [device.index or 0] if device.type == "cuda" else 1}
+        settings |= {"accumulate_grad_batches": trainer.accumulate_grad_batches}
+        if limit is not None:
+            settings["length"] = max(1, min(settings["length"], limit) if isinstance(limit, int) else int(limit * settings["length"]))
         if trainer.max_steps > 0:
             settings["max_steps"] = trainer.max_steps
     return settings

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
 from diagnose.record import Record
 from diagnose.rules import Rule
@@ -14,23 +15,27 @@ from diagnose.values import Finding, Severity
 
 @dataclass(frozen=True, kw_only=True)
 class MonitorMissing(Rule):
-    """A callback or scheduler waits for a metric that is never logged.
+    """A callback or scheduler waits for a metric that is never logged, or in the wrong direction.
 
     ## What it measures
     The names that EarlyStopping, ModelCheckpoint and schedulers on a plateau monitor, against all names that were logged. A name is
     missing where Lightning itself stopped for it, where an epoch and, if there is a validation loader, a validation have been completed
-    without it, or, before training, where the sanity check logged a name that differs only in its punctuation. With strict=False it is
-    a warning.
+    without it, or, before training, where the sanity check logged a name that differs only in its punctuation, or where one step of
+    training and one of validation did not log it and no hook or callback of the user's could do so later. With strict=False it is a
+    warning. An accuracy or the like (`higher`) with the mode "min", or a loss or error (`lower`) with "max", is a warning, by its name. A
+    patience as long as the run, or no longer than that of a schedule on a plateau, is an info.
 
     ## Why it matters
-    Lightning stops the run at its first validation, or never stops it early and keeps the wrong checkpoint.
+    Lightning stops the run at its first validation, or never stops it early and keeps the wrong checkpoint. In the wrong direction the
+    worst checkpoint is kept, and early stopping ends a run that gets better.
 
     ## When it is wrong
-    Metrics that are logged only in some epochs: with strict=False they are judged at the end of the run only.
+    Metrics that are logged only in some epochs: with strict=False they are judged at the end of the run only. Before training, a step that
+    logs only later in the run. A metric whose name says the opposite of what it is.
 
     ## What to try
     Use the name that is logged; it is given where one is `similar` enough (0 to 1). With several validation loaders names end in
-    /dataloader_idx_0.
+    /dataloader_idx_0. Give EarlyStopping and ModelCheckpoint the mode "max" for accuracies.
 
     ## References
     Lightning #11534, #12095, #18259.
@@ -42,25 +47,47 @@ class MonitorMissing(Rule):
     needs = ("monitors", "run")
 
     similar: float = 0.6
+    higher: tuple[str, ...] = (
+        "acc",
+        "accuracy",
+        "auc",
+        "auroc",
+        "f1",
+        "precision",
+        "recall",
+        "iou",
+        "miou",
+        "map",
+        "bleu",
+        "r2",
+        "psnr",
+        "ssim",
+    )
+    lower: tuple[str, ...] = ("loss", "error", "err", "nll", "mse", "rmse", "mae", "perplexity", "ppl", "wer", "cer", "fid", "bce")
 
     def judge(self, record: Record) -> Iterator[Finding]:
-        facts = record.facts["run"]
+        facts, probe = record.facts["run"], record.facts.get("probe.logged", {})
         logged = set(record.facts.get("logged", ()))
         broken = str(facts.get("interrupted") or "")
         validated = facts.get("validations_done", 0) > 0 or not facts.get("validates")
         complete = validated and facts.get("epochs_done", 0) > 0
+        begun = complete or facts.get("finished", False)
+        logged |= set() if begun else set(probe.get("names", ()))
+        known = bool(probe) and not probe["elsewhere"] and facts.get("validates", False)
         for waiting in record.facts["monitors"]:
             name, strict = waiting["monitor"], waiting.get("strict", True)
-            if name in logged:
+            if name in logged or (not begun and base(name) in logged):
+                yield from self._direction(waiting)
+                yield from self._patience(waiting, record)
                 continue
             same = [n for n in sorted(logged) if plain(n) == plain(name)]
             near = same or get_close_matches(name, sorted(logged), n=3, cutoff=self.similar)
             over = facts.get("finished", False)
-            if not (name in broken or (over and facts.get("steps_done", 0) > 0) or (strict and (complete or (same and logged)))):
+            if not (name in broken or (over and facts.get("steps_done", 0) > 0) or (strict and (complete or known or (same and logged)))):
                 continue
             if not complete and name not in broken and not same and facts.get("interrupted"):
                 continue
-            never = "no validation was run" if not validated else f"logged are {', '.join(sorted(logged)[:8]) or 'none'}"
+            never = "no validation was run" if begun and not validated else f"logged are {', '.join(sorted(logged)[:8]) or 'none'}"
             hint = f"monitor {near[0]!r}" if near else f"log {name!r} with self.log"
             yield self.finding(
                 f"{waiting['who']} monitors {name!r}, which is not logged; {never}",
@@ -70,6 +97,46 @@ class MonitorMissing(Rule):
                 severity=Severity.ERROR if strict else Severity.WARNING,
                 logged=len(logged),
             )
+
+    def _direction(self, waiting: Mapping[str, Any]) -> Iterator[Finding]:
+        words = set(re.split(r"[^a-z0-9]+", base(waiting["monitor"]).lower()))
+        wants = "min" if words & set(self.lower) else "max" if words & set(self.higher) else ""
+        if wants and waiting.get("mode") in ("min", "max") and waiting["mode"] != wants:
+            better = "lower" if wants == "min" else "higher"
+            yield self.finding(
+                f"{waiting['who']} monitors {waiting['monitor']!r} with mode={waiting['mode']!r}, although {better} is better by its name",
+                where=f"{waiting['who']}(monitor={waiting['monitor']!r}, mode={waiting['mode']!r})",
+                fix=f"give it mode={wants!r}",
+                severity=Severity.WARNING,
+            )
+
+    def _patience(self, waiting: Mapping[str, Any], record: Record) -> Iterator[Finding]:
+        if waiting["who"] != "EarlyStopping" or waiting.get("patience") is None:
+            return
+        patience, epochs = waiting["patience"], record.facts["run"].get("max_epochs")
+        plateaus = [m["patience"] for m in record.facts["monitors"] if "Plateau" in m["who"] and m.get("patience") is not None]
+        if epochs is not None and patience >= epochs:
+            message = f"EarlyStopping waits for {patience} checks in a run of {epochs} epochs, so it never stops it"
+        elif plateaus and patience <= min(plateaus):
+            message = f"EarlyStopping ends the run after {patience} checks, before the schedule lowers the rate after {min(plateaus)}"
+        else:
+            return
+        yield self.finding(
+            message,
+            where=f"EarlyStopping(monitor={waiting['monitor']!r}, patience={patience})",
+            fix="choose patience longer than that of the schedule, and shorter than the run",
+            severity=Severity.INFO,
+            patience=patience,
+        )
+
+
+def base(name: str) -> str:
+    """A metric's name without what Lightning adds to it.
+
+    >>> base("val_loss/dataloader_idx_0"), base("train_loss_epoch")
+    ('val_loss', 'train_loss')
+    """
+    return re.sub(r"(_step|_epoch)$", "", re.sub(r"/dataloader_idx_\d+$", "", name))
 
 
 def plain(name: str) -> str:

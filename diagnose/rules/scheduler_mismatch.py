@@ -42,7 +42,7 @@ class SchedulerMismatch(Rule):
     code = "T317"
     name = "scheduler-mismatch"
     severity = Severity.WARNING
-    needs = ("run", "lr")
+    needs = ("run",)
     explains = ("learning-rate-too-low", "learning-rate-too-high", "undertrained", "underfitting", "frozen-parameter")
 
     factor: float = 2.0
@@ -75,10 +75,12 @@ class SchedulerMismatch(Rule):
                     factor=length / max(1.0, mine),
                     limit=self.factor,
                 )
-        series = record.series("lr")
+        if not reported and "lr" not in record:
+            raise NotRun(record.missing.get("lr", "the learning rate was not recorded"))
         plateau = any("Plateau" in s["name"] for s in facts.get("schedulers", ()))
         if reported or plateau:
             return
+        series = record.series("lr")
         if len(series) < self.rows:
             raise NotRun(f"too short: {len(series)} recorded rates, at least {self.rows} are needed")
         rates, at = np.nanmax(series.value, axis=1), series.step.astype(float)

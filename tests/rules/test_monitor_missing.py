@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from diagnose.record import Record
 from diagnose.rules.monitor_missing import MonitorMissing
 from diagnose.values import Severity
@@ -50,3 +52,55 @@ def test_a_lenient_monitor_is_a_warning_at_the_end() -> None:
     assert findings(MonitorMissing(), watched("a", waiting=lenient, finished=False)) == ()
     (found,) = findings(MonitorMissing(), watched("a", waiting=lenient))
     assert found.severity == Severity.WARNING
+
+
+BEFORE: dict[str, Any] = {"epochs_done": 0, "validations_done": 0, "finished": False, "validates": True}
+
+
+def planned(*names: str, elsewhere: tuple[str, ...] = (), waiting: dict[str, Any] | None = None, **run: Any) -> Record:
+    record = training(run={**BEFORE, **run}, facts={"monitors": [waiting or STOPPING]})
+    record.add("probe.logged", {"names": dict.fromkeys(names, "validation"), "elsewhere": list(elsewhere)})
+    return record
+
+
+def test_a_name_that_no_step_logs_is_found_before_training() -> None:
+    (found,) = findings(MonitorMissing(), planned("val_accuracy", "train_loss"))
+    assert found.message == "EarlyStopping monitors 'val_loss', which is not logged; logged are train_loss, val_accuracy"
+
+
+def test_hooks_that_may_log_more_and_a_missing_validation_leave_it_open() -> None:
+    assert findings(MonitorMissing(), planned("val_accuracy", elsewhere=("on_validation_epoch_end",))) == ()
+    assert findings(MonitorMissing(), planned("train_loss", validates=False)) == ()
+
+
+@pytest.mark.parametrize("name", ["val_loss", "val_loss/dataloader_idx_0", "val_loss_epoch"])
+def test_names_that_lightning_extends_are_logged(name: str) -> None:
+    assert findings(MonitorMissing(), planned("val_loss", waiting={**STOPPING, "monitor": name})) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "wanted"),
+    [("val_acc", "min", "max"), ("val/F1", "min", "max"), ("val_loss", "max", "min"), ("dice_loss", "max", "min")],
+)
+def test_the_wrong_direction(name: str, mode: str, wanted: str) -> None:
+    (found,) = findings(MonitorMissing(), planned(name, waiting={**STOPPING, "monitor": name, "mode": mode}))
+    assert (found.severity, found.fix) == (Severity.WARNING, f"give it mode={wanted!r}")
+    assert found.where == f"EarlyStopping(monitor={name!r}, mode={mode!r})"
+    assert findings(MonitorMissing(), planned(name, waiting={**STOPPING, "monitor": name, "mode": wanted})) == ()
+
+
+def test_names_that_say_nothing_have_no_direction() -> None:
+    for mode in ("min", "max"):
+        assert findings(MonitorMissing(), planned("elbo", waiting={**STOPPING, "monitor": "elbo", "mode": mode})) == ()
+
+
+def test_patience() -> None:
+    patient = {**STOPPING, "mode": "min", "patience": 10}
+    (found,) = findings(MonitorMissing(), planned("val_loss", waiting=patient, max_epochs=10))
+    assert found.severity is Severity.INFO
+    assert "waits for 10 checks in a run of 10 epochs, so it never stops it" in found.message
+    assert findings(MonitorMissing(), planned("val_loss", waiting=patient, max_epochs=11)) == ()
+    record = planned("val_loss", waiting=patient, max_epochs=50)
+    record.add("monitors", [patient, {**STOPPING, "who": "ReduceLROnPlateau", "patience": 10}])
+    (found,) = findings(MonitorMissing(), record)
+    assert "ends the run after 10 checks, before the schedule lowers the rate after 10" in found.message
