@@ -90,6 +90,8 @@ def evaluate(
     task: str | None = None,
     samples: int = 32,
     projection: str = "t-SNE",
+    feature_names: Sequence[str] | None = None,
+    original: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
 ) -> Evaluation:
     """Evaluate a module on one or several loaders.
 
@@ -110,6 +112,8 @@ def evaluate(
         task: ``binary``, ``multiclass``, ``multilabel``, ``regression`` or ``next-token``; by default found from the loss and the targets.
         samples: Keep the inputs of so many samples, those of highest loss, for the report to show; 0 keeps none.
         projection: How layers are mapped: ``t-SNE``, ``PCA`` or ``UMAP``, which needs umap-learn.
+        feature_names: A name per column, of inputs that are tables: weak slices are looked for in each, and samples show them.
+        original: Gives such inputs, shape ``(n, d)``, in their own unit; by default they are shown as the module gets them.
 
     Raises:
         ValueError: The task is another, no predictions can be found, a layer does not exist, or names do not fit.
@@ -121,7 +125,9 @@ def evaluate(
     record = Record() if record is None else record
     loaders = named_loaders(dataloaders, loader_names)
     precision = getattr(trainer, "precision", None)
-    collected, hidden = predict(module, loaders, extract=extract, layers=layers, precision=precision, samples=samples)
+    collected, hidden = predict(
+        module, loaders, extract=extract, layers=layers, precision=precision, samples=samples, features=len(feature_names or ())
+    )
     for index, part in enumerate(collected):
         if not part.parts:
             raise ValueError(
@@ -143,6 +149,8 @@ def evaluate(
         }
         if index == 0:
             record.add("task", fact)
+        rows = part.array("features")
+        table = {} if rows is None or len(rows) != len(target) else columns_of(in_unit(rows, original), feature_names or ())
         add_numbers(
             record,
             kind,
@@ -154,10 +162,11 @@ def evaluate(
             loader=part.name,
             seed=seed,
             loss=part.array("loss"),
-            columns=clusters(hidden, target, given_names, seed) if index == 0 else None,
+            columns={**table, **(clusters(hidden, target, given_names, seed) if index == 0 else {})},
             group=part.group,
         )
-        add_inputs(record, part.name, part.worst.arrays())
+        kept = part.worst.arrays()
+        add_inputs(record, part.name, kept if kept is None or not table else (kept[0], in_unit(kept[1], original)), table)
     add_embeddings(record, hidden, seed, projection)
     return Evaluation(record=record, diagnosis=diagnose(record, build(select=["E"])))
 
@@ -258,6 +267,16 @@ def evaluate_predictions(
     if ids is not None:
         record.save_array(f"{record.facts['evaluation'][loader]['arrays']}/id", np.asarray(ids))
     return Evaluation(record=record, diagnosis=diagnose(record, build(select=["E"])))
+
+
+def in_unit(inputs: NDArray[Any], original: Callable[[NDArray[Any]], NDArray[Any]] | None) -> NDArray[np.float32]:
+    """Tables of inputs in their own unit."""
+    return np.asarray(inputs if original is None else original(inputs), dtype=np.float32)
+
+
+def columns_of(rows: NDArray[np.float32], names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """The columns of a table by name; of equal names the last."""
+    return {str(name): rows[:, place] for place, name in enumerate(names)}
 
 
 def named_loaders(dataloaders: Any, names: Sequence[str] | None) -> dict[str, Any]:

@@ -58,10 +58,20 @@ def add_numbers(
         record.save_array(f"{prefix}/group", np.unique(group, return_inverse=True)[1].astype(np.int32))
 
 
-def add_inputs(record: Record, loader: str, kept: tuple[NDArray[np.int64], NDArray[Any]] | None) -> None:
-    """Write the inputs of the samples of highest loss, and which samples they are."""
+def add_inputs(
+    record: Record,
+    loader: str,
+    kept: tuple[NDArray[np.int64], NDArray[Any]] | None,
+    table: Mapping[str, NDArray[Any]] | None = None,
+) -> None:
+    """Write the inputs of the samples of highest loss, and which samples they are; of tables also what is usual for each column."""
     if kept is not None:
         prefix = record.facts["evaluation"][loader]["arrays"]
+        if table and len(table) == kept[1].shape[1]:
+            quartiles = {name: np.nanquantile(column, (0.25, 0.5, 0.75)).tolist() for name, column in table.items()}
+            features = [{"name": name, "median": q[1], "spread": q[2] - q[0]} for name, q in quartiles.items()]
+            entries = record.facts["evaluation"]
+            record.add("evaluation", {**entries, loader: {**entries[loader], "features": features}})
         record.save_array(f"{prefix}/input/rows", kept[0])
         record.save_array(f"{prefix}/input", kept[1])
 

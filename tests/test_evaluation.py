@@ -373,6 +373,22 @@ def test_clusters_of_the_last_layer_are_slices() -> None:
     assert all("(mostly " in row["value"] for row in found["slices"] if row["column"] != "true class")
 
 
+def test_named_columns_are_slices_and_stand_beside_samples(trained: Small) -> None:
+    names = ["age", "</script>", *map(str, range(X.shape[1] - 2))]
+    record = diagnose.evaluate(trained, LOADER, feature_names=names, original=lambda x: 10 * x + 5).record
+    entry = record.facts["evaluation"]["test"]
+    assert [f["name"] for f in entry["features"]] == names
+    low, middle, high = np.quantile(10 * X[:, 0].numpy() + 5, (0.25, 0.5, 0.75))
+    assert (entry["features"][0]["median"], entry["features"][0]["spread"]) == pytest.approx((middle, high - low), rel=1e-4)
+    rows = record.arrays["test/input/rows"]
+    assert record.arrays["test/input"] == pytest.approx(10 * X[rows].numpy() + 5, rel=1e-5)
+    plain = diagnose.evaluate(trained, LOADER).record.facts["evaluation"]["test"]
+    assert "features" not in plain
+    assert entry["slices"]["tested"] > plain["slices"]["tested"]
+    other = diagnose.evaluate(trained, LOADER, feature_names=["one"]).record.facts["evaluation"]["test"]
+    assert "features" not in other, "there are more columns than names"
+
+
 def test_several_labels() -> None:
     rng = np.random.default_rng(0)
     target = (rng.random((80, 3)) < 0.4).astype(int)

@@ -102,6 +102,7 @@ def from_checkpoint(job: Job) -> Callable[[Record], None]:
 def measure_test(job: Job, record: Record, module: LightningModule, data: LightningDataModule) -> None:
     """Evaluate a module on the test part of its data, which may have none."""
     with job.stages("import"):
+        from diagnose.data.parts import Parts
         from diagnose.evaluation import evaluate, evaluate_training
         from diagnose.experiments.batch_norm import measure_batch_norm
         from diagnose.namespace import from_home
@@ -115,7 +116,9 @@ def measure_test(job: Job, record: Record, module: LightningModule, data: Lightn
             return
         names, seed = getattr(data, "class_names", None), int(job.settings["seed"])
         own = {name: job.settings[name] for name in ("layers", "task", "samples", "projection")}
-        evaluate(module, loader, record=record, class_names=names, seed=seed, **own)
+        table = data if isinstance(data, Parts) and data.feature_names else None
+        named, unit = (None, None) if table is None else (table.feature_names, table.original)
+        evaluate(module, loader, record=record, class_names=names, seed=seed, feature_names=named, original=unit, **own)
         try:
             data.setup("fit")
             evaluate_training(module, data.train_dataloader(), record=record, class_names=names, seed=seed)

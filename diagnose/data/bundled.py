@@ -50,11 +50,13 @@ def read(name: str, samples: int, noise: float, centers: int, seed: int) -> Samp
         return Samples(x=x.astype(np.float32), y=y.astype(np.int64), class_names=[f"blob {k}" for k in range(centers)])
     if name == "diabetes":
         bunch: Any = datasets.load_diabetes()
-        return Samples(x=bunch.data.astype(np.float32), y=bunch.target.astype(np.float32)[:, None], task="values")
-    if name == "digits":
-        bunch = datasets.load_digits()
-        x = bunch.images[:, None]
-    else:
-        bunch = getattr(datasets, f"load_{name}")()
-        x = bunch.data
-    return Samples(x=x.astype(np.float32), y=bunch.target.astype(np.int64), class_names=[str(n) for n in bunch.target_names])
+        names = [str(name) for name in bunch.feature_names]
+        return Samples(x=bunch.data.astype(np.float32), y=bunch.target.astype(np.float32)[:, None], task="values", feature_names=names)
+    bunch = getattr(datasets, f"load_{name}")()
+    image = name == "digits"
+    return Samples(
+        x=(bunch.images[:, None] if image else bunch.data).astype(np.float32),
+        y=bunch.target.astype(np.int64),
+        class_names=[str(n) for n in bunch.target_names],
+        feature_names=[] if image else [str(n) for n in bunch.feature_names],
+    )

@@ -33,6 +33,7 @@ class Samples:
         class_names: A name per class or token; empty for values.
         notes: What was done on reading, in sentences.
         ordered: Whether neighbours belong together, so that the parts must be runs of samples.
+        feature_names: A name per column of a table; empty else.
     """
 
     x: NDArray[Any]
@@ -41,6 +42,7 @@ class Samples:
     class_names: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     ordered: bool = False
+    feature_names: list[str] = field(default_factory=list)
 
 
 class Parts(LightningDataModule):
@@ -70,6 +72,7 @@ class Parts(LightningDataModule):
         class_counts: Samples per class in the training part; empty for values and tokens.
         target_scale: Mean and standard deviation of each value in the training part; zeros and ones else.
         notes: What was done to the data, in sentences.
+        feature_names: A name per column of a table; ``None`` else.
 
     Raises:
         ValueError: An option that is not known or out of range, or a split with too few samples of a class.
@@ -110,6 +113,7 @@ class Parts(LightningDataModule):
         if sampler == "balanced" and samples.task != "classes":
             raise ValueError(f"data.sampler=balanced needs classes, the data have {samples.task}")
         self.task, self.class_names, self.notes = samples.task, samples.class_names or None, list(samples.notes)
+        self.feature_names = samples.feature_names or None
         self.inputs: tuple[int, ...] = samples.x.shape[1:]
         self.outputs = samples.y.shape[1] if samples.task == "values" else len(samples.class_names)
         self.vocabulary = self.outputs if samples.task == "tokens" else 0
@@ -117,7 +121,8 @@ class Parts(LightningDataModule):
         parts = _split(samples, val_share, test_share, seed)
         if samples.task != "tokens":
             parts, notes = _filled(parts)
-            parts = _normalised(parts, normalise, (float(bounds[0]), float(bounds[1])))
+            self._unit = _unit(parts["train"][0], normalise, (float(bounds[0]), float(bounds[1])))
+            parts = {name: (self._unit.normalised(x), y) for name, (x, y) in parts.items()}
             self.notes += notes
         self._parts = parts
         x, y = parts["train"]
@@ -131,6 +136,10 @@ class Parts(LightningDataModule):
             raise ValueError(
                 f"data.batch_size={batch_size} is larger than the training part of {len(y)} samples; choose at most {len(y) // 2}"
             )
+
+    def original(self, x: NDArray[Any]) -> NDArray[np.float64]:
+        """Inputs of a batch in the unit in which they were read, as far as single precision goes."""
+        return x.astype(np.float64) if self.task == "tokens" else self._unit.original(x)
 
     def part(self, name: str) -> TensorDataset:
         """The samples of ``train``, ``val`` or ``test``."""
@@ -199,10 +208,27 @@ def _filled(parts: dict[str, Pair]) -> tuple[dict[str, Pair], list[str]]:
     return done, [f"{count} missing values were filled with the median of their feature in the training part."]
 
 
-def _normalised(parts: dict[str, Pair], how: str, bounds: tuple[float, float]) -> dict[str, Pair]:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Unit:
+    """How a feature was normalised: ``low + (x - offset) * factor``; a constant one has the factor 0."""
+
+    offset: NDArray[np.float64] | float = 0.0
+    factor: NDArray[np.float64] | float = 1.0
+    low: float = 0.0
+
+    def normalised(self, x: NDArray[Any]) -> NDArray[np.float32]:
+        return (self.low + (x - self.offset) * self.factor).astype(np.float32)
+
+    def original(self, x: NDArray[Any]) -> NDArray[np.float64]:
+        width = np.divide(1.0, self.factor, out=np.zeros_like(self.factor, dtype=np.float64), where=np.asarray(self.factor) != 0)
+        return np.asarray(self.offset + (x - self.low) * width, dtype=np.float64)
+
+
+def _unit(x: NDArray[Any], how: str, bounds: tuple[float, float]) -> Unit:
+    """The normalisation that is fitted on the training part."""
     if how == "none":
-        return parts
-    x = parts["train"][0].astype(np.float64)
+        return Unit()
+    x = x.astype(np.float64)
     axes = _axes(x)
     if how == "z-score":
         offset, width, low, scale = x.mean(axes, keepdims=True), x.std(axes, keepdims=True), 0.0, 1.0
@@ -210,4 +236,4 @@ def _normalised(parts: dict[str, Pair], how: str, bounds: tuple[float, float]) -
         offset, width = x.min(axes, keepdims=True), np.ptp(x, axes, keepdims=True)
         low, scale = bounds[0], bounds[1] - bounds[0]
     factor = np.where(width > 1e-12 * np.maximum(np.abs(offset), 1e-300), scale / np.where(width > 0, width, 1.0), 0.0)
-    return {name: ((low + (x - offset) * factor).astype(np.float32), y) for name, (x, y) in parts.items()}
+    return Unit(offset=offset, factor=factor, low=low)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,8 +57,8 @@ def read(path: str | None, target: str | None, drop: Sequence[str], task: str) -
         notes.append(f"{without} rows without a value of {target!r} were left out.")
     if frame.empty:
         raise ValueError(f"the column {target!r} of {Path(path).name} has no value in any row")
-    x, found = _features(frame.drop(columns=[target, *drop]), Path(path).name)
-    return _targets(frame[target], x, notes + found, task)
+    x, names, found = _features(frame.drop(columns=[target, *drop]), Path(path).name)
+    return replace(_targets(frame[target], x, notes + found, task), feature_names=names)
 
 
 def _frame(path: Path) -> DataFrame:
@@ -72,12 +73,13 @@ def _frame(path: Path) -> DataFrame:
     return frame.rename(columns=str)
 
 
-def _features(frame: DataFrame, name: str) -> tuple[Any, list[str]]:
-    """Columns of numbers: numbers as they are, two-valued and text columns as one column per category."""
+def _features(frame: DataFrame, name: str) -> tuple[Any, list[str], list[str]]:
+    """Columns of numbers with their names: numbers as they are, two-valued and text columns as one column per category; and notes."""
     from pandas import to_datetime
     from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype
 
     columns: list[Any] = []
+    names: list[str] = []
     empty: list[str] = []
     notes: list[str] = []
     for column in frame.columns:
@@ -86,9 +88,11 @@ def _features(frame: DataFrame, name: str) -> tuple[Any, list[str]]:
             empty.append(column)
         elif is_datetime64_any_dtype(values):
             columns.append((to_datetime(values) - values.min()).dt.total_seconds().to_numpy(dtype=np.float64))
+            names.append(f"{column} in s")
             notes.append(f"{column!r} holds times; they became seconds since the first.")
         elif is_numeric_dtype(values) and not is_bool_dtype(values):
             columns.append(values.to_numpy(dtype=np.float64, na_value=np.nan))
+            names.append(column)
         else:
             texts = values.astype(object).where(values.notna(), None)
             kinds = sorted({str(v) for v in texts if v is not None})
@@ -99,6 +103,7 @@ def _features(frame: DataFrame, name: str) -> tuple[Any, list[str]]:
                 )
             shown = kinds[1:] if len(kinds) == 2 else kinds
             columns += [np.array([np.nan if v is None else float(str(v) == kind) for v in texts]) for kind in shown]
+            names += [f"{column}={kind}" for kind in shown]
             notes.append(f"{column!r} holds {len(kinds)} categories; they became {len(shown)} columns of 0 and 1.")
     if empty:
         notes.append(f"Columns without any value were left out: {', '.join(empty)}.")
@@ -108,7 +113,7 @@ def _features(frame: DataFrame, name: str) -> tuple[Any, list[str]]:
     endless = np.isinf(x).sum()
     if endless:
         raise ValueError(f"{name} holds {endless} infinite numbers; mend them or leave their columns out by data.drop=[...]")
-    return x.astype(np.float32), notes
+    return x.astype(np.float32), names, notes
 
 
 def _targets(values: Series[Any], x: Any, notes: list[str], task: str) -> Samples:

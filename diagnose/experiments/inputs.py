@@ -15,18 +15,24 @@ from diagnose.measure.losses import Predictions
 
 SIDE = 80  # pixels of the longer side of an image
 VALUES = 64  # of samples that are no images, the first are kept
+WIDEST = 200  # columns of a table with names
 CONTEXT = 16  # tokens that end with the one before the target
 
 
 class WorstInputs:
     """The inputs of the ``most`` samples with the highest loss, over all batches of a loader.
 
+    Args:
+        most: How many.
+        values: Numbers that are kept of samples that are no images.
+
     Attributes:
         kept: ``(loss, row, input)`` of each, in no order.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, values: int = VALUES) -> None:
         self.most = most
+        self.values = values
         self.kept: list[tuple[float, int, Tensor]] = []
         self.rows = 0
 
@@ -40,7 +46,7 @@ class WorstInputs:
         order = loss.argsort(descending=True, stable=True)[: self.most]
         lowest = min((entry[0] for entry in self.kept), default=-torch.inf) if len(self.kept) == self.most else -torch.inf
         chosen = [int(i) for i in order if float(loss[i]) > lowest or len(self.kept) < self.most]
-        inputs = inputs_of(batch, found, torch.tensor(chosen, dtype=torch.long)) if chosen else None
+        inputs = inputs_of(batch, found, torch.tensor(chosen, dtype=torch.long), self.values) if chosen else None
         if inputs is None:
             return
         self.kept += [(float(loss[i]), first + i, value) for i, value in zip(chosen, inputs, strict=True)]
@@ -60,13 +66,14 @@ class WorstInputs:
         return rows, np.round(255 * np.clip(scaled, 0, 1)).astype(np.uint8)
 
 
-def inputs_of(batch: Any, found: Predictions, rows: Tensor) -> Tensor | None:
+def inputs_of(batch: Any, found: Predictions, rows: Tensor, values: int = VALUES) -> Tensor | None:
     """The chosen rows of the first tensor of a batch that has a row per sample and is not the target.
 
     Args:
         batch: As the step gets it.
         found: What the step predicted for it.
         rows: Numbers of samples, shape ``(k,)``.
+        values: Numbers that are kept of samples that are no images.
 
     Returns:
         Images of shape ``(k, channels, h, w)``, first values of shape ``(k, d)``, or tokens before the target of shape ``(k, CONTEXT)``,
@@ -75,7 +82,7 @@ def inputs_of(batch: Any, found: Predictions, rows: Tensor) -> Tensor | None:
     count = len(found.target)
     for value in tensors(batch):
         if value.dim() > 1 and len(value) == count and not same(value, found.target):
-            return small(value.detach()[rows.to(value.device)].cpu())
+            return small(value.detach()[rows.to(value.device)].cpu(), values)
         length = count // max(1, len(value)) if value.dim() == 2 and not value.is_floating_point() else 0
         if length and len(value) * length == count and value.shape[1] in (length, length + 1):
             padded = F.pad(value.detach().cpu().long(), (CONTEXT - 1, 0), value=-1)
@@ -99,11 +106,11 @@ def same(value: Tensor, target: Tensor) -> bool:
     return value.shape == target.shape and bool((value.detach().cpu() == target.detach().cpu()).all())
 
 
-def small(values: Tensor) -> Tensor:
-    """Images of at most `SIDE` pixels a side, of everything else the first `VALUES` numbers of each."""
+def small(values: Tensor, most: int = VALUES) -> Tensor:
+    """Images of at most `SIDE` pixels a side, of everything else the first ``most`` numbers of each."""
     image = values.dim() == 3 or (values.dim() == 4 and values.shape[1] in (1, 3))
     if not image or min(values.shape[-2:]) < 4 or values.is_complex():
-        flat = values.flatten(1)[:, :VALUES]
+        flat = values.flatten(1)[:, :most]
         return flat.float() if flat.is_floating_point() else flat.long()
     pictures = values.float() if values.dim() == 4 else values.float()[:, None]
     height, width = pictures.shape[-2:]

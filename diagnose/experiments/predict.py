@@ -8,11 +8,12 @@ from inspect import Parameter, signature
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from diagnose.experiments.extraction import Extract, found_in
 from diagnose.experiments.hidden_layers import Layers
-from diagnose.experiments.inputs import WorstInputs
+from diagnose.experiments.inputs import VALUES, WIDEST, WorstInputs, inputs_of
 from diagnose.experiments.keeping import left_as_it_was
 from diagnose.experiments.sandbox import quiet, random_state_kept, stopped_trainer_settings
 from diagnose.measure.losses import Predictions, watch_losses
@@ -35,9 +36,14 @@ class Collected:
     numbers: int = 0
     groups: int = 0
     worst: WorstInputs = field(default_factory=lambda: WorstInputs(0))
+    features: int = 0
 
-    def add(self, found: Predictions) -> None:
-        """Keep the predictions of one batch."""
+    def add(self, found: Predictions, batch: Any) -> None:
+        """Keep the predictions of one batch, and its inputs where they are a table of so many ``features``."""
+        if self.features:
+            rows = inputs_of(batch, found, torch.arange(len(found.target)), self.features + 1)
+            if rows is not None and rows.shape[1:] == (self.features,):
+                self.parts.setdefault("features", []).append(rows.float().numpy())
         self.task, self.classes = found.task, max(self.classes, found.classes)
         probability = found.probability
         if probability is not None:
@@ -75,6 +81,7 @@ def predict(
     precision: Any = None,
     batches: int | None = None,
     samples: int = 0,
+    features: int = 0,
 ) -> tuple[list[Collected], Layers]:
     """Run the module's ``test_step`` (else ``validation_step``, else ``training_step``) over the loaders.
 
@@ -86,6 +93,7 @@ def predict(
         precision: Of the Trainer.
         batches: The most to run of each loader.
         samples: Keep the inputs of so many samples, those of highest loss, of each loader.
+        features: Keep the inputs of all samples where these are tables of so many columns, up to `WIDEST`.
 
     Raises:
         ValueError: The module has none of these steps, or a layer does not exist.
@@ -94,7 +102,8 @@ def predict(
     if name is None:
         raise ValueError(f"{type(module).__name__} has none of {', '.join(STEPS)}: one of them is run to get predictions")
     step = getattr(module, name)
-    collected = [Collected(name=loader, worst=WorstInputs(samples)) for loader in loaders]
+    features = features if features <= WIDEST else 0
+    collected = [Collected(name=loader, worst=WorstInputs(samples, max(VALUES, features)), features=features) for loader in loaders]
     hidden = Layers(module, layers)
 
     def watched(*arguments: Any) -> Any:
@@ -105,7 +114,7 @@ def predict(
         if found is not None:
             collected[place].source = f"{source} in {name}" if extract is None else source
             collected[place].loss = loss
-            collected[place].add(found)
+            collected[place].add(found, arguments[0])
             collected[place].worst.add(arguments[0], found)
         if place == 0:
             hidden.end_batch(len(found.target) if found is not None else 0)

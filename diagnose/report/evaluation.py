@@ -141,7 +141,7 @@ def section(record: Record, name: str, entry: Mapping[str, Any], *, only: bool) 
     )
     if entry.get("classes") and entry.get("per_class") and square is None and entry.get("task") in ("binary", "multiclass", "next-token"):
         notes.append(f"No confusion matrix: it would have {int(entry['classes']):,} rows and columns; the counts per class are below.")
-    worst = gallery(record, prefix, tested) if tested is not None else None
+    worst = gallery(record, prefix, tested, entry.get("features") or ()) if tested is not None else None
     tables = (
         numbers(entry),
         per_class(entry, names),

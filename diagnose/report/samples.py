@@ -92,13 +92,13 @@ def worst_samples(tested: Samples) -> Table:
     )
 
 
-def gallery(record: Record, prefix: str, tested: Samples) -> Gallery | None:
+def gallery(record: Record, prefix: str, tested: Samples, features: Sequence[Mapping[str, Any]] = ()) -> Gallery | None:
     """The kept inputs of the samples of highest loss; ``None`` where no input was kept."""
     inputs, rows = record.arrays.get(f"{prefix}/input"), record.arrays.get(f"{prefix}/input/rows")
     if inputs is None or rows is None or len(inputs) != len(rows) or not len(rows) or int(np.max(rows)) >= len(tested.target):
         return None
     pictures = thumbnails(inputs) if is_image(inputs) else [""] * len(rows)
-    texts = [""] * len(rows) if is_image(inputs) else described(inputs)
+    texts = [""] * len(rows) if is_image(inputs) else described(inputs, features)
     samples = tuple(
         Sample(
             row=int(row),
@@ -112,6 +112,8 @@ def gallery(record: Record, prefix: str, tested: Samples) -> Gallery | None:
         for row, picture, text in zip(rows.tolist(), pictures, texts, strict=True)
     )
     note = f"{plural(len(samples), 'sample')} of the data stand in this page; samples=0 leaves them out. {tested.numbering}".strip()
+    if features and not is_image(inputs):
+        note += " Of each, the columns furthest from their median are shown, and the median of all samples in brackets."
     return Gallery(name="samples", title="Samples with the highest loss", note=note, samples=samples)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,7 @@ from diagnose.report.text import number
 
 SIDE = 80  # pixels of the longer side of a thumbnail
 VALUES = 12
+UNUSUAL = 6  # named features of a sample, those furthest from the median
 TOKENS = 60
 PAD = -1  # before the first token
 
@@ -66,11 +69,24 @@ def data_uri(image: NDArray[np.uint8]) -> str:
     return "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"".join(chunks)).decode("ascii")
 
 
-def described(inputs: NDArray[np.generic]) -> list[str]:
-    """The first values of each sample, or its tokens, as text."""
+def described(inputs: NDArray[np.generic], features: Sequence[Mapping[str, Any]] = ()) -> list[str]:
+    """The first values of each sample, or its tokens, as text; of named features those furthest from usual.
+
+    Args:
+        inputs: Shape ``(n, ...)``.
+        features: ``name``, ``median`` and ``spread`` (between the quartiles) of each column of a table.
+    """
     rows = np.asarray(inputs).reshape(len(inputs), -1)
     if rows.dtype.kind in "US":
         return [" ".join(map(str, row)) for row in rows.tolist()]
+    if features and len(features) == rows.shape[1]:
+        usual, spread = (np.array([f[k] for f in features], dtype=np.float64) for k in ("median", "spread"))
+        away = np.abs(rows - usual) / np.where(spread > 0, spread, np.inf)
+        orders = np.argsort(-np.nan_to_num(away), axis=1, kind="stable")[:, :UNUSUAL].tolist()
+        return [
+            ", ".join(f"{features[i]['name']} {number(float(row[i]))} ({number(usual[i])})" for i in order)
+            for row, order in zip(rows, orders, strict=True)
+        ]
     more = f" … ({rows.shape[1]} in all)"
     if rows.dtype.kind in "iub":
         return [" ".join(str(v) for v in row[:TOKENS] if v != PAD) + more * (len(row) > TOKENS) for row in rows.tolist()]

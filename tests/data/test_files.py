@@ -40,6 +40,21 @@ def test_types_of_a_table_are_inferred(tmp_path: Path) -> None:
     assert all(bool(torch.isfinite(data.part(p).tensors[0]).all()) for p in ("train", "val", "test"))
 
 
+@pytest.mark.parametrize("normalise", ["z-score", "min-max", "none"])
+def test_columns_keep_their_names_and_unit(normalise: str, tmp_path: Path) -> None:
+    colour = [("red", "green", "blue")[i % 3] for i in range(60)]
+    smoker = ["yes" if i % 4 else "no" for i in range(60)]
+    path = table(tmp_path / "t.csv", colour=colour, smoker=smoker, same=[3.5] * 60, weight=[1000.0 + i for i in range(60)])
+    data = Table(str(path), "kind", batch_size=8, normalise=normalise, bounds=(-1, 1))
+    assert data.feature_names == ["size", "colour=blue", "colour=green", "colour=red", "smoker=yes", "same", "weight"]
+    x = np.concatenate([data.original(data.part(p).tensors[0].numpy()) for p in ("train", "val", "test")])
+    order = np.argsort(x[:, -1])
+    assert x[order, -1] == pytest.approx(1000.0 + np.arange(60), abs=1e-3)
+    assert x[order, 0] == pytest.approx([i % 7 + 0.5 for i in range(60)], abs=1e-5)
+    assert x[order, 4] == pytest.approx([float(i % 4 > 0) for i in range(60)], abs=1e-5)
+    assert x[:, 5] == pytest.approx(np.full(60, 3.5))
+
+
 def test_missing_numbers_become_the_median_of_the_training_part() -> None:
     x = np.arange(40, dtype=np.float32)[:, None]
     x[::5] = np.nan

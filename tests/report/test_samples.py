@@ -147,6 +147,13 @@ def test_thirty_two_thumbnails_make_a_page_of_at_most_two_megabytes(tmp_path: Pa
     assert decoded(gallery.samples[0].image).shape == (75, 75, 3)
 
 
+def test_named_columns_are_shown_where_they_are_unusual() -> None:
+    features = [{"name": n, "median": m, "spread": s} for n, m, s in (("age", 40.0, 10.0), ("same", 1.0, 0.0), ("<b>", 2.0, 1.0))]
+    (text,) = described(np.array([[80.0, 5.0, 3.0]], dtype=np.float32), features)
+    assert text == "age 80 (40), <b> 3 (2), same 5 (1)"
+    assert described(np.array([[80.0, 5.0]]), features) == ["80, 5"], "another table"
+
+
 def test_weak_slices_and_the_gap_to_training_data_are_tables() -> None:
     record, _ = judged()
     entry = record.facts["evaluation"]["test"]
