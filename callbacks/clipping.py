@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections import deque
-from typing import Any
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -13,9 +15,18 @@ from torch import Tensor
 from diagnose.callbacks.gradients import scale
 from diagnose.callbacks.monitor import Monitor
 from diagnose.measure.gradients import is_sharded, norms
-from diagnose.namespace import Callback, LightningModule, Trainer
+from diagnose.namespace import Callback, LightningModule, Trainer, own_state
 
 SMALL = 1e-6  # added to the norm, as by torch.nn.utils.clip_grad_norm_
+
+
+@dataclass(eq=False)
+class Tally:
+    """What a callback and its copies have clipped."""
+
+    threshold: float
+    steps: int = 0
+    clipped: Tensor | int = 0
 
 
 class GradientClipping(Callback):
@@ -57,10 +68,8 @@ class GradientClipping(Callback):
         if window < 1:
             raise ValueError(f"window must be a positive number of steps, got {window!r}")
         self.norm, self.value, self.percentile, self.window = norm, value, percentile, window
-        self.threshold = norm or value or math.nan
-        self.steps = 0
         self.after: dict[int, Tensor] = {}
-        self._clipped: Tensor | int = 0
+        self._tally = Tally(norm or value or math.nan)
         self._norms: dict[int, deque[float]] = {}  # by the optimizer's place in the Trainer
         self._sorted: dict[int, list[float]] = {}
 
@@ -70,20 +79,37 @@ class GradientClipping(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         norms = {place: torch.tensor(list(history), dtype=torch.float64) for place, history in self._norms.items()}
-        return {"norms": norms, "steps": self.steps, "clipped": int(self._clipped)}
+        return {"norms": norms, "steps": self.steps, "clipped": int(self._tally.clipped)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._norms = {place: deque(history.tolist(), maxlen=self.window) for place, history in state_dict["norms"].items()}
         self._sorted = {place: sorted(history) for place, history in self._norms.items()}
-        self.steps, self._clipped = state_dict["steps"], state_dict["clipped"]
+        self._tally.steps, self._tally.clipped = state_dict["steps"], state_dict["clipped"]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "after": {}}
+        return {**own_state(self), "after": {}}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A copy with a history of its own that counts in the original too: hosts run copies, and users look into the original."""
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        twin.__dict__.update({k: v if k == "_tally" else deepcopy(v, memo) for k, v in self.__getstate__().items()})
+        return twin
+
+    @property
+    def threshold(self) -> float:
+        """What was clipped at in the latest step."""
+        return self._tally.threshold
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps that were looked at."""
+        return self._tally.steps
 
     @property
     def share(self) -> float:
         """Share of the optimizer steps in which gradients were clipped; NaN before the first."""
-        return float(self._clipped) / self.steps if self.steps else math.nan
+        return float(self._tally.clipped) / self.steps if self.steps else math.nan
 
     def describe(self) -> dict[str, float | str | None]:
         """The fact ``clipping``."""
@@ -121,7 +147,7 @@ class GradientClipping(Callback):
         gradients = [p.grad for p in parameters if p.grad is not None]
         factor = scale(pl_module, optimizer)
         before = torch.linalg.vector_norm(norms(gradients)) / factor
-        self.steps += 1
+        self._tally.steps += 1
         if self.value is not None:
             self.after[id(optimizer)] = self._by_value(parameters, before, self.value * factor) / factor
             return
@@ -160,7 +186,7 @@ class GradientClipping(Callback):
         if ordered and self.percentile is not None:
             at = self.percentile / 100 * (len(ordered) - 1)
             low, high = ordered[math.floor(at)], ordered[math.ceil(at)]
-            self.threshold = low + (high - low) * (at - math.floor(at))
+            self._tally.threshold = low + (high - low) * (at - math.floor(at))
 
     def _count(self, clipped: Tensor) -> None:
-        self._clipped = clipped.long() + self._clipped
+        self._tally.clipped = clipped.long() + self._tally.clipped

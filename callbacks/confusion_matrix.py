@@ -43,6 +43,8 @@ class ConfusionMatrix(Watching):
         strict: Raise what fails, where it would otherwise be logged once and switch this callback off.
     """
 
+    results = ("matrices",)
+
     def __init__(
         self,
         *,

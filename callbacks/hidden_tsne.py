@@ -45,6 +45,8 @@ class HiddenTSNE(Watching):
         strict: Raise what fails, where it would otherwise be logged once and switch this callback off.
     """
 
+    results = ("embeddings", "history")
+
     def __init__(
         self,
         *,
@@ -110,8 +112,9 @@ class HiddenTSNE(Watching):
             return
         target, prediction = (np.concatenate([pair[i] for pair in found]) for i in range(2))
         classes = np.issubdtype(target.dtype, np.integer) and target.ndim == 1
-        earlier = self.embeddings if self._target is not None and np.array_equal(self._target, target) else {}
-        self.embeddings, self._target = {}, target
+        earlier = dict(self.embeddings) if self._target is not None and np.array_equal(self._target, target) else {}
+        self.embeddings.clear()
+        self._target = target
         start: Embedding | None = None
         for layer, parts in hidden.kept.items():
             features = np.concatenate(parts)

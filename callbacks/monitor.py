@@ -16,7 +16,7 @@ from torch import Tensor
 from diagnose.callbacks.loggers import Loggers
 from diagnose.callbacks.notes import Cadence, Notes
 from diagnose.callbacks.ranks import anywhere
-from diagnose.namespace import Callback, LightningModule, Trainer
+from diagnose.namespace import Callback, LightningModule, Trainer, own_state
 from diagnose.record import EVENTS, Record
 
 log = logging.getLogger("diagnose")
@@ -142,7 +142,7 @@ class Monitor(Callback, ABC):
         record = copy(self.notes.record)
         record._file = None
         left_out = ("instruments", "_calls", "_always", "_active", "_started")
-        state = {k: v for k, v in self.__dict__.items() if k not in left_out}
+        state = {k: v for k, v in own_state(self).items() if k not in left_out}
         return {**state, "_shelf": replace(self._shelf, record=record), "notes": self.notes.copy(record)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -6,8 +6,9 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 
@@ -18,7 +19,7 @@ from diagnose.callbacks.ranks import anywhere
 from diagnose.experiments.extraction import Extract, found_in
 from diagnose.measure.fast_paths import FastPaths
 from diagnose.measure.losses import LossCall, Predictions, WatchLosses
-from diagnose.namespace import Callback, LightningModule, Trainer
+from diagnose.namespace import Callback, LightningModule, Trainer, own_state
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +28,12 @@ log = logging.getLogger("diagnose")
 
 
 class Watching(Callback, ABC):
-    """Sees the predictions of every validation and test batch; the sanity check is left out."""
+    """Sees the predictions of every validation and test batch; the sanity check is left out.
+
+    ``results`` names the attributes, filled in place, that a copy shares with its original: hosts run copies, users look into the original.
+    """
+
+    results: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, class_names: Sequence[str] | None, dirpath: Path | str | None, extract: Extract | None, strict: bool) -> None:
         self.class_names = None if class_names is None else [str(name) for name in class_names]
@@ -41,10 +47,16 @@ class Watching(Callback, ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         left_out = ("_stack", "_calls", "_fast_paths", "_loggers")
-        return {k: v for k, v in self.__dict__.items() if k not in left_out}
+        return {k: v for k, v in own_state(self).items() if k not in left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _stack=ExitStack(), _calls=[], _fast_paths=None, _loggers=None)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        twin.__setstate__({k: v if k in self.results else deepcopy(v, memo) for k, v in self.__getstate__().items()})
+        return twin
 
     @abstractmethod
     def begin(self, stage: str, trainer: Trainer, module: LightningModule) -> None:

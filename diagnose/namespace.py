@@ -44,6 +44,11 @@ if not TYPE_CHECKING:
         """A callback that the Trainers of both namespaces take for one of their own."""
 
 
+def own_state(callback: Callback) -> dict[str, Any]:
+    """The attributes of a callback without ``log`` and ``log_dict``, which a Trainer puts there and which hold the user's module."""
+    return {k: v for k, v in vars(callback).items() if k not in ("log", "log_dict")}
+
+
 def home(thing: Any) -> ModuleType:
     """The namespace of a module, data module or Trainer; the first where it belongs to none."""
     return next((h for h in HOMES if isinstance(thing, (h.LightningModule, h.LightningDataModule, h.Trainer))), HOMES[0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import subprocess
 import sys
 from importlib import import_module
@@ -15,7 +17,16 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import diagnose
 from diagnose import namespace
-from diagnose.callbacks import ActivationMonitor, ConfusionMatrix, Doctor, GradientMonitor, HiddenTSNE, LossMonitor, UpdateMonitor
+from diagnose.callbacks import (
+    ActivationMonitor,
+    ConfusionMatrix,
+    Doctor,
+    GradientClipping,
+    GradientMonitor,
+    HiddenTSNE,
+    LossMonitor,
+    UpdateMonitor,
+)
 from diagnose.namespace import HOMES, NAMES
 
 INSTALLED = [home.__name__ for home in HOMES]  # in an environment of the project both
@@ -72,6 +83,24 @@ def test_a_trainer_takes_every_callback(name: str, tmp_path: Path) -> None:
     assert len(monitor.record.series("grad_norm/total")) == 10
     assert matrix.matrices["val"].sum() == 40
     assert all(isinstance(doctor, import_module(n).Callback) for n in INSTALLED)
+
+
+@each_name
+def test_results_are_found_although_the_host_ran_a_copy(name: str, tmp_path: Path) -> None:
+    monitors = [Doctor(), GradientMonitor(), ActivationMonitor(), UpdateMonitor(), LossMonitor()]
+    matrix, hidden, clipping = ConfusionMatrix(), HiddenTSNE(), GradientClipping(norm=0.1)
+    mine: list[Any] = [*monitors, matrix, hidden, clipping]
+    pickled: list[Any] = pickle.loads(pickle.dumps(mine))
+    for callbacks in (copy.deepcopy(mine), pickled):
+        trainer_of(name, tmp_path, callbacks).fit(module_of(name), data(), data())
+        assert len(pickle.dumps(copy.deepcopy(callbacks))) < 1_000_000  # a module of a local class could not be pickled
+    for monitor in monitors:
+        assert len(list(monitor.record.names())) > 1, monitor
+    assert monitors[0].record.facts["run"]["finished"]
+    assert matrix.matrices["val"].sum() == 40
+    assert hidden.embeddings
+    assert clipping.steps == pickled[-1].steps == 10  # what was pickled is on its own
+    assert 0 < clipping.share <= 1
 
 
 @each_name
