@@ -32,10 +32,12 @@ class Doctor(Monitor):
     """Watches a training without changing it and says what is wrong with it; ``doctor.diagnosis`` at any moment.
 
     At the start of the fit the fast probes of `diagnose.check` run on a copy, or their evidence is taken over where `diagnose.check` has
-    seen this module. During training losses, gradients, activations, updates, predictions, learning rates and times go to
-    ``doctor.record``. The rules look at them after 30, 90, 270 ... batches and at the end; each new finding is logged once. Every process
-    of a distributed training records its own numbers, the first one keeps and reports them. They tell each other what failed, the sums of
-    a validation, and the errors that only one of them can see, so that all of them stop or go on.
+    seen this module. They cost about as much as ten training batches; in runs of 9000 batches and more, one batch is also learned by heart
+    (at most a twentieth of the run), which ``underfitting`` needs. Other probes that train are left to `diagnose.check`. During training
+    losses, gradients, activations, updates, predictions, learning rates and times go to ``doctor.record``. The rules look at them after
+    30, 90, 270 ... batches and at the end; each new finding is logged once. Every process of a distributed training records its own
+    numbers, the first one keeps and reports them. They tell each other what failed, the sums of a validation, and the errors that only one
+    of them can see, so that all of them stop or go on.
 
     Args:
         rules: The rules to judge by, from `diagnose.rules.build`; by default those chosen by the next three.

@@ -73,6 +73,7 @@ def check(
 def fast_probes(record: Record, trainer: Trainer, module: LightningModule) -> None:
     """The probes at the start of a fit: those that cost a few steps each, together about as much as ten training batches.
 
+    Where a twentieth of the run has the 450 steps that learning one batch by heart may take, that is tried as well.
     Where `check` has seen this very module and its weights have not changed since, its evidence is taken over and nothing runs.
     """
     known = _evidence.get(module)
@@ -90,7 +91,22 @@ def fast_probes(record: Record, trainer: Trainer, module: LightningModule) -> No
         skip_all(record, f"left to diagnose.check: {why}")
         return
     data: LightningDataModule | None = getattr(trainer, "datamodule", None)
-    gather(record, module, trainer.train_dataloader, trainer.val_dataloaders, trainer=trainer, datamodule=data, short=True)
+    gather(
+        record,
+        module,
+        trainer.train_dataloader,
+        trainer.val_dataloaders,
+        trainer=trainer,
+        datamodule=data,
+        short=True,
+        steps=_spare(trainer),
+    )
+
+
+def _spare(trainer: Trainer) -> int:
+    """A twentieth of the batches that the run is planned for; 0 where its length is open."""
+    planned = trainer.estimated_stepping_batches * trainer.accumulate_grad_batches
+    return int(planned / 20) if 0 < planned < float("inf") else 0
 
 
 def _version(module: LightningModule) -> int:

@@ -19,6 +19,7 @@ from diagnose.record import Record
 
 RATES = (3e-3, 3e-2, 0.3)
 STEPS = 150
+MOST_STEPS = STEPS * len(RATES)
 LEARN_STEPS = (120, 400)
 
 

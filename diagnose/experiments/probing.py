@@ -19,7 +19,7 @@ from diagnose.experiments.loaders import first_batches, first_loader, length
 from diagnose.experiments.loss_arguments import label_statistics, target_statistics
 from diagnose.experiments.modes import validate
 from diagnose.experiments.neighbours import CLEAR, NOTHING, learn_from_neighbours
-from diagnose.experiments.overfit import learn, overfit_batch
+from diagnose.experiments.overfit import MOST_STEPS, learn, overfit_batch
 from diagnose.experiments.pairing import pair
 from diagnose.experiments.run_facts import describe_plan
 from diagnose.experiments.sandbox import Sandbox, quiet, random_state_kept, run_in_sandbox
@@ -49,9 +49,10 @@ def gather(
     trainer: Trainer | None = None,
     datamodule: LightningDataModule | None = None,
     short: bool = False,
+    steps: int = 0,
     strict: bool = False,
 ) -> None:
-    """Run the probes and write what they find into ``record``; ``short`` leaves out those that train."""
+    """Run the probes and write what they find into ``record``; ``short`` leaves out those that train more than ``steps`` steps."""
     if "source" not in record:
         record.add("source", sources(module))
     probing = Probing(record, strict)
@@ -64,7 +65,7 @@ def gather(
         settings = _settings(train, trainer, len(batches))
 
         def use(sandbox: Sandbox) -> None:
-            _examine(sandbox, probing, train, val, short)
+            _examine(sandbox, probing, train, val, short, steps)
             probing.part("run", lambda: describe_plan(sandbox, trainer, record))
 
         try:
@@ -105,7 +106,7 @@ class Probing:
         return None
 
 
-def _examine(sandbox: Sandbox, probing: Probing, train: Any, val: Any, short: bool) -> None:
+def _examine(sandbox: Sandbox, probing: Probing, train: Any, val: Any, short: bool, steps: int) -> None:
     record, module = probing.record, sandbox.module
     for hook in ("on_train_start", "on_train_epoch_start"):  # modules may set modes or weights there
         probing.part("probe.hooks", getattr(module, hook))
@@ -144,15 +145,17 @@ def _examine(sandbox: Sandbox, probing: Probing, train: Any, val: Any, short: bo
         else:
             probing.part(name, probe)
             sandbox.reset()
-    if short or step.get("raised") or call is None:
-        why = "left to diagnose.check: it trains" if short else step.get("raised") or "no loss function of torch was called"
+    why = step.get("raised") or ("no loss function of torch was called" if call is None else "")
+    if why or call is None or (short and steps < MOST_STEPS):
+        why = why or f"left to diagnose.check: it trains {MOST_STEPS} steps, and a twentieth of this run has {steps}"
         record.skip("probe.overfit", why)
         record.skip("probe.learning", why)
         return
     probing.part("probe.overfit", lambda: overfit_batch(sandbox, call, record))
-    if (
-        record.facts.get("probe.dependence", {}).get("swapped") == 0.0
-    ):  # outputs start at zero in healthy networks too: look again after training
+    if short:
+        record.skip("probe.learning", "left to diagnose.check: it trains on many batches")
+        return
+    if record.facts.get("probe.dependence", {}).get("swapped") == 0.0:  # outputs start at zero in healthy networks too: look again
         torch.manual_seed(0)
         probing.part("probe.dependence", lambda: swap_samples(sandbox, record))
     targets = [path for path, role in found.items() if role == "target"]

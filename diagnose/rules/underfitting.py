@@ -19,7 +19,8 @@ class Underfitting(Rule):
     ## What it measures
     The level of the last fifth of the losses, once they no longer fall (less than `still` over the last third), between the loss of a
     constant prediction (0) and the floor that the same model came near on one batch (1). Less than `gained` of the way is reported, in
-    runs of `rows` batches and `epochs` epochs. One batch must have been learned by heart to `capable` of the way.
+    runs of `rows` batches and `epochs` epochs. One batch must have been learned by heart to `capable` of the way: by `diagnose.check`
+    before the fit, or by the Doctor itself where the run has at least 9000 batches.
 
     ## Why it matters
     The model can learn these targets, and does not: something holds it back.

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -52,6 +52,13 @@ class Net(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=self.lr)
+
+
+class Ends(Callback):
+    """Ends a training after its first batch."""
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        trainer.should_stop = True
 
 
 def data(rows: int = 160, batch: int = 8, seed: int = 0) -> DataLoader[Any]:
@@ -240,6 +247,16 @@ def test_rules_are_chosen_and_set() -> None:
 def test_on_error_must_be_known() -> None:
     with pytest.raises(ValueError, match="on_error must be one of warn, stop, raise, got 'shout'"):
         Doctor(on_error="shout")
+
+
+@pytest.mark.parametrize(("epochs", "tried"), [(10, False), (500, True)])
+def test_long_runs_can_afford_to_learn_one_batch_by_heart(epochs: int, tried: bool) -> None:
+    doctor = Doctor()
+    trainer = Trainer(**QUIET, max_epochs=epochs, callbacks=[doctor, Ends()])
+    trainer.fit(Net(), data())
+    assert ("probe.overfit" in doctor.record.facts) is tried
+    if not tried:
+        assert doctor.record.missing["probe.overfit"] == ("left to diagnose.check: it trains 450 steps, and a twentieth of this run has 10")
 
 
 def test_a_failing_probe_is_said_and_training_goes_on(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
