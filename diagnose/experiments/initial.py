@@ -24,9 +24,10 @@ BATCHES = 6
 def initial_loss(sandbox: Sandbox, record: Record) -> None:
     """The loss before the first step, in training mode, over a few batches.
 
-    Writes ``probe.initial_loss``: ``loss`` (of the primary loss call), ``total`` (of the step), ``chance`` (entropy of the class
-    shares, variance of the targets ...), ``uniform`` (ln C, where there are classes), ``ratio`` (loss over the larger of the two),
-    ``kind``, ``classes``, ``batches``, and for regression ``prediction_std`` and ``target_rms``.
+    Writes ``probe.initial_loss``: ``loss`` (of the primary loss call), ``total`` (of the step), ``prior`` (entropy of the class shares,
+    variance of the targets ...), ``uniform`` (ln C, where there are classes), ``chance`` (the larger of the two), ``ratio`` (loss over
+    that), ``kind``, ``classes``, ``batches``, and for regression ``prediction_std``, ``target_rms``, ``prediction_mean``, ``target_mean``
+    and ``shift`` (distance of the means of predictions and targets, in standard deviations of the targets; `None` where these are equal).
     """
     sandbox.reset()
     calls_of: list[tuple[LossCall, float]] = []
@@ -56,13 +57,27 @@ def initial_loss(sandbox: Sandbox, record: Record) -> None:
     base = max(sum(reference) / len(reference), even or 0.0)
     fact: dict[str, Any] = {"loss": value, "total": sum(t for _, t in calls_of) / len(calls_of), "chance": base, "uniform": even}
     fact |= {"ratio": value / base if base > 0 else math.nan, "kind": first.kind, "batches": len(calls_of)}
+    fact["prior"] = sum(reference) / len(reference)
     fact["classes"] = first.input.shape[1] if first.kind in ("cross_entropy", "nll_loss") and first.input.dim() > 1 else None
     if even is None and first.target is not None:
         fact |= {
             "prediction_std": float(first.input.float().std(correction=0)),
             "target_rms": float(first.target.float().square().mean().sqrt()),
+            "prediction_mean": float(first.input.float().mean()),
+            "target_mean": float(first.target.float().mean()),
+            "shift": _shift(first.input, first.target),
         }
     record.add("probe.initial_loss", fact)
+
+
+def _shift(values: Tensor, target: Tensor) -> float | None:
+    """Root of the squared distances of the means over the variances of the targets, both summed over the outputs of a sample."""
+    columns = target.detach().double().reshape(len(target), -1) if target.dim() else target.detach().double().reshape(1, 1)
+    means = values.detach().double().reshape(len(values), -1).mean(0) if values.dim() else values.detach().double().reshape(1)
+    variance = float(columns.var(0, correction=0).sum())
+    if variance <= 0 or means.shape != columns.shape[1:]:
+        return None
+    return math.sqrt(float((means - columns.mean(0)).square().sum()) / variance)
 
 
 def signal_scale(sandbox: Sandbox, record: Record) -> None:

@@ -17,8 +17,10 @@ class InitialLoss(Rule):
 
     ## What it measures
     The mean loss over up to six batches before any step, over the loss of a predictor that knows only the shares of the classes (their
-    entropy, at most ln C). For regression, the same ratio, held against `offset`, and the standard deviation of the predictions over the
-    root mean square of the targets, held against `spread`.
+    entropy, at most ln C). For regression, the distance between the means of predictions and targets in standard deviations of the
+    targets, held against `offset` (a warning) and `mild` (an info), and the standard deviation of the predictions over the root mean
+    square of the targets, held against `spread`. Where classes are so unequal that equal odds cost `ratio` times what their shares cost,
+    a network that starts near equal odds gets an info.
 
     ## Why it matters
     A network that knows nothing should say that it knows nothing. A much higher loss means that its first outputs are confidently
@@ -27,7 +29,7 @@ class InitialLoss(Rule):
     ## When it is wrong
     For class weights and losses of several terms chance is not exact, hence the factor of `ratio`, where others use 2. A loss *below*
     chance is what a pretrained network shows and is not reported. Regression on targets far from zero starts high in any network,
-    and a good learning rate makes up for it: only a factor of `offset`, targets ten standard deviations from zero, is reported there.
+    and a good learning rate makes up for it: only targets ten standard deviations away are a warning there.
 
     ## What to try
     Scale the inputs, initialise the last layer with small weights, remove an activation before the loss.
@@ -45,7 +47,8 @@ class InitialLoss(Rule):
 
     ratio: float = 3.0
     spread: float = 10.0
-    offset: float = 100.0
+    offset: float = 10.0
+    mild: float = 3.0
 
     def judge(self, record: Record) -> Iterator[Finding]:
         first = record.facts["probe.initial_loss"]
@@ -62,14 +65,16 @@ class InitialLoss(Rule):
                     spread=spread,
                     limit=self.spread,
                 )
-            elif first["chance"] > 0 and first["ratio"] > self.offset:
+            elif (shift := first.get("shift")) is not None and shift > self.mild:
                 yield self.finding(
-                    f"the loss before the first step is {first['loss']:.4g}, {first['ratio']:.3g} times the {first['chance']:.3g} that a "
-                    f"constant prediction reaches: the targets (size {first['target_rms']:.3g}) lie far from where the network starts",
+                    f"the first predictions lie around {first['prediction_mean']:.3g}, {shift:.3g} standard deviations of the targets away "
+                    f"from their mean {first['target_mean']:.3g}; the loss is {first['loss']:.4g}, a constant prediction reaches "
+                    f"{first['chance']:.3g}",
                     fix="standardise the targets, or start the bias of the last layer at their mean",
+                    severity=Severity.WARNING if shift > self.offset else Severity.INFO,
                     loss=first["loss"],
                     chance=first["chance"],
-                    ratio=first["ratio"],
+                    shift=shift,
                     limit=self.offset,
                 )
         elif first["loss"] > self.ratio * first["chance"]:
@@ -80,4 +85,14 @@ class InitialLoss(Rule):
                 chance=first["chance"],
                 ratio=first["ratio"],
                 limit=self.ratio,
+            )
+        elif first["uniform"] > self.ratio * first.get("prior", first["uniform"]) and first["loss"] > 0.5 * first["uniform"]:
+            yield self.finding(
+                f"the loss before the first step is {first['loss']:.4g}, near that of equal odds; a network that knows the shares of the "
+                f"classes starts at {first['prior']:.3g}",
+                fix="start the bias of the last layer at the log odds of the classes: the first steps then need not learn them",
+                severity=Severity.INFO,
+                loss=first["loss"],
+                prior=first["prior"],
+                uniform=first["uniform"],
             )

@@ -56,6 +56,7 @@ def test_regression() -> None:
     fact = first(Regressor(), x, 10 * x[:, :1] + 3).facts["probe.initial_loss"]
     assert fact["uniform"] is None
     assert 0 < fact["prediction_std"] < 1
+    assert fact["shift"] == pytest.approx(abs(fact["prediction_mean"] - fact["target_mean"]) / math.sqrt(fact["chance"]), rel=0.4)
     assert fact["target_rms"] == pytest.approx(math.sqrt(109), rel=0.4)
     assert fact["chance"] == pytest.approx(100, rel=0.4)
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 from math import nan
 from typing import Any
 
+import pytest
+
 from diagnose.rules.initial_loss import InitialLoss
 from diagnose.values import Severity
 from tests.rules.probes import findings, not_run
@@ -37,12 +39,26 @@ def test_regression_is_judged_by_the_spread_of_its_predictions() -> None:
     assert judge(REGRESSION, prediction_std=10.0) == []
 
 
-def test_regression_far_from_zero() -> None:
-    far = {"loss": 9000.0, "chance": 30.0, "ratio": 300.0, "target_rms": 95.0}
-    (finding,) = judge(REGRESSION, **far)
-    assert "the targets (size 95) lie far from where the network starts" in finding.message
+@pytest.mark.parametrize(("shift", "severity"), [(95.0, Severity.WARNING), (10.0, Severity.INFO), (3.1, Severity.INFO)])
+def test_regression_far_from_its_targets(shift: float, severity: Severity) -> None:
+    (finding,) = judge(REGRESSION, prediction_mean=0.0, target_mean=95.0, shift=shift)
+    assert finding.severity is severity
+    assert f"lie around 0, {shift:g} standard deviations of the targets away from their mean 95" in finding.message
     assert "standardise the targets" in finding.fix
-    assert judge(REGRESSION, **{**far, "ratio": 100.0}) == []
+
+
+def test_regression_near_its_targets() -> None:
+    assert judge(REGRESSION, prediction_mean=0.0, target_mean=3.0, shift=3.0) == []
+    assert judge(REGRESSION, shift=None) == []
+
+
+def test_rare_classes_could_be_known_at_the_start() -> None:
+    rare = {"loss": 0.7, "chance": 0.693, "uniform": 0.693, "prior": 0.1, "ratio": 1.01, "kind": "binary_cross_entropy_with_logits"}
+    (finding,) = judge(HIGH, **rare)
+    assert finding.severity is Severity.INFO
+    assert "a network that knows the shares of the classes starts at 0.1" in finding.message
+    assert judge(HIGH, **{**rare, "prior": 0.24}) == []
+    assert judge(HIGH, **{**rare, "loss": 0.11}) == []  # its bias is at the log odds
 
 
 def test_a_loss_that_is_not_finite_is_not_judged() -> None:
