@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,46 @@ def test_the_validation_loss_is_that_of_all_samples(left: Path) -> None:
     matrix = np.array(first["counts"]["val"])
     assert first["val"]["val/accuracy"][-1] == pytest.approx(matrix.trace() / 21, abs=1e-6)
     assert first["val"]["val/loss"][-1] == pytest.approx(first["loss"], abs=1e-5)
+
+
+def test_gradients_are_clipped_alike(left: Path) -> None:
+    first, second = seen(left, "everything")
+    assert first["clipped"] == second["clipped"] == pytest.approx(Record.read(left / "record").facts["clipping"])
+    assert first["clipped"]["steps"] == 10
+    assert 0 < first["clipped"]["share"] < 1
+    assert first["weights"] == second["weights"]
+    record = Record.read(left / "record")
+    ratio = record.series("grad_norm/clipped").value / record.series("grad_norm/total").value
+    np.testing.assert_allclose(record.series("clip/ratio").value, ratio, rtol=1e-5)
+    assert np.mean(ratio < 0.999) == pytest.approx(first["clipped"]["share"])
+
+
+TORCHRUN = {"RANK": "{rank}", "LOCAL_RANK": "{rank}", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0"}
+SLURM = {"SLURM_PROCID": "{rank}", "SLURM_LOCALID": "{rank}", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_NODEID": "0"}
+SLURM |= {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "train", "SLURM_NODELIST": "localhost"}
+
+
+@pytest.mark.parametrize("variables", [TORCHRUN | {"TORCHELASTIC_RUN_ID": "7"}, SLURM], ids=["torchrun", "slurm"])
+def test_processes_that_a_cluster_started(variables: dict[str, str], tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    both = []
+    for rank in "01":
+        given = {name: value.format(rank=rank) for name, value in variables.items()}
+        environment = {**os.environ, **given, "MASTER_ADDR": "localhost", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+        environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+        command = [sys.executable, str(Path(__file__).with_name("two_processes.py")), "cluster"]
+        both.append(subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+    said = [process.communicate(timeout=240)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    first, second = seen(tmp_path, "cluster")
+    assert np.array(first["counts"]["val"]).sum() == 21
+    assert first["counts"] == second["counts"]
+    assert first["weights"] == second["weights"]
+    record = Record.read(tmp_path / "cluster")
+    assert record.facts["run"]["world_size"] == 2
+    assert record.facts["run"]["finished"]
 
 
 def test_there_is_one_record_and_one_file_each(left: Path) -> None:

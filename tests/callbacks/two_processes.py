@@ -18,7 +18,16 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from diagnose.callbacks import ActivationMonitor, ConfusionMatrix, Doctor, GradientMonitor, HiddenTSNE, LossMonitor, UpdateMonitor
+from diagnose.callbacks import (
+    ActivationMonitor,
+    ConfusionMatrix,
+    Doctor,
+    GradientClipping,
+    GradientMonitor,
+    HiddenTSNE,
+    LossMonitor,
+    UpdateMonitor,
+)
 from diagnose.record import Record
 from diagnose.rules import Rule
 from diagnose.values import Finding, Severity
@@ -93,6 +102,9 @@ class Count(lightning.Callback):
         record: Record | None = self.watched["record"].record if "record" in self.watched else None
         seen: dict[str, Any] = {"steps": trainer.global_step, "stopped": trainer.should_stop, "sent": self.sent}
         seen["off"] = {name: callback.off for name, callback in watched.items() if hasattr(callback, "off")}
+        if "clipping" in watched:
+            seen["clipped"] = watched["clipping"].describe()
+        seen["weights"] = [p.detach().tolist() for p in pl_module.parameters() if not isinstance(p, DTensor)]
         seen["counts"] = {k: v.tolist() for k, v in watched["matrix"].matrices.items()} if "matrix" in watched else {}
         x, y = loader(21, 4).dataset.tensors  # type: ignore[attr-defined]
         with torch.no_grad():
@@ -139,6 +151,7 @@ def everything() -> None:
         "record": Doctor(record="record"),
         "matrix": ConfusionMatrix(dirpath="matrix"),
         "map": HiddenTSNE(dirpath="map"),
+        "clipping": GradientClipping(percentile=50),
     }
     run("everything", Net(), watched | {str(i): m for i, m in enumerate(monitors)}, test=True, accumulate_grad_batches=2)
     assert watched["record"].record.facts["run"]["finished"], "the caller's own instance must find what the processes recorded"
@@ -163,6 +176,12 @@ def crash() -> None:
                 doctor._switch_off(instrument, "made to fail in one process")
 
     run("crash", Net(), {"record": doctor, "matrix": matrix, "map": tsne}, OnSecond(spoil), num_sanity_val_steps=0)
+
+
+def cluster() -> None:
+    """One of two processes that a cluster has started."""
+    watched: dict[str, Any] = {"record": Doctor(record="cluster", on_error="stop"), "matrix": ConfusionMatrix()}
+    run("cluster", Net(), watched, strategy="ddp", max_epochs=1)
 
 
 class Sharded(Net):
