@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from diagnose.callbacks.monitor import Instrument, Monitor
-from diagnose.measure.activations import Sites, WatchActivations, activation_modules, attach, compiled, weight_names
-from diagnose.measure.fast_paths import FastPaths
+from diagnose.callbacks.instrument import Instrument, NotMonitored
+from diagnose.callbacks.monitor import Monitor
+from diagnose.measure.activations import FunctionSites, Sites, activation_modules, compiled, hooks, weight_names
 from diagnose.namespace import LightningModule, Trainer
 
 SERIES = ("activation/mean", "activation/std", "activation/dead", "activation/saturated")
@@ -25,71 +24,50 @@ class Activations(Instrument):
     writes = SERIES
 
     def __init__(self) -> None:
-        self.modules: dict[str, tuple[nn.Module, str]] = {}
-        self.names: dict[int, str] = {}
+        self.sites = Sites()
         self.labels: dict[str, int] = {}
-        self.sites: Sites | None = None
-        self.stack = ExitStack()
-        self.fast_paths: FastPaths
-        self.off = ""
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
-        self.names = weight_names(module)
-        self.fast_paths = FastPaths(module)
         held = compiled(module)
-        self.off = f"not monitored: torch.compile holds {', '.join(held[:3])}" if held else ""
-        modules = {} if held else activation_modules(module)
-        self.modules = {label: m for label, m in modules.items() if not isinstance(m[0], torch.jit.ScriptModule)}
-        if self.off:
-            for name in SERIES:
-                self.notes.record.skip(name, self.off)
+        if held:
+            raise NotMonitored(f"torch.compile holds {', '.join(held[:3])}")
+        modules = {label: m for label, m in activation_modules(module).items() if not isinstance(m[0], torch.jit.ScriptModule)}
+        self.hooks = hooks(modules, self.sites)
+        self.functions = FunctionSites(self.sites, weight_names(module)).seen()
 
     def before_batch(self, module: LightningModule, batch: Any, index: int) -> None:
-        self.release()
-        if self.notes.fresh and not self.off:
-            self.sites = Sites()
-            for handle in attach(self.modules, self.sites):
-                self.stack.callback(handle.remove)
-            self.stack.enter_context(self.fast_paths)
-            self.stack.enter_context(WatchActivations(self.sites, self.names))
-
-    def after_forward(self, module: LightningModule) -> None:
-        self.stack.close()  # clearing calls many functions, which a mode would slow down
-
-    def before_backward(self, module: LightningModule, loss: Tensor) -> None:
-        if module.automatic_optimization:
-            self.stack.close()  # the forward pass is over
+        self.sites.begin()
 
     def after_batch(self, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
-        sites = self.sites
-        if sites is None:
+        found, failed = self.sites.found, self.sites.error
+        self.sites.begin()
+        if failed is not None:
+            raise failed
+        if not found:
             return
-        self.release()
-        if sites.error is not None:
-            raise sites.error
-        new = [label for label in sites.found if label not in self.labels]
+        new = [label for label in found if label not in self.labels]
         if new:
             self.labels |= {label: len(self.labels) + n for n, label in enumerate(new)}
             for name in SERIES:
                 self.notes.record.label(name, list(self.labels))
-        tensors = [value for s in sites.found.values() for value in (s.mean, s.std, s.dead, s.saturated) if value is not None]
-        if tensors:
-            device = tensors[0].device
-            order = [(self.labels[label], s.dead is not None, s.saturated is not None) for label, s in sites.found.items()]
-            self.notes.put_raw(torch.stack([t.to(device, torch.float32) for t in tensors]), partial(self._finish, order))
+        numbers: list[Tensor] = []
+        for s in found.values():
+            numbers += (s.total, s.deviation) if s.flagged is None else (s.total, s.deviation, s.flagged)
+        order = [(self.labels[label], s.entries, s.units if s.flagged is not None else 0, s.bounded) for label, s in found.items()]
+        self.notes.put_raw(numbers, partial(self._finish, order))
 
-    def _finish(self, order: list[tuple[int, bool, bool]], numbers: list[float]) -> dict[str, list[float]]:
-        rows = {name: [math.nan] * len(self.labels) for name in SERIES}
+    def _finish(self, order: list[tuple[int, int, int, bool]], numbers: list[float]) -> dict[str, list[float]]:
+        mean, std, dead, saturated = rows = [[math.nan] * len(self.labels) for _ in SERIES]
         each = iter(numbers)
-        for column, has_dead, has_saturated in order:
-            for name, there in zip(SERIES, (True, True, has_dead, has_saturated), strict=True):
-                if there:
-                    rows[name][column] = next(each)
-        return rows
+        for column, entries, units, bounded in order:
+            mean[column] = next(each) / entries
+            std[column] = next(each) / math.sqrt(entries)
+            if units:
+                (saturated if bounded else dead)[column] = next(each) / units
+        return dict(zip(SERIES, rows, strict=True))
 
     def release(self) -> None:
-        self.stack.close()
-        self.sites = None
+        self.sites.begin()
 
 
 class ActivationMonitor(Monitor):

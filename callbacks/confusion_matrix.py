@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diagnose.callbacks.monitor import NotMonitored
+from diagnose.callbacks.instrument import NotMonitored
 from diagnose.callbacks.ranks import Share, copies, shares
 from diagnose.callbacks.watching import Watching, cell
 from diagnose.measure.classification import WIDEST

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from diagnose.callbacks.monitor import Instrument, Monitor, NotMonitored
-from diagnose.measure.gradients import combine, is_sharded, norms, owners, similarity
+from diagnose.callbacks.instrument import Instrument, NotMonitored
+from diagnose.callbacks.monitor import Monitor
+from diagnose.measure.gradients import combine, each_norm, is_sharded, owners, similarity
 from diagnose.measure.updates import sample
 from diagnose.namespace import LightningModule, Trainer, is_overridden
 
 COMPARED, SAMPLED = 20, 2048
-Measured = tuple[list[nn.Parameter], list[int], Tensor]
+Measured = tuple[list[nn.Parameter], list[int], Sequence[Tensor], float]
 
 
 @runtime_checkable
@@ -66,24 +67,26 @@ class Gradients(Instrument):
             self.notes.record.label("grad_norm/layers", self.names)
 
     def before_step(self, module: LightningModule, optimizer: Any) -> None:
-        stepped = [(p, p.grad) for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        if any(id(p) not in self.groups for p, _ in stepped):
+        stepped = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        group = [self.groups.get(id(p), -1) for p in stepped]
+        if -1 in group:
             self._label(module)  # layers that had no shape, or were frozen, before
-            stepped = [(p, grad) for p, grad in stepped if id(p) in self.groups]
+            stepped = [p for p in stepped if id(p) in self.groups]
+            group = [self.groups[id(p)] for p in stepped]
         if stepped:
-            each, factor = norms([grad for _, grad in stepped]), scale(module, optimizer)
-            self._compare([grad for _, grad in stepped if not grad.is_sparse])
-            group = [self.groups[id(p)] for p, _ in stepped]
-            self.pending[id(optimizer)] = ([p for p, _ in stepped], group, each if factor == 1 else each / factor)
+            gradients = [p.grad for p in stepped]
+            self.pending[id(optimizer)] = (stepped, group, each_norm(gradients), scale(module, optimizer))
+            if self.compares and self.notes.step < COMPARED:
+                self._compare([g for g in gradients if not g.is_sparse])
 
     def _compare(self, gradients: list[Tensor]) -> None:
         """The direction of this step's gradient against that of the step before, on a sample of its entries, while steps are dense."""
         step = self.notes.step
-        if not self.compares or step >= COMPARED or not gradients:
+        if not gradients:
             return
-        entries = torch.cat([view.float().to(gradients[0].device) for view in sample(gradients, SAMPLED)])
+        entries = torch.cat([view.reshape(-1).to(gradients[0].device, torch.float32) for view in sample(gradients, SAMPLED)])
         if self.previous is not None and self.previous[0] == step - 1 and len(self.previous[1]) == len(entries):
-            self.notes.put_raw(similarity(self.previous[1], entries), self._alike)
+            self.notes.put_raw([similarity(self.previous[1], entries)], self._alike)
         self.previous = (step, entries)
 
     def _alike(self, numbers: list[float]) -> dict[str, float | list[float]]:
@@ -94,18 +97,18 @@ class Gradients(Instrument):
             return
         after = [self.clipping.after[key] for key in self.pending if key in self.clipping.after] if self.clipping is not None else []
         pending, self.pending = list(self.pending.values()), {}
-        device = pending[0][2].device
-        parts = [p[2].to(device) for p in pending]
-        group = [g for p in pending for g in p[1]]
-        left = [p.grad for measured in pending for p in measured[0] if p.grad is not None] if self.clips else []
+        group = [g for _, groups, _, _ in pending for g in groups]
+        factors = [factor for _, groups, _, factor in pending for _ in groups]
+        values = [norm for _, _, each, _ in pending for norm in each]
+        left = [p.grad for stepped, _, _, _ in pending for p in stepped if p.grad is not None] if self.clips else []
         if after:
-            parts += [norm.to(device).reshape(1) for norm in after]
-        elif len(left) == len(group):
-            parts.append(norms(left).to(device))
-        self.notes.put_raw(torch.cat(parts), partial(self._finish, group))
+            values += [norm.reshape(()) for norm in after]
+        elif left and len(left) == len(group):
+            values += each_norm(left)
+        self.notes.put_raw(values, partial(self._finish, group, factors))
 
-    def _finish(self, group: list[int], numbers: list[float]) -> dict[str, float | list[float]]:
-        each, clipped = numbers[: len(group)], numbers[len(group) :]
+    def _finish(self, group: list[int], factors: list[float], numbers: list[float]) -> dict[str, float | list[float]]:
+        each, clipped = [norm / factor for norm, factor in zip(numbers, factors, strict=False)], numbers[len(group) :]
         total = math.hypot(*each)
         if self.scaled and not math.isfinite(total):
             return {}  # the scaler skips this step, and counts it

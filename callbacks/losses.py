@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from diagnose.callbacks.monitor import Instrument, Monitor
+from diagnose.callbacks.instrument import Instrument
+from diagnose.callbacks.monitor import Monitor
 from diagnose.callbacks.ranks import Share, shares, summed
 from diagnose.measure.activations import compiled
 from diagnose.measure.fast_paths import FastPaths
-from diagnose.measure.losses import LossCall, WatchLosses, primary, task
+from diagnose.measure.losses import LOSSES, LossCall, WatchLosses, primary, task
 from diagnose.measure.outputs import describe, mean_value, score
 from diagnose.measure.plain import plain
 from diagnose.namespace import LightningModule, Trainer
@@ -52,41 +53,34 @@ class Losses(Instrument):
     always = ("before_backward", "after_batch")
 
     def __init__(self) -> None:
-        self.stack = ExitStack()
-        self.fast_paths: FastPaths
-        self.mode: WatchLosses | None = None
+        self.calls: list[LossCall] = []
         self.backward: list[Tensor] = []
-        self.off = ""
         self.manual = False
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
-        self.fast_paths = FastPaths(module)
         self.manual = not module.automatic_optimization
-        self.off = watchable(module)
-        if self.off:
+        why = watchable(module)
+        if why:
             for name in self.writes[1:]:
-                self.notes.record.skip(name, self.off)
+                self.notes.record.skip(name, why)
+        else:
+            self.functions = dict.fromkeys(LOSSES, self._see)
+
+    def _see(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], output: Any) -> None:
+        self.calls.append(LossCall.of(func, args, kwargs, output))
 
     def before_batch(self, module: LightningModule, batch: Any, index: int) -> None:
         self.release()
-        if self.notes.fresh and not self.off:
-            self.stack.enter_context(self.fast_paths)
-            self.mode = self.stack.enter_context(WatchLosses())
-
-    def after_forward(self, module: LightningModule) -> None:
-        self.stack.close()
 
     def before_backward(self, module: LightningModule, loss: Tensor) -> None:
         if self.manual:
             self.backward.append(plain(loss).detach())
-        elif self.mode is not None:
-            self.stack.close()  # the forward pass is over
 
     def after_batch(self, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
-        calls, backward = self.mode.calls if self.mode is not None else (), self.backward
-        if self.mode is not None or backward:
+        calls, backward = self.calls, self.backward
+        if calls or backward:
             self.release()
-        loss = outputs if isinstance(outputs, Tensor) else outputs.get("loss") if isinstance(outputs, Mapping) else None
+        loss = outputs.get("loss") if isinstance(outputs, (dict, Mapping)) else outputs
         if isinstance(loss, Tensor) and loss.numel() == 1:
             loss = plain(loss).detach()
             loss = loss.reshape(()) if loss.dim() else loss
@@ -96,10 +90,10 @@ class Losses(Instrument):
         else:
             loss = None
         if loss is not None:
-            if loss.device.type == "cpu":
+            if loss.is_cpu:
                 self.notes.loss = loss.item()
             self.notes.put("train/loss", loss if self.notes.loss is None else self.notes.loss)
-        call = primary(calls, loss if loss is not None and loss.device.type == "cpu" else None) if calls else None
+        call = primary(calls, loss if loss is not None and loss.is_cpu else None) if calls else None
         if call is not None:
             self.notes.chosen = place(call, calls)
             self._describe(call)
@@ -119,8 +113,7 @@ class Losses(Instrument):
             self.notes.put(PREDICTED[name], value)
 
     def release(self) -> None:
-        self.stack.close()
-        self.mode, self.backward = None, []
+        self.calls, self.backward = [], []
 
 
 def loss_scale(module: LightningModule) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from diagnose.callbacks.monitor import Instrument
+from diagnose.callbacks.instrument import Instrument
 from diagnose.experiments.run_facts import describe_run, monitors
 from diagnose.namespace import LightningModule, Trainer
 

@@ -9,10 +9,12 @@ from contextlib import suppress
 from copy import copy, deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from torch import Tensor
 
+from diagnose.callbacks.forward import Forward
+from diagnose.callbacks.instrument import HOOKS, IN_BATCH, Instrument, NotMonitored
 from diagnose.callbacks.loggers import Loggers
 from diagnose.callbacks.notes import Cadence, Notes
 from diagnose.callbacks.ranks import anywhere
@@ -20,62 +22,6 @@ from diagnose.namespace import Callback, LightningModule, Trainer, own_state
 from diagnose.record import EVENTS, Record
 
 log = logging.getLogger("diagnose")
-
-
-class NotMonitored(Exception):
-    """Raised by an instrument that cannot work in this training: no failure, but the reason why its numbers are missing."""
-
-
-class Instrument:
-    """Measures one thing; each method is called at one moment of training, and does nothing unless it is overridden.
-
-    ``writes`` names the series and facts it fills in, so that they are known to be missing where it fails or cannot work. The moments of
-    a training batch pass by unless the batch is measured, except those in ``always``.
-    """
-
-    writes: ClassVar[tuple[str, ...]] = ()
-    always: ClassVar[tuple[str, ...]] = ()
-    notes: Notes
-
-    def start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Training begins: everything is on its device, optimizers exist."""
-
-    def before_batch(self, module: LightningModule, batch: Any, index: int) -> None:
-        """A training batch begins."""
-
-    def after_forward(self, module: LightningModule) -> None:
-        """The forward pass is over and gradients are about to be cleared; not under manual optimisation, nor while they accumulate."""
-
-    def before_backward(self, module: LightningModule, loss: Tensor) -> None:
-        """A loss is about to be differentiated."""
-
-    def before_step(self, module: LightningModule, optimizer: Any) -> None:
-        """An optimizer is about to step; gradients are unscaled and not yet clipped."""
-
-    def after_batch(self, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
-        """A training batch is over; gradients are still there, clipped."""
-
-    def before_validation_batch(self, module: LightningModule, loader: int) -> None:
-        """A batch of a validation inside of training begins."""
-
-    def after_validation_batch(self, module: LightningModule, outputs: Any, batch: Any, loader: int) -> None:
-        """A batch of a validation inside of training is over."""
-
-    def after_validation(self, trainer: Trainer, module: LightningModule) -> None:
-        """A validation inside of training is over, the sanity check included."""
-
-    def after_epoch(self, trainer: Trainer, module: LightningModule) -> None:
-        """A training epoch is over."""
-
-    def finish(self, trainer: Trainer, module: LightningModule) -> None:
-        """Training is over, or was broken off."""
-
-    def release(self) -> None:
-        """Take hooks and modes away and let go of tensors; may be called at any moment, also twice."""
-
-
-HOOKS = tuple(name for name, value in vars(Instrument).items() if name[0] != "_" and callable(value))
-IN_BATCH = ("before_batch", "after_forward", "before_backward", "before_step", "after_batch")
 
 
 @dataclass(eq=False)
@@ -132,16 +78,16 @@ class Monitor(Callback, ABC):
         return self._key  # asked for by the Trainer at every hook
 
     def state_dict(self) -> dict[str, Any]:
-        return {"batch": self.notes.batch, "next": self.notes.next}
+        return {"batch": self.notes.batch, "next": self.notes.next, "next_forward": self.notes.next_forward}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.notes.batch, self.notes.next = state_dict["batch"], state_dict["next"]
+        self.notes.batch, self.notes.next, self.notes.next_forward = (state_dict[key] for key in ("batch", "next", "next_forward"))
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what belongs to a running fit: the instruments, which hold the user's modules, and the open file of the record."""
         record = copy(self.notes.record)
         record._file = None
-        left_out = ("instruments", "_calls", "_always", "_active", "_started")
+        left_out = ("instruments", "_forward", "_calls", "_always", "_active", "_started")
         state = {k: v for k, v in own_state(self).items() if k not in left_out}
         return {**state, "_shelf": replace(self._shelf, record=record), "notes": self.notes.copy(record)}
 
@@ -158,7 +104,8 @@ class Monitor(Callback, ABC):
         return twin
 
     def _equip(self) -> None:
-        self.instruments = tuple(self.make())
+        self._forward = Forward()
+        self.instruments = (self._forward, *self.make())
         for instrument in self.instruments:
             instrument.notes = self.notes
         self._started = False
@@ -171,9 +118,12 @@ class Monitor(Callback, ABC):
         self._calls = {hook: [(i, getattr(i, hook)) for i in instruments if own(i, hook)] for hook in HOOKS}
         self._always = {hook: [(i, call) for i, call in self._calls[hook] if hook in i.always] for hook in IN_BATCH}
         self._active = tuple(instruments)
+        self._forward.serve(self._active)
 
     def _in_batch(self, moment: str, *arguments: Any) -> None:
-        self._run(self._calls if self.notes.due else self._always, moment, *arguments)
+        calls = self._calls if self.notes.due else self._always
+        if calls[moment]:
+            self._run(calls, moment, *arguments)
 
     def _each(self, moment: str, *arguments: Any) -> None:
         self._run(self._calls, moment, *arguments)
@@ -239,7 +189,7 @@ class Monitor(Callback, ABC):
         if shelf.fits > 1 or writes is not None or shared:  # each fit has a record of its own
             again = "" if shelf.fits == 1 else f"-{shelf.fits}"
             shelf.record = Record(writes.with_name(writes.name + again) if writes is not None else None)
-            self.notes = Notes(shelf.record, self.notes.cadence)
+            self.notes = Notes(shelf.record, self.notes.cadence, forward=self.notes.forward)
         if self.logged and trainer.loggers and trainer.is_global_zero:
             self.notes.tell = Loggers(trainer, self.logged).scalars
         self._equip()
@@ -255,7 +205,7 @@ class Monitor(Callback, ABC):
             self.on_train_start(trainer, pl_module)
         if self.notes.open:  # the batch before was skipped half way
             self._release()
-        self.notes.begin(trainer)
+        self.notes.begin(trainer, pl_module)
         self._in_batch("before_batch", pl_module, batch, batch_idx)
 
     def on_before_zero_grad(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diagnose.callbacks.monitor import Instrument, log
+from diagnose.callbacks.instrument import Instrument
+from diagnose.callbacks.monitor import log
 from diagnose.namespace import LightningModule, Trainer
 
 
@@ -17,7 +18,8 @@ class NonFinite(Instrument):
     """The fact ``nonfinite``, once per run.
 
     On a CPU every loss is looked at before it is differentiated. On other devices that would wait for the device, so losses are looked at
-    when they are transferred, unless ``eager``. Steps that a gradient scaler skips are no incident.
+    when they are transferred, unless ``eager``. Steps that a gradient scaler skips are no incident. The random state is kept while steps
+    draw random numbers; whether they do is seen when a forward pass is watched.
 
     Args:
         folder: Where to save the batch, the weights and the random state of the step; ``None`` saves nothing.
@@ -31,6 +33,7 @@ class NonFinite(Instrument):
         self.folder, self.eager = folder, eager
         self.batch: Any = None
         self.random_state: Tensor | None = None
+        self.draws = True
         self.index = 0
         self.seen = False
         self.scaled = False
@@ -41,10 +44,11 @@ class NonFinite(Instrument):
     def before_batch(self, module: LightningModule, batch: Any, index: int) -> None:
         if not self.seen:
             self.batch, self.index = batch, index
-            self.random_state = torch.get_rng_state()
+            if self.draws or self.notes.watched:
+                self.random_state = torch.get_rng_state()
 
     def before_backward(self, module: LightningModule, loss: Tensor) -> None:
-        looks = not self.seen and not self.scaled and (self.eager or loss.device.type == "cpu")
+        looks = not self.seen and not self.scaled and (self.eager or loss.is_cpu)
         if looks and loss.numel() == 1 and not math.isfinite(loss.item()):
             self._investigate(module)
 
@@ -56,6 +60,8 @@ class NonFinite(Instrument):
                 step, epoch, at = self.notes.nonfinite
                 what = self.notes.nonfinite_series
                 self._add(None, {"what": what, "module": "", "operation": "", "direction": ""}, step=step, epoch=epoch, batch=at)
+        if self.random_state is not None and self.notes.watched:
+            self.draws = not torch.equal(self.random_state, torch.get_rng_state())
         self.batch = self.random_state = None
 
     def _investigate(self, module: LightningModule) -> None:

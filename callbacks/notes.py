@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import torch
@@ -50,9 +51,12 @@ class Notes:
         tell: Called with each row that was written, and its step.
         cadence: When to measure.
         step, epoch, batch: Optimizer steps taken, epoch and training batches seen when the present batch began.
+        place: These three.
         due: Whether the present optimizer step is measured.
         open: Whether a batch is under way.
         fresh: Whether this is the first batch of a measured step (of several under accumulation).
+        watched: Whether its forward pass is watched: where it is fresh, and ``forward`` says so.
+        forward: In which of the measured steps the forward pass is watched.
         loss: Loss of the present batch, where it costs no transfer to know it.
         accumulate: Batches per optimizer step.
         chosen: Which of the loss calls of a training step it is judged by, and of how many.
@@ -64,36 +68,43 @@ class Notes:
     step: int = 0
     epoch: int = 0
     batch: int = -1
+    place: Place = (0, 0, -1)
     due: bool = False
     open: bool = False
     fresh: bool = False
+    watched: bool = False
+    forward: Cadence = Cadence(dense=0, every=1)
     loss: float | None = None
     accumulate: int = 1
     chosen: tuple[int, int] | None = None
     nonfinite: Place | None = None
     nonfinite_series: str = ""
     next: int = 0
+    next_forward: int = 0
     tell: Callable[[Record, dict[str, Any], int], None] | None = None
     _window: int = 0
+    _position: int = 0
     _numbers: list[tuple[Place, str, float | Sequence[float]]] = field(default_factory=list)
-    _tensors: list[tuple[Place, str | Finish, Tensor]] = field(default_factory=list)
+    _tensors: list[tuple[Place, str | Finish, Sequence[Tensor]]] = field(default_factory=list)
 
     def copy(self, record: Record) -> Notes:
         """The same place in another record, without the numbers that wait."""
         return replace(self, record=record, tell=None, _numbers=[], _tensors=[])
 
-    @property
-    def place(self) -> Place:
-        return (self.step, self.epoch, self.batch)
-
-    def begin(self, trainer: Any) -> None:
+    def begin(self, trainer: Any, module: Any) -> None:
         """A training batch begins."""
         self.batch += 1
         self.open = True
         self.step, self.epoch, self.loss = trainer.global_step, trainer.current_epoch, None
+        self.place = (self.step, self.epoch, self.batch)
         self.accumulate = trainer.accumulate_grad_batches
-        self.due = self._position(trainer) >= self.next
+        # batches under manual optimisation, where steps may be many per batch or hidden
+        self._position = self.step if module.automatic_optimization else self.batch
+        self.due = self._position >= self.next
         self.fresh = self.due and self._window == 0
+        self.watched = self.fresh and self._position >= self.next_forward
+        if self.watched:
+            self.next_forward = self.forward.after(self._position)
 
     def end(self, trainer: Any) -> None:
         """The batch is over; what was measured goes to the record, in one transfer."""
@@ -101,25 +112,23 @@ class Notes:
         if self.due:
             self._window += 1
             if trainer.global_step > self.step or self._window >= self.accumulate:
-                self.next, self._window = self.cadence.after(self._position(trainer)), 0
+                self.next, self._window = self.cadence.after(self._position), 0
             self.flush()
         elif len(self._numbers) + len(self._tensors) >= 64:
             self.flush()
 
-    def _position(self, trainer: Any) -> int:
-        """Optimizer steps, or batches under manual optimisation, where steps may be many per batch or hidden."""
-        return self.step if trainer.lightning_module.automatic_optimization else self.batch
-
     def put(self, name: str, value: float | Sequence[float] | Tensor) -> None:
         """A number, or a vector in the order of the series' labels; tensors may stay on their device."""
-        if isinstance(value, Tensor):
-            self._tensors.append((self.place, name, plain(value).detach()))
-        else:
+        if not isinstance(value, Tensor):
             self._numbers.append((self.place, name, value))
+        elif value.dim():
+            self.put_raw(plain(value).detach().reshape(-1).unbind(), lambda numbers: {name: numbers})
+        else:
+            self._tensors.append((self.place, name, (plain(value).detach(),)))
 
-    def put_raw(self, value: Tensor, finish: Finish) -> None:
-        """Numbers that are worked up on the host: ``finish`` gets them when they are there, and gives values by series."""
-        self._tensors.append((self.place, finish, plain(value).detach()))
+    def put_raw(self, values: Sequence[Tensor], finish: Finish) -> None:
+        """Single numbers that are worked up on the host: ``finish`` gets them when they are there, and gives values by series."""
+        self._tensors.append((self.place, finish, values))
 
     def flush(self) -> None:
         """Write what waits, after one transfer from the device."""
@@ -128,17 +137,13 @@ class Notes:
         for place, name, number in numbers:
             rows.setdefault(place, {})[name] = number
         if tensors:
-            device = tensors[0][2].device
-            flat = torch.cat([t.reshape(-1).to(device, torch.float32) for _, _, t in tensors]).tolist()
-            start = 0
-            for place, target, tensor in tensors:
-                part = flat[start : start + tensor.numel()]
-                start += tensor.numel()
+            each = iter(transferred([value for _, _, values in tensors for value in values]))
+            for place, target, values in tensors:
                 row = rows.setdefault(place, {})
                 if isinstance(target, str):
-                    row[target] = part if tensor.dim() else part[0]
+                    row[target] = next(each)
                 else:
-                    row |= target(part)
+                    row |= target(list(islice(each, len(values))))
         places = sorted(place for place, row in rows.items() if row)
         for place in places if self.nonfinite is None else ():
             for name, what in (("train/loss", "loss"), ("grad_norm/total", "gradient")):
@@ -148,3 +153,14 @@ class Notes:
         if self.tell is not None:
             for place in places:
                 self.tell(self.record, rows[place], place[0])
+
+
+def transferred(values: list[Tensor]) -> list[float]:
+    """Single numbers, brought to the host at once."""
+    values = [v if type(v) is Tensor else plain(v) for v in values]
+    try:
+        together = torch.stack(values)
+    except RuntimeError:  # they are on several devices
+        together = torch.stack([v.to(values[0].device) for v in values])
+    numbers: list[float] = together.tolist()
+    return numbers

@@ -7,10 +7,12 @@ import sys
 from time import perf_counter
 from typing import Any
 
-from diagnose.callbacks.monitor import Instrument
+from diagnose.callbacks.instrument import Instrument
+from diagnose.callbacks.notes import Cadence
 from diagnose.namespace import LightningModule, Trainer
 
 STATM = "/proc/self/statm"
+MEMORY = Cadence()
 
 
 def resident_memory() -> float:
@@ -35,7 +37,7 @@ class Pace(Instrument):
         self.optimizers: list[Any] = []
         self.began = self.ended = 0.0
         self.busy = self.waited = 0.0
-        self.count = self.last = 0
+        self.count, self.next_memory = 0, MEMORY.dense
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
         self.optimizers = list(trainer.optimizers)
@@ -51,7 +53,8 @@ class Pace(Instrument):
 
     def _put(self) -> None:
         self.notes.put("lr", [float(group["lr"]) for o in self.optimizers for group in o.param_groups])
-        if self.notes.step >= self.notes.cadence.dense:  # reading it takes longer than a short step
+        if self.notes.step >= self.next_memory:  # reading it takes long
+            self.next_memory = MEMORY.after(self.notes.step)
             self.notes.put("memory/rss", resident_memory())
         if self.count:
             self.notes.put("time/step", (self.busy + self.waited) / self.count)

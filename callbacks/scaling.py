@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from diagnose.callbacks.monitor import Instrument, NotMonitored
+from diagnose.callbacks.instrument import Instrument, NotMonitored
 from diagnose.namespace import LightningModule, Trainer
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from diagnose.callbacks.monitor import Instrument, Monitor, NotMonitored
-from diagnose.measure.gradients import combine, is_sharded, norms, owners
-from diagnose.measure.updates import expansion, moves, snapshot, update_ratios
+from diagnose.callbacks.instrument import Instrument, NotMonitored
+from diagnose.callbacks.monitor import Monitor
+from diagnose.measure.gradients import combine, each_norm, is_sharded, owners
+from diagnose.measure.updates import Weights, expansion, update_ratios
 from diagnose.namespace import LightningModule, Trainer
 
 
@@ -25,8 +25,9 @@ class Updates(Instrument):
         self.group: list[int] = []
         self.names: list[str] = []
         self.expansion: list[float] = []
-        self.before: list[Tensor] = []
-        self.size: Tensor | None = None
+        self.weights = Weights([])
+        self.before: Tensor | None = None
+        self.size: Sequence[Tensor] = ()
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
         self._find(module)
@@ -36,6 +37,7 @@ class Updates(Instrument):
         self.names += [name for name in groups if name not in self.names]
         self.parameters = [p for parameters in groups.values() for p in parameters]
         self.known = {id(p) for p in self.parameters}
+        self.weights = Weights(self.parameters)
         self.group = [self.names.index(name) for name, parameters in groups.items() for _ in parameters]
         self.expansion = [expansion(p) for p in self.parameters]
         for series in self.writes:
@@ -45,26 +47,28 @@ class Updates(Instrument):
             raise NotMonitored("the parameters are sharded, and the size of a shard is not that of the weight")
 
     def before_step(self, module: LightningModule, optimizer: Any) -> None:
-        if not self.before:
+        if self.before is None:
             if any(p.requires_grad and p.grad is not None and id(p) not in self.known for g in optimizer.param_groups for p in g["params"]):
                 self._find(module)  # layers that had no shape, or were frozen, before
-            self.size = norms(self.parameters)
-            self.before = snapshot(self.parameters)
+            self.size = each_norm(self.parameters)
+            self.before = self.weights.copy() if self.parameters else None
 
     def after_batch(self, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
-        if self.size is not None and self.before:
-            self.notes.put_raw(torch.stack([self.size, moves(self.before, self.parameters).to(self.size.device)]), self._finish)
+        if self.before is not None:
+            self.notes.put_raw([*self.size, *self.weights.moved(self.before)], self._finish)
         self.release()
 
     def _finish(self, numbers: list[float]) -> dict[str, list[float]]:
         size, moved = numbers[: len(self.group)], numbers[len(self.group) :]
         moved = [m * factor for m, factor in zip(moved, self.expansion, strict=True)]
-        count = len(self.names)
-        ratios = update_ratios(moved, size, self.group, count)
-        return {"weight_norm/layers": combine(size, self.group, count), "update_ratio/layers": ratios}
+        whole = combine(size, self.group, len(self.names))
+        return {"weight_norm/layers": whole, "update_ratio/layers": update_ratios(combine(moved, self.group, len(self.names)), whole)}
+
+    def finish(self, trainer: Trainer, module: LightningModule) -> None:
+        self.weights = Weights([])
 
     def release(self) -> None:
-        self.before, self.size = [], None
+        self.before, self.size = None, ()
 
 
 class UpdateMonitor(Monitor):

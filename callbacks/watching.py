@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 
+from diagnose.callbacks.instrument import NotMonitored
 from diagnose.callbacks.loggers import Loggers
 from diagnose.callbacks.losses import watchable
-from diagnose.callbacks.monitor import NotMonitored
 from diagnose.callbacks.ranks import anywhere
 from diagnose.experiments.extraction import Extract, found_in
 from diagnose.measure.fast_paths import FastPaths

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diagnose.callbacks.monitor import Instrument, NotMonitored
+from diagnose.callbacks.instrument import Instrument, NotMonitored
 from diagnose.measure.gradients import dense
 from diagnose.namespace import LightningModule, Trainer, is_overridden
 

@@ -108,7 +108,7 @@ class Record:
         lines = []
         for place, values in rows:
             for name, value in values.items():
-                self._rows.setdefault(name, []).append((*place, list(value) if isinstance(value, Sequence) else value))
+                self._rows.setdefault(name, []).append((*place, list(value) if isinstance(value, (list, tuple)) else value))
             if self._file is not None:
                 lines.append(json.dumps({"at": place, "row": _encode(values)}))
         if lines:

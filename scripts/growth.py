@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from diagnose.callbacks import Doctor
 from diagnose.callbacks.pace import resident_memory
 from diagnose.measure.gradients import combine, norms
-from diagnose.measure.updates import moves, snapshot
+from diagnose.measure.updates import Weights
 from diagnose.record import EVENTS
 
 SIZES = ((10, 32), (10, 100), (10, 316), (10, 1000), (100, 32), (100, 1000), (1000, 32))  # layers, width
@@ -64,12 +64,13 @@ def measure(layers: int, width: int) -> dict[str, float]:
     weights = [torch.randn(size) for _ in range(layers) for size in ((width, width), (width,))]
     gradients = [torch.randn_like(w) for w in weights]
     group = [i // 2 for i in range(len(weights))]
+    kept = Weights(weights)
     return {
         "layers": layers,
         "parameters": sum(w.numel() for w in weights),
         "floor_ms": milliseconds(lambda: torch._foreach_norm(gradients)),
         "gradients_ms": milliseconds(lambda: combine(norms(gradients).tolist(), group, layers)),
-        "updates_ms": milliseconds(lambda: (norms(weights).tolist(), moves(snapshot(weights), weights).tolist())),
+        "updates_ms": milliseconds(lambda: (norms(weights).tolist(), torch.stack(list(kept.moved(kept.copy()))).tolist())),
     }
 
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import diagnose.callbacks
-from diagnose.callbacks.monitor import Instrument
+from diagnose.callbacks.instrument import Instrument
 
 CALLBACKS: list[type[lightning.Callback]] = [
     value

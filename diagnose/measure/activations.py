@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import FunctionType
@@ -10,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
+from diagnose.measure.calls import See
 from diagnose.measure.gradients import clean
 
 BOUNDS = {"sigmoid": (0.0, 1.0), "hardsigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "hardtanh": (-1.0, 1.0)}
@@ -20,7 +21,7 @@ MARGIN = 0.01
 NEARLY_ALL = 0.95
 ENOUGH = 8
 ZERO = 1e-6
-LIMIT = 65_536
+LIMIT = 16_384
 POSITIVE = ("relu", "relu6")
 
 MODULES: dict[type[nn.Module], str] = {
@@ -47,58 +48,95 @@ ATTENTION: dict[Callable[..., Any], tuple[int, ...]] = {  # where their weights 
     F.multi_head_attention_forward: (5, 11),
 }
 SCALED = ("softmax", "attention")  # of these scale and spread tell something, zeros do not
-PASSING = {F.batch_norm: 3, F.layer_norm: 2, F.group_norm: 2}  # the position of their weight; they keep the layout
+PASSING: dict[Callable[..., Any], int] = {
+    F.batch_norm: 3,
+    F.layer_norm: 2,
+    F.group_norm: 2,
+}  # the position of their weight; they keep the layout
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Statistics:
-    """Numbers of one activation, on its device.
+    """Numbers of one activation, on its device; as sums, which the host divides.
 
     Attributes:
-        mean: Mean of the entries.
-        std: Their standard deviation.
-        dead: Share of units that give zero for every sample; ``None`` for bounded activations, softmax and attention.
-        saturated: Share of units that lie within 0.01 of a bound for 95 % of the samples; ``None`` for unbounded activations.
+        entries: How many entries were measured.
+        total: Their sum.
+        deviation: 2-norm of their distances from the mean.
+        units: How many units there are.
+        flagged: How many of them are saturated, if ``bounded``, else dead; ``None`` where that cannot be said.
+        bounded: Whether the activation has bounds.
     """
 
-    mean: Tensor
-    std: Tensor
-    dead: Tensor | None = None
-    saturated: Tensor | None = None
+    entries: int
+    total: Tensor
+    deviation: Tensor
+    units: int = 1
+    flagged: Tensor | None = None
+    bounded: bool = False
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean of the entries."""
+        return self.total / self.entries
+
+    @property
+    def std(self) -> Tensor:
+        """Standard deviation of the entries."""
+        return self.deviation / math.sqrt(self.entries)
+
+    @property
+    def dead(self) -> Tensor | None:
+        """Share of units that give zero for every sample; ``None`` for bounded activations, softmax and attention."""
+        return None if self.bounded or self.flagged is None else self.flagged / self.units
+
+    @property
+    def saturated(self) -> Tensor | None:
+        """Share of units that lie within 0.01 of a bound for 95 % of the samples; ``None`` for unbounded activations."""
+        return self.flagged / self.units if self.bounded and self.flagged is not None else None
 
 
 def statistics(output: Tensor, kind: str, channels_first: bool = False) -> Statistics:
     """Scale, dead and saturated units of one activation.
 
     A unit is an entry of the last axis (of axis 1 for convolutions); its samples are all other axes. With fewer than eight samples no unit
-    is called dead or saturated. All but the dead units are measured on evenly spaced rows of the first axis, about 65,536 entries of them.
+    is called dead or saturated. All but the dead units are measured on evenly spaced rows of the first axis, about 16,384 entries of them.
 
     >>> statistics(torch.eye(10) * torch.tensor([0.0, 0, 1, 1, 1, 1, 1, 1, 1, 1]), "relu").dead
     tensor(0.2000)
     """
     output = output.detach()
     rows = part(output)
-    mean = rows.mean()
-    std = torch.linalg.vector_norm(rows - mean) * rows.numel() ** -0.5
+    entries, total = rows.numel(), rows.sum()
+    found = Statistics(entries, total, torch.linalg.vector_norm(torch.sub(rows, total, alpha=1 / entries)))
     if kind in SCALED:
-        return Statistics(mean, std)
-    bounded = kind in BOUNDS
-    whole = rows if bounded else output
-    axis = 1 if channels_first and whole.dim() > 2 else whole.dim() - 1
-    units = whole.shape[axis] if whole.dim() > 1 else 1
-    others = [i for i in range(whole.dim()) if i != axis or units == 1]
-    if whole.numel() < ENOUGH * units:
-        return Statistics(mean, std)
-    if bounded:
-        low, high = BOUNDS[kind]
-        at_bound = (whole - (low + high) / 2).abs_() > (high - low) / 2 - MARGIN
-        return Statistics(mean, std, saturated=(at_bound.float().mean(others) >= NEARLY_ALL).float().mean())
-    largest = (whole if kind in POSITIVE else whole.abs()).amax(others)
-    return Statistics(mean, std, dead=(largest <= ZERO).float().mean())
+        return found
+    bounds = BOUNDS.get(kind)
+    whole = output if bounds is None else rows
+    dims, size = whole.dim(), whole.numel()
+    if dims < 2:
+        whole = whole.reshape(-1, 1)
+    elif channels_first and dims > 2:
+        whole = whole.flatten(2)
+    else:
+        whole = whole.flatten(0, -2) if dims > 2 else whole
+    found.units = units = whole.shape[1]
+    if size < ENOUGH * units:
+        return found
+    if bounds is None:
+        whole = whole if kind in POSITIVE else whole.abs()
+        largest = whole.amax(0) if whole.dim() == 2 else whole.amax(2).amax(0)  # along the memory first
+        found.flagged = (largest <= ZERO).sum(dtype=torch.float32)
+        return found
+    low, high = bounds
+    at_bound = (whole - (low + high) / 2).abs_() > (high - low) / 2 - MARGIN
+    found.flagged = (at_bound.float().mean((0, 2) if at_bound.dim() > 2 else 0) >= NEARLY_ALL).sum(dtype=torch.float32)
+    found.bounded = True
+    return found
 
 
 def part(output: Tensor) -> Tensor:
-    """Evenly spaced rows of the first axis, at least 16 of them, with about 65,536 entries; in single precision where it was half."""
+    """Evenly spaced rows of the first axis, at least 16 of them, with about 16,384 entries; in single precision where it was half."""
     rows = output
     if output.numel() > LIMIT and output.dim() > 1:
         keep = max(16, LIMIT * len(output) // output.numel())
@@ -121,6 +159,10 @@ class Sites:
     """
 
     def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """A forward pass begins: forget the one before."""
         self.found: dict[str, Statistics] = {}
         self.inside = 0
         self.last, self.channels_first = "input", False
@@ -191,17 +233,25 @@ def activation_modules(module: nn.Module) -> dict[str, tuple[nn.Module, str]]:
     }
 
 
-def attach(modules: Mapping[str, tuple[nn.Module, str]], sites: Sites) -> list[RemovableHandle]:
-    """Put hooks on activation modules that write to ``sites``; the caller removes them."""
+Hooks = Sequence[tuple[nn.Module, Enter, Leave]]
+
+
+def hooks(modules: Mapping[str, tuple[nn.Module, str]], sites: Sites) -> Hooks:
+    """Hooks for activation modules, to be called before and after their forward pass, that write to ``sites``."""
+    return [(module, Enter(sites), Leave(sites, label, kind)) for label, (module, kind) in modules.items()]
+
+
+def attach(hooks: Hooks) -> list[RemovableHandle]:
+    """Put hooks on their modules; the caller removes them."""
     handles = []
-    for label, (module, kind) in modules.items():
-        handles.append(module.register_forward_pre_hook(Enter(sites)))
-        handles.append(module.register_forward_hook(Leave(sites, label, kind)))
+    for module, enter, leave in hooks:
+        handles.append(module.register_forward_pre_hook(enter))
+        handles.append(module.register_forward_hook(leave))
     return handles
 
 
-class WatchActivations(TorchFunctionMode):
-    """Sees functional activations; their label is the layer before them: ``"fc1 → relu"``.
+class FunctionSites:
+    """Functional activations as sites, seen through `WatchCalls`; their label is the layer before them: ``"fc1 → relu"``.
 
     Args:
         sites: Where to write.
@@ -209,29 +259,40 @@ class WatchActivations(TorchFunctionMode):
     """
 
     def __init__(self, sites: Sites, names: Mapping[int, str]) -> None:
-        super().__init__()
         self.sites, self.names = sites, names
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        output = func(*args, **(kwargs or {}))
-        sites = self.sites
-        if func in WEIGHTED and len(args) > 1:
-            sites.last, sites.channels_first = self.names.get(id(args[1]), sites.last), WEIGHTED[func]
-        elif func in PASSING:
-            weight = args[PASSING[func]] if len(args) > PASSING[func] else (kwargs or {}).get("weight")
-            sites.last = self.names.get(id(weight), sites.last)
-        elif func in FUNCTIONS and not sites.inside and not recomputing():
-            sites.see(f"{sites.last} → {FUNCTIONS[func]}", output, FUNCTIONS[func], sites.channels_first)
-        elif func in ATTENTION and not recomputing():
-            self._attention(args, output, ATTENTION[func])
-        return output
+    def seen(self) -> dict[Callable[..., Any], See]:
+        """Which functions to look at, for `WatchCalls`."""
+        looked_at: list[tuple[Mapping[Callable[..., Any], Any], See]] = [
+            (ATTENTION, self.attention),
+            (FUNCTIONS, self.activation),
+            (PASSING, self.norm),
+            (WEIGHTED, self.layer),
+        ]
+        return {function: see for functions, see in looked_at for function in functions}
 
-    def _attention(self, args: tuple[Any, ...], output: Any, weights: tuple[int, ...]) -> None:
-        """What attention gives, and its weights (a mean over heads) where they are asked for."""
+    def layer(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], output: Any) -> None:
+        """A function that carries a weight was called."""
+        if len(args) > 1:
+            self.sites.last, self.sites.channels_first = self.names.get(id(args[1]), self.sites.last), WEIGHTED[func]
+
+    def norm(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], output: Any) -> None:
+        """A normalisation was called."""
+        weight = args[PASSING[func]] if len(args) > PASSING[func] else kwargs.get("weight")
+        self.sites.last = self.names.get(id(weight), self.sites.last)
+
+    def activation(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], output: Any) -> None:
+        """An activation was called."""
         sites = self.sites
-        owner = next((self.names[id(args[i])] for i in weights if len(args) > i and id(args[i]) in self.names), sites.last)
+        if not sites.inside and not recomputing():
+            sites.see(f"{sites.last} → {FUNCTIONS[func]}", output, FUNCTIONS[func], sites.channels_first)
+
+    def attention(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], output: Any) -> None:
+        """What attention gives, and its weights (a mean over heads) where they are asked for."""
+        if recomputing():
+            return
+        sites = self.sites
+        owner = next((self.names[id(args[i])] for i in ATTENTION[func] if len(args) > i and id(args[i]) in self.names), sites.last)
         sites.last, sites.channels_first = owner.removesuffix(".out_proj"), False
         value, shares = output if isinstance(output, tuple) else (output, None)
         sites.see(f"{sites.last} → softmax", shares, "softmax")

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
+HALF = {torch.float16, torch.bfloat16}
+
 
 def clean(name: str) -> str:
     """A module's name without what wrappers (``torch.compile``, data parallel) put into it.
@@ -52,15 +54,25 @@ def norms(tensors: Sequence[Tensor]) -> Tensor:
     """
     if not tensors:
         return torch.zeros(0)
-    plain = [dense(t) for t in tensors]
-    low = any(t.dtype in (torch.float16, torch.bfloat16) for t in plain)
-    if low:
-        plain = [t.float() if t.dtype is torch.float64 else t for t in plain]
-    each = torch._foreach_norm(plain, 2, dtype=torch.float32) if low else torch._foreach_norm(plain, 2)
+    each = each_norm(tensors)
     device = each[0].device
-    if any(n.device != device or n.dtype != torch.float32 for n in each):
-        each = tuple(n.to(device, torch.float32) for n in each)
-    return torch.stack(list(each))
+    return torch.stack([n.to(device, torch.float32) for n in each])
+
+
+def each_norm(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    """2-norm of each tensor as a number on its own device, reduced in float32 (float64 for float64).
+
+    >>> each_norm([torch.tensor([3.0, 4.0])])
+    (tensor(5.),)
+    """
+    with torch.no_grad():
+        plain = [dense(t) if t.is_sparse else t for t in tensors]
+        kinds = {t.dtype for t in plain}
+        if not kinds & HALF:
+            return torch._foreach_norm(plain, 2)
+        if torch.float64 in kinds:
+            plain = [t.float() if t.dtype is torch.float64 else t for t in plain]
+        return torch._foreach_norm(plain, 2, dtype=torch.float32)
 
 
 def similarity(first: Tensor, second: Tensor) -> Tensor:
@@ -84,10 +96,11 @@ def combine(each: Iterable[float], group: Iterable[int], count: int) -> list[flo
     >>> combine([3.0, 4.0, 1.0], [0, 0, 2], 3)
     [5.0, nan, 1.0]
     """
-    parts: list[list[float]] = [[] for _ in range(count)]
+    squares = [-1.0] * count
     for index, norm in zip(group, each, strict=True):
-        parts[index].append(norm)
-    return [math.hypot(*part) if part else math.nan for part in parts]
+        square = squares[index]
+        squares[index] = norm * norm if square < 0 else square + norm * norm
+    return [square**0.5 if square >= 0 else math.nan for square in squares]
 
 
 def is_sharded(tensors: Iterable[Tensor]) -> bool:

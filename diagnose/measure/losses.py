@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from inspect import Signature, signature
+from inspect import signature
 from typing import Any
 
 import torch
@@ -65,10 +65,20 @@ class LossCall:
         self.input = plain(self.input)
         self.target, self.value = (None if t is None else plain(t) for t in (self.target, self.value))
 
+    @classmethod
+    def of(cls, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], value: Tensor | None = None) -> LossCall:
+        """A call of one of the `LOSSES` with these arguments."""
+        names, defaults = _parameters(function)
+        given = {**defaults, **dict(zip(names, args, strict=False)), **kwargs}
+        input, target = given.pop(names[0], None), given.pop(names[1], None)  # the function itself refuses a call without them
+        return cls(LOSSES[function], input, target if isinstance(target, Tensor) else None, value, given)
+
 
 @cache
-def _signature(function: Callable[..., Any]) -> Signature:
-    return signature(function)
+def _parameters(function: Callable[..., Any]) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Names of the parameters of a function, and the defaults of those that have one."""
+    parameters = signature(function).parameters.values()
+    return tuple(p.name for p in parameters), {p.name: p.default for p in parameters if p.default is not p.empty}
 
 
 class WatchLosses(TorchFunctionMode):
@@ -82,15 +92,9 @@ class WatchLosses(TorchFunctionMode):
         self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        kind = LOSSES.get(func)
-        if kind is None:
+        if func not in LOSSES:
             return func(*args, **kwargs)
-        bound = _signature(func).bind(*args, **kwargs)
-        bound.apply_defaults()
-        given = dict(bound.arguments)
-        names = iter(list(given))
-        input, target = given.pop(next(names)), given.pop(next(names))
-        call = LossCall(kind, input, target if isinstance(target, Tensor) else None, None, given)
+        call = LossCall.of(func, args, kwargs)
         self.calls.append(call)
         value = func(*args, **kwargs)
         call.value = plain(value)
@@ -111,7 +115,7 @@ def primary(calls: Sequence[LossCall], loss: Tensor | None = None) -> LossCall |
     holds the most targets (the first of equals). ``None`` without calls.
     """
     usable = [c for c in calls if c.target is not None]
-    if loss is not None:
+    if loss is not None and len(usable) > 1:
         for call in usable:
             if (
                 call.value is not None

@@ -17,9 +17,8 @@ def describe(call: LossCall) -> dict[str, Tensor]:
 
     Returns:
         ``top_share`` and ``target_top_share`` (share of the most frequent class among predictions and targets),
-        ``accuracy``; for regression and for several labels ``std`` and ``target_std`` (over samples, the mean over outputs), for
-        classes ``std`` of the probabilities over samples; of classes at most about a million scores are looked at, of evenly spaced
-        rows. Empty for losses that name no prediction.
+        ``accuracy``; for regression and for several labels ``std`` and ``target_std`` (over samples, the mean over outputs). Of classes
+        at most about a million scores are looked at, of evenly spaced rows. Empty for losses that name no prediction.
     """
     if call.kind in ("cross_entropy", "nll_loss") and call.target is not None:
         return _describe_classes(call, call.target.detach())
@@ -35,8 +34,6 @@ def describe(call: LossCall) -> dict[str, Tensor]:
     numbers = {"accuracy": (found.prediction == found.target).float().mean()}
     numbers["top_share"] = frequencies(found.prediction, found.classes).max() / len(found.target)
     numbers["target_top_share"] = frequencies(found.target, found.classes).max() / len(found.target)
-    if found.probability is not None:
-        numbers["std"] = spread(found.probability)
     return numbers
 
 
@@ -45,11 +42,8 @@ def _describe_classes(call: LossCall, target: Tensor) -> dict[str, Tensor]:
     if not len(found.weight):
         return {}
     n = found.weight.sum()
-    shares = found.counts().amax(1) / n
-    probability = found.scores.float().softmax(1) if call.kind == "cross_entropy" else found.scores.float().exp()
-    mean = found.weight @ probability / n
-    std = (found.weight @ (probability - mean).square_() / n).mean().sqrt()
-    return {"accuracy": found.right() / n, "top_share": shares[0], "target_top_share": shares[1], "std": std}
+    top_share, target_top_share = (found.counts().amax(1) / n).unbind()
+    return {"accuracy": found.right() / n, "top_share": top_share, "target_top_share": target_top_share}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,14 +56,14 @@ class _Classes:
     weight: Tensor
 
     def right(self) -> Tensor:
-        return ((self.prediction == self.target) * self.weight).sum()
+        return (self.prediction == self.target).float() @ self.weight
 
     def counts(self) -> Tensor:
         """How often each class was predicted, and was true, shape ``(2, C)``."""
-        counts = torch.zeros(2, self.scores.shape[1], device=self.scores.device)
-        counts[0].index_add_(0, self.prediction, self.weight)
-        counts[1].index_add_(0, self.target.clamp(0, self.scores.shape[1] - 1), self.weight)
-        return counts
+        classes = self.scores.shape[1]
+        place = torch.cat([self.prediction, self.target.clamp(0, classes - 1) + classes])
+        counts = torch.zeros(2 * classes, device=self.scores.device).index_add_(0, place, torch.cat([self.weight, self.weight]))
+        return counts.view(2, classes)
 
 
 def _classes(call: LossCall, target: Tensor, limit: float = float("inf")) -> _Classes:
@@ -80,10 +74,11 @@ def _classes(call: LossCall, target: Tensor, limit: float = float("inf")) -> _Cl
     else:
         target = target.reshape(-1)
     stride = max(1, int(scores.numel() / limit))
-    scores, target = scores[::stride], target[::stride]
+    if stride > 1:
+        scores, target = scores[::stride], target[::stride]
     target = target.argmax(1) if target.dim() > 1 else target
     classes, ignored = scores.shape[1], call.options.get("ignore_index", -100)
-    kept = (target >= 0) & (target < classes)
+    kept = target.clamp(0, classes - 1) == target
     kept = kept & (target != ignored) if 0 <= ignored < classes else kept
     return _Classes(scores, scores.argmax(1), target, kept.float())
 

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.data.distributed import DistributedSampler
 
 from diagnose.callbacks.confusion_matrix import ConfusionMatrix
-from diagnose.callbacks.monitor import NotMonitored
+from diagnose.callbacks.instrument import NotMonitored
 from diagnose.callbacks.ranks import Share, share_of
 
 X = torch.randn(61, 4, generator=torch.Generator().manual_seed(1))

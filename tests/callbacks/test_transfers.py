@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from diagnose.callbacks.activations import Activations
 from diagnose.callbacks.gradients import Gradients
-from diagnose.callbacks.monitor import Instrument, Monitor
+from diagnose.callbacks.instrument import Instrument
+from diagnose.callbacks.monitor import Monitor
 from diagnose.callbacks.updates import Updates
 from diagnose.measure.activations import statistics
 from diagnose.measure.losses import watch_losses
