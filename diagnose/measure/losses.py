@@ -202,7 +202,7 @@ def _categorical(call: LossCall, target: Tensor) -> Predictions:
         hard = target.reshape(-1)
         keep = (hard != call.options.get("ignore_index", -100)) & (hard >= 0) & (hard < classes)
         log_p, hard = log_p[keep], hard[keep]
-        group = keep.nonzero().squeeze(1) // max(1, target[:1].numel())
+        group = keep.nonzero().squeeze(1) // max(1, target.shape[1:].numel())
         loss = -log_p.gather(1, hard[:, None]).squeeze(1)
     return Predictions("binary" if classes == 2 else "multiclass", log_p.argmax(1), hard, log_p.exp(), loss, classes, group)
 
