@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import resource
 import sys
 from time import perf_counter
@@ -24,6 +25,14 @@ def resident_memory() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1.0 if sys.platform == "darwin" else 1024.0)
 
 
+def give_back() -> None:
+    """Give memory that was freed back to the system, where the C library can: a run that reuses it would hide that it grows."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (OSError, AttributeError):  # not glibc
+        return
+
+
 class Pace(Instrument):
     """``lr``, ``time/step``, ``time/data`` and ``memory/rss`` of measured steps.
 
@@ -40,6 +49,7 @@ class Pace(Instrument):
         self.count, self.next_memory = 0, MEMORY.dense
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
+        give_back()
         self.optimizers = list(trainer.optimizers)
         labels = [f"{type(o).__name__} {i}, group {g}" for i, o in enumerate(self.optimizers) for g in range(len(o.param_groups))]
         self.notes.record.label("lr", labels)

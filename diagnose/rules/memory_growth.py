@@ -27,7 +27,8 @@ class MemoryGrowth(Rule):
     Something keeps what belongs to a single step (a loss with its graph, outputs in a list): the run ends when memory does.
 
     ## When it is wrong
-    Caches that fill once grow at first, which is why the first third is left out. Memory on the device is not seen.
+    Caches that fill once grow at first, which is why the first third is left out. Memory on the device is not seen, and neither is growth
+    into memory that was freed before; what was freed before the fit is given back to the system at its start, where the C library is glibc.
 
     ## What to try
     Keep loss.item() or loss.detach() in place of the loss; empty lists at the end of an epoch; look for tensors that hooks or
