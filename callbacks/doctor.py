@@ -10,6 +10,7 @@ from torch import Tensor
 
 from diagnose.callbacks.activations import Activations
 from diagnose.callbacks.gradients import Gradients
+from diagnose.callbacks.graphs import Graphs
 from diagnose.callbacks.instrument import Instrument
 from diagnose.callbacks.losses import Losses, Validation
 from diagnose.callbacks.metrics import Metrics, Setup
@@ -90,6 +91,7 @@ class Doctor(Monitor):
         yield self._setup
         yield Metrics()
         yield Pace()
+        yield Graphs()
         yield Losses()
         yield Activations()
         yield NonFinite(folder, eager=self.on_error != "warn")  # after those two, which are done when a loss is differentiated

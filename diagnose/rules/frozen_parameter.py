@@ -9,7 +9,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import refuse_games
+from diagnose.rules.evidence import planned_steps, refuse_games, update_of
 from diagnose.statistics import finite
 from diagnose.values import Finding, Severity
 
@@ -20,14 +20,17 @@ class FrozenParameter(Rule):
 
     ## What it measures
     Layers whose trainable weights moved by exactly nothing in each of at least `records` measured steps, although a gradient was there
-    (possibly zero) and other layers moved.
+    (possibly zero) and other layers moved. Also layers that move, but at their pace would not come to `far` of their size by the end of
+    the run and go less than `slow` of the way of the fastest layer, while their gradient is at least `pull` of that layer's: then it is
+    their rate that holds them.
 
     ## Why it matters
     The layer is trained in the configuration and not in fact: a zero learning rate, a gradient that is always zero, weights that are
     overwritten after each step.
 
     ## When it is wrong
-    Layers without any gradient are left to no-gradient and count as unused here. Very small rates in half precision round to no change,
+    Layers without any gradient are left to no-gradient and count as unused here, layers with a tiny one to vanishing-gradient. Rates that
+    decay from layer to layer, as in fine-tuning, do so by far less than `slow`. Very small rates in half precision round to no change,
     which is reported rightly.
 
     ## What to try
@@ -43,6 +46,9 @@ class FrozenParameter(Rule):
     needs = ("update_ratio/layers", "grad_norm/layers")
 
     records: int = 5
+    far: float = 1e-3
+    slow: float = 1e-4
+    pull: float = 0.01
 
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
@@ -52,18 +58,39 @@ class FrozenParameter(Rule):
         moved = np.nanmax(np.nan_to_num(updates.value, nan=0.0, posinf=1.0), axis=0)
         if not moved.any():
             raise NotRun("no layer moved in a measured step: the optimizer may step elsewhere")
+        fastest = int(moved.argmax())
         for place, name in enumerate(updates.labels):
-            column = updates.value[:, place]
-            known = int(np.isfinite(column).sum())
-            if moved[place] > 0 or known < self.records or name not in gradients.labels:
+            column = finite(updates.value[:, place])
+            if len(column) < self.records or name not in gradients.labels:
                 continue
             norms = finite(gradients.column(name))
-            if len(norms) >= self.records:
+            if len(norms) < self.records:
+                continue
+            if moved[place] == 0:
                 why = "its gradient is zero" if norms.max() == 0 else f"its gradient has a norm of {np.median(norms):.2g}"
-                yield self.finding(
-                    f"{name} did not change in any of {known} measured steps; {why}",
-                    where=name,
-                    fix="look at the learning rate of its parameter group and at what stands between it and the loss",
-                    steps=known,
-                    gradient=float(np.median(norms)),
+                said = f"{name} did not change in any of {len(column)} measured steps; {why}"
+            elif self._held(record, name, updates.labels[fastest]):
+                said = (
+                    f"a step moves {name} by {np.median(column):.1g} of its size, {updates.labels[fastest]} by "
+                    f"{np.median(finite(updates.value[:, fastest])):.1g}, though its gradient is not much smaller"
                 )
+            else:
+                continue
+            yield self.finding(
+                said,
+                where=name,
+                fix="look at the learning rate of its parameter group and at what stands between it and the loss",
+                steps=len(column),
+                update=float(np.median(column)),
+                gradient=float(np.median(norms)),
+            )
+
+    def _held(self, record: Record, name: str, fastest: str) -> bool:
+        """Whether a layer gets a gradient like that of the fastest layer and yet comes nowhere."""
+        steps, gradients = planned_steps(record), record.series("grad_norm/layers")
+        pulls = finite(gradients.column(fastest)) if fastest in gradients.labels else ()
+        if steps is None or not len(pulls):
+            return False
+        pace, best = update_of(record, name), update_of(record, fastest)
+        pulled = np.median(finite(gradients.column(name))) >= self.pull * np.median(pulls) > 0
+        return bool(pulled and pace * steps < self.far and pace < self.slow * best)

@@ -21,7 +21,8 @@ class MemoryGrowth(Rule):
     ## What it measures
     Resident memory at the measured steps of the last two thirds of the run: it must grow by `bytes` in all and by `share` of its size,
     in each of four quarters, with a significant trend. With fewer than `records` records (at least `few`) it must grow in proportion to the
-    steps over the last four fifths: a correlation with them above `straight`.
+    steps over the last four fifths: a correlation with them above `straight`. Before memory shows it: at the end at least `held` of the
+    `graphs` or more measured steps of earlier epochs have an autograd graph that something still refers to.
 
     ## Why it matters
     Something keeps what belongs to a single step (a loss with its graph, outputs in a list): the run ends when memory does.
@@ -29,6 +30,7 @@ class MemoryGrowth(Rule):
     ## When it is wrong
     Caches that fill once grow at first, which is why the first third is left out. Memory on the device is not seen, and neither is growth
     into memory that was freed before; what was freed before the fit is given back to the system at its start, where the C library is glibc.
+    Outputs that are kept until their epoch ends are no fault; a long buffer of losses in a short run looks like one.
 
     ## What to try
     Keep loss.item() or loss.detach() in place of the loss; empty lists at the end of an epoch; look for tensors that hooks or
@@ -47,9 +49,23 @@ class MemoryGrowth(Rule):
     share: float = 0.1
     records: int = 30
     few: int = 6
+    graphs: int = 8
+    held: float = 0.9
     straight: float = 0.99
 
     def judge(self, record: Record) -> Iterator[Finding]:
+        if "memory/graphs" in record:
+            held, seen = (float(number) for number in record.series("memory/graphs").value[-1])
+            if seen >= self.graphs and held >= self.held * seen:
+                yield self.finding(
+                    f"the graphs of {held:.0f} of {seen:.0f} measured steps of earlier epochs are still held, so each step adds one",
+                    where=record.source("training_step") or "the process",
+                    fix="keep numbers in place of tensors that belong to a step: loss.item(), output.detach()",
+                    held=held / seen,
+                    limit=self.held,
+                    steps=seen,
+                )
+                return
         series = record.series("memory/rss")
         known = np.isfinite(series.value)
         values, steps = series.value[known], series.step[known]

@@ -20,14 +20,16 @@ class OscillatingLoss(Rule):
 
     ## What it measures
     Means of forty blocks of the second half of all batches. They must show no trend, turn around at least `turns` times, spread by more
-    than `swing` of their level, and by `excess` times what the batches within the blocks explain; and the half must have gained less
-    than `gain` on its beginning. It needs `rows` batches and `epochs` epochs (or ten times the rows).
+    than `swing` of their level and `scale` of the loss at the start of training, and by `excess` times what the batches within the blocks
+    explain; and the half must have gained less than `gain` on its beginning. It needs `rows` batches and `epochs` epochs (or ten times the
+    rows).
 
     ## Why it matters
     The steps jump across the valley instead of into it, or something in the data comes and goes.
 
     ## When it is wrong
-    Cyclic learning rates make the loss swing on purpose. Adversarial games swing by nature and are not judged.
+    A loss without noise in its targets falls to a level where its last swings are nothing beside what it has lost: those are below
+    `scale`. Cyclic learning rates make the loss swing on purpose. Adversarial games swing by nature and are not judged.
 
     ## What to try
     A lower learning rate or a larger batch; shuffle the data; clear the gradients before each step.
@@ -44,6 +46,7 @@ class OscillatingLoss(Rule):
 
     turns: int = 8
     swing: float = 0.2
+    scale: float = 0.02
     excess: float = 3.0
     gain: float = 0.1
     rows: int = 200
@@ -63,7 +66,9 @@ class OscillatingLoss(Rule):
         steps = np.sign(np.diff(means))
         turned = int(np.sum(steps[1:] * steps[:-1] < 0))
         still = abs(direction.z) < 2 and float(means[:10].mean() - means[-10:].mean()) < self.gain * abs(middle)
-        if still and turned >= self.turns and across > self.swing * abs(middle) and across > self.excess * within:
+        start = abs(float(np.median(values[: max(3, len(values) // 100)])))
+        wide = across > self.swing * abs(middle) and across > self.scale * start and across > self.excess * within
+        if still and turned >= self.turns and wide:
             yield self.finding(
                 f"in the second half of training the loss swings by {across:.3g} about {middle:.4g}, turns around {turned} times and "
                 "gains nothing",

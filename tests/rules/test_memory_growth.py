@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from diagnose.record import Record
 from diagnose.rules.memory_growth import MemoryGrowth
 from tests.rules.training import findings, not_run, training
 
@@ -29,3 +30,17 @@ def test_a_short_run_that_grows_in_proportion_to_its_steps_is_found() -> None:
 
 def test_few_records_are_too_short() -> None:
     assert "too short" in not_run(MemoryGrowth(), training(memory__rss=[1e9] * 5))
+
+
+def graphs(held: float, seen: float) -> Record:
+    return training(labels={"memory__graphs": ["held", "of"]}, memory__graphs=[[held, seen]] * 3, memory__rss=[1e9] * 40)
+
+
+def test_graphs_of_all_earlier_steps_are_found_before_memory_shows_them() -> None:
+    (found,) = findings(MemoryGrowth(), graphs(19, 20))
+    assert found.evidence["held"] == 0.95
+
+
+def test_graphs_of_a_few_steps_are_healthy() -> None:
+    assert findings(MemoryGrowth(), graphs(4, 20)) == ()  # a buffer of the latest outputs
+    assert findings(MemoryGrowth(), graphs(3, 3)) == ()

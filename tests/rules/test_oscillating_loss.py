@@ -14,6 +14,13 @@ def test_swings_are_found() -> None:
     assert found.evidence["turns"] >= 8
 
 
+def test_swings_that_are_nothing_beside_what_was_lost_are_healthy() -> None:
+    waves = 0.004 * (1 + 0.8 * np.sin(np.arange(800) / 6.0))
+    fall = np.exp(-np.arange(800) / 30)
+    assert findings(OscillatingLoss(), training(waves + fall)) == ()
+    assert len(findings(OscillatingLoss(), training(50 * waves + fall))) == 1
+
+
 def test_plain_noise_is_healthy() -> None:
     assert findings(OscillatingLoss(), training(2 + 0.3 * np.random.default_rng(0).standard_normal(400))) == ()
 
