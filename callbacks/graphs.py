@@ -21,7 +21,8 @@ class Graphs(Instrument):
     """``memory/graphs``: of the measured steps of earlier epochs, how many have a graph that is still held, and how many there were.
 
     At the backward pass a token goes on the nodes next to the loss, in the dictionary that autograd keeps with each node; a token that
-    lives tells that something still refers to the graph. The nodes of leaves outlive their graphs and are left out. In a long run every other token is dropped again and again.
+    lives tells that something still refers to the graph. The nodes of leaves outlive their graphs and are left out. In a long run every
+    other token is dropped again and again.
     """
 
     writes = ("memory/graphs",)
