@@ -190,7 +190,7 @@ def completed(config: DictConfig, command: str) -> DictConfig:
     rest = {key: value for key, value in ours.items() if key not in ("defaults", "hydra")}
     whole = OmegaConf.merge(OmegaConf.create(rest), config, {"command": command})
     assert isinstance(whole, DictConfig)
-    absent = [key for key in NEEDED if not whole.get(key)]
+    absent = [key for key in (NEEDED[:2] if command == "evaluate" else NEEDED) if not whole.get(key)]
     if absent and not (command == "evaluate" and whole.get("predictions")):
         raise UsageError(f"the config has no {absent[0]}\nchoose one by {absent[0]}={options(absent[0])[0]}")
     return whole

@@ -12,6 +12,7 @@ from diagnose.cli import compare, runs
 from diagnose.cli.arguments import Arguments, UsageError
 from diagnose.cli.compose import normalise, parsed
 from diagnose.cli.job import Job, Result, finish, prepare, repeat, versions
+from diagnose.cli.own_classes import with_own_classes
 from diagnose.record import Record
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 def run(arguments: Arguments) -> int:
     """Evaluate; of two checkpoints or tables (``ckpt_path=[A,B]``) each, and compare them."""
+    arguments = with_own_classes(arguments)
     found = compare.pair(arguments.words)
     if found is None:
         return repeat(with_config(arguments), "evaluate", once)
@@ -89,13 +91,17 @@ def from_checkpoint(job: Job) -> Callable[[Record], None]:
     path = runs.checkpoint_file(job.settings["ckpt_path"])
     with job.stages("import"):
         from diagnose.cli import setup
-        from diagnose.cli.checkpoint import load
+        from diagnose.cli.checkpoint import load, restored
     setup.prepare(job.settings)
     with job.stages("data"):
         data = setup.data(job.settings)
-    module = setup.module(job.settings, data)
+    trust = bool(job.settings["trust_checkpoint"])
+    if setup.builtin(job.settings):
+        module = setup.module(job.settings, data)
+        load(module, path, trust=trust)
+    else:
+        module = restored(job.settings["model"], job.settings["allow_targets"], path, trust=trust)
     setup.check_layers(job.settings, module)
-    load(module, path, trust=bool(job.settings["trust_checkpoint"]))
     return lambda record: measure_test(job, record, module, data)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
@@ -167,6 +168,8 @@ def _collected(header: list[str], blocks: Iterator[list[list[str]]], probability
 
 
 def _npz(path: Path, probability: str) -> dict[str, NDArray[Any]]:
+    if not zipfile.is_zipfile(path):
+        raise UsageError(f"{path.name} is damaged or no .npz file: expected what numpy.savez writes")
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

@@ -85,7 +85,7 @@ def read_predictions(path: Path, names: Names | None = None, *, task: str | None
         if name.startswith((names.target, names.prediction)):
             bad = np.flatnonzero(np.isin(column.codes, [i for i, v in enumerate(column.values) if v.strip() in MISSING]))
             if len(bad):
-                raise UsageError(f"{path.name}: {name!r} has no value in row {bad[0] + 1} ({len(bad)} such rows)")
+                raise UsageError(f"{path.name}: {name!r} has no value in row {bad[0] + 1} ({len(bad)} such row{'s' * (len(bad) > 1)})")
     if several:
         return _labels(columns, names, path) | _beside(columns, names, path)
     scores = {name.removeprefix(names.probability): column for name, column in columns.items() if name.startswith(names.probability)}
@@ -137,14 +137,18 @@ def _classes(columns: dict[str, Column], scores: dict[str, Column], names: Names
         unknown = sorted(set(held.labels) - position.keys())
         if unknown:
             raise UsageError(f"{path.name}: column {column!r} holds {unknown[0]!r}, which is none of the classes {', '.join(classes[:10])}")
-    probability = _probability(scores, path) if scores else None
+    probability = _probability(scores, names, path) if scores else None
     if probability is not None:
         off = np.flatnonzero(~((np.abs(probability.sum(1) - 1) < 0.01) & (probability.min(1) >= 0)))
         if len(off) and probability[off[0]].min() < 0:
             raise UsageError(f"{path.name}: row {off[0] + 1} holds the probability {probability[off[0]].min():.4g}, expected 0 to 1")
         if len(off):
             total = probability[off[0]].sum()
-            raise UsageError(f"{path.name}: the probabilities of row {off[0] + 1} sum to {total:.4g}, expected 1 ({len(off)} such rows)")
+            such = f"({len(off)} such row{'s' * (len(off) > 1)})"
+            if total != total:
+                name = f"{names.probability}{classes[int(np.isnan(probability[off[0]]).argmax())]}"
+                raise UsageError(f"{path.name}: {name!r} has no value, or NaN, in row {off[0] + 1} {such}")
+            raise UsageError(f"{path.name}: the probabilities of row {off[0] + 1} sum to {total:.4g}, expected 1 {such}")
     if len(classes) < 2:
         raise UsageError(f"{path.name} holds one class, {str(classes[0])!r}: at least two are needed")
     target, prediction = (
@@ -156,13 +160,14 @@ def _classes(columns: dict[str, Column], scores: dict[str, Column], names: Names
     return {"target": target, "prediction": prediction, "probability": probability, "class_names": classes}
 
 
-def _probability(scores: dict[str, Column], path: Path) -> NDArray[np.float32]:
+def _probability(scores: dict[str, Column], names: Names, path: Path) -> NDArray[np.float32]:
     table = np.empty((len(next(iter(scores.values()))), len(scores)), dtype=np.float32)
     for place, name in enumerate(list(scores)):
-        try:
-            table[:, place] = scores.pop(name).numbers()
-        except ValueError as error:
-            raise UsageError(f"{path.name}: a column of probabilities holds something else: {error}") from error
+        column = scores.pop(name)
+        if not column.number:
+            odd = next(v for v in column.values if not Column.is_number(v))
+            raise UsageError(f"{path.name}: {names.probability + name!r} holds {odd!r}, expected probabilities")
+        table[:, place] = column.numbers()
     return table
 
 

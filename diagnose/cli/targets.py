@@ -54,6 +54,12 @@ def locate(target: str, allowed: Sequence[str]) -> Any:
     raise UsageError(f"_target_ {target!r} cannot be imported: there is no module {parts[0]!r}")
 
 
+def located(node: dict[str, Any], key: str, allow: Sequence[str] = ()) -> tuple[Any, dict[str, Any]]:
+    """What ``node._target_`` names and its arguments; nested nodes with a ``_target_`` are built. Arguments and errors as of `build`."""
+    arguments = {name: build(value, f"{key}.{name}", allow) for name, value in node.items() if name != "_target_"}
+    return locate(str(node["_target_"]), (*ALLOWED, *allow)), arguments
+
+
 def build(node: Any, key: str, allow: Sequence[str] = (), **extra: Any) -> Any:
     """Call what ``node._target_`` names with the node's other entries and ``extra``; nested nodes with a ``_target_`` are built first.
 
@@ -72,8 +78,7 @@ def build(node: Any, key: str, allow: Sequence[str] = (), **extra: Any) -> Any:
         return node
     if "_target_" not in node:
         return {name: build(value, f"{key}.{name}", allow) for name, value in node.items()}
-    target = locate(str(node["_target_"]), (*ALLOWED, *allow))
-    arguments = {name: build(value, f"{key}.{name}", allow) for name, value in node.items() if name != "_target_"}
+    target, arguments = located(node, key, allow)
     try:
         return target(**{**arguments, **extra})
     except (TypeError, ValueError) as error:

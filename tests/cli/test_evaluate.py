@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lightning
 import pytest
 import torch
 
@@ -131,7 +133,7 @@ def test_the_task_of_a_table_can_be_set(cli: Cli, tmp_path: Path, capsys: pytest
     ("lines", "text"),
     [
         (["target,prediction,prob_a,prob_b", "a,a,0.5,0.5", "c,a,0.5,0.5"], "column 'target' holds 'c', which is none of the classes a, b"),
-        (["target,prob_a,prob_b", "a,0.5,0.5", "b,nan,0.5"], "the probabilities of row 2 sum to nan, expected 1 (1 such rows)"),
+        (["target,prob_a,prob_b", "a,0.5,0.5", "b,nan,0.5"], "'prob_a' has no value, or NaN, in row 2 (1 such row)"),
         (["target,prediction", "0.5,inf", "1.5,1"], "expected finite numbers, got prediction"),
         (["target,prediction", "a,0"], "'target' holds names such as 'a', 'prediction' holds numbers such as '0': write both alike"),
         ([], "t.csv is empty"),
@@ -144,3 +146,103 @@ def test_bad_tables_leave_nothing_behind(lines: list[str], text: str, cli: Cli, 
     assert text in error
     assert len(error.splitlines()) <= 6
     assert [f.name for f in tmp_path.iterdir()] == ["t.csv"]
+
+
+OWN = """
+from enum import Enum
+import lightning, torch
+from torch import nn
+
+class Kind(Enum):
+    SMALL = 1
+
+class Model(lightning.LightningModule):
+    def __init__(self, width, kind="small"):
+        super().__init__()
+        self.save_hyperparameters()
+        self.net = nn.Sequential(nn.Linear(4, width), nn.ReLU(), nn.Linear(width, 3))
+
+    def test_step(self, batch, batch_idx):
+        return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+
+class Data(lightning.LightningDataModule):
+    def __init__(self, rows=60):
+        super().__init__()
+        x = torch.randn(rows, 4, generator=torch.Generator().manual_seed(0))
+        self.data = torch.utils.data.TensorDataset(x, (x[:, 0] > 0).long() + (x[:, 1] > 0.5).long())
+
+    def test_dataloader(self):
+        return torch.utils.data.DataLoader(self.data, 16)
+"""
+
+
+@pytest.fixture
+def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A package of the user's own in the current folder, and its checkpoints elsewhere."""
+    (tmp_path / "own_models").mkdir()
+    (tmp_path / "own_models" / "__init__.py").write_text("")
+    (tmp_path / "own_models" / "small.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.startswith("own_models")]:
+        monkeypatch.delitem(sys.modules, name)
+    small = importlib.import_module("own_models.small")
+    (tmp_path / "elsewhere").mkdir()
+    for name, module in {"plain": small.Model(6), "odd": small.Model(6, small.Kind.SMALL)}.items():
+        trainer = lightning.Trainer(max_epochs=0, logger=False, enable_checkpointing=False, accelerator="cpu")
+        trainer.strategy.connect(module)
+        trainer.save_checkpoint(tmp_path / "elsewhere" / f"{name}.ckpt")
+    return small
+
+
+NAMED = ("module=own_models.small.Model", "data=own_models.small.Data")
+
+
+def test_a_checkpoint_of_another_project(cli: Cli, foreign: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli("evaluate", "ckpt_path=elsewhere/plain.ckpt", *NAMED, "data.rows=45") in (0, 1)
+    record = Record.read(only_run(tmp_path) / "record")
+    assert record.facts["evaluation"]["test"]["n"] == 45
+    assert record.facts["config"]["model"] == {"_target_": "own_models.small.Model"}
+    assert "optimizer" not in record.facts["config"], "what this model was trained with is not known"
+    module = foreign.Model.load_from_checkpoint(tmp_path / "elsewhere/plain.ckpt", weights_only=True)
+    logits = module.net(foreign.Data(45).data.tensors[0])
+    assert record.arrays["test/prediction"].tolist() == logits.argmax(1).tolist()
+
+
+def test_what_weights_only_loading_refuses_needs_trust(cli: Cli, foreign: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli("evaluate", "ckpt_path=elsewhere/odd.ckpt", *NAMED) == 2
+    error = capsys.readouterr().err
+    assert "is refused: it holds more than weights, or is damaged\nit holds own_models.small.Kind, such as a hyper-parameter\n" in error
+    assert "if you trust its source: trust_checkpoint=true (loading it can then run code)" in error
+    assert not (tmp_path / "outputs").exists()
+    assert cli("evaluate", "ckpt_path=elsewhere/odd.ckpt", *NAMED, "trust_checkpoint=true") in (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("module=own_models.small.Model",), "module needs data beside it: data=my.pkg.DataModule, or one of diagnose such as data=iris"),
+        (("module=mlp", "data=iris"), "module must be the import path of a class, such as my.pkg.Model; got 'mlp'"),
+        (("module=own_models.small.Modle", NAMED[1]), "_target_ 'own_models.small.Modle' is not there"),
+        (("module=own_models.small.Kind", NAMED[1]), "module must name a LightningModule, 'own_models.small.Kind' is none"),
+        ((*NAMED, "module.width=7"), "belongs to another model than the config describes:"),
+        ((*NAMED, "module.widht=7"), "Model takes no argument 'widht'; did you mean 'width'?\nit takes width, kind"),
+        ((*NAMED, "module.width=wide"), "Model cannot be made from the checkpoint 'elsewhere/plain.ckpt':"),
+        ((NAMED[0], "data=own_models.small.Model"), "data: Model.__init__() missing 1 required positional argument: 'width'"),
+    ],
+)
+def test_classes_that_do_not_fit(
+    words: tuple[str, ...], text: str, cli: Cli, foreign: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli("evaluate", "ckpt_path=elsewhere/plain.ckpt", *words) == 2
+    error = capsys.readouterr().err
+    assert text in error
+    assert len(error.splitlines()) <= 6
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_fewer_class_names_than_classes(cli: Cli, foreign: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "own_models" / "small.py").write_text(OWN + '    class_names = ["low", "high"]\n')
+    importlib.reload(foreign)
+    assert cli("evaluate", "ckpt_path=elsewhere/plain.ckpt", *NAMED) == 2
+    assert "expected 3 class names, one per class, got 2: ['low', 'high']" in capsys.readouterr().err
+    assert not (tmp_path / "outputs").exists()

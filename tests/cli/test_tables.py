@@ -60,9 +60,9 @@ def test_npz_and_parquet_read_the_same(tmp_path: Path) -> None:
         (["target,score", "1,2"], "t.csv has neither a column 'prediction' nor columns 'prob_<class>'; it has target, score"),
         (["target,prediction", "1,2", "1"], "t.csv, line 3: expected 2 cells, got 1"),
         (["target,prob_a,prob_b", "c,0.5,0.5"], "t.csv: column 'target' holds 'c', which is none of the classes a, b"),
-        (["target,prob_a,prob_b", "a,0.5,0.5", "a,0.5,0.75"], r"t.csv: the probabilities of row 2 sum to 1.25, expected 1 \(1 such rows\)"),
-        (["target,prob_a,prob_b", "a,nan,0.5"], r"t.csv: the probabilities of row 1 sum to nan, expected 1"),
-        (["target,prob_a,prob_b", "a,high,0.5"], "t.csv: a column of probabilities holds something else"),
+        (["target,prob_a,prob_b", "a,0.5,0.5", "a,0.5,0.75"], r"t.csv: the probabilities of row 2 sum to 1.25, expected 1 \(1 such row\)"),
+        (["target,prob_a,prob_b", "a,nan,0.5"], r"t.csv: 'prob_a' has no value, or NaN, in row 1 \(1 such row\)"),
+        (["target,prob_a,prob_b", "a,high,0.5"], "t.csv: 'prob_a' holds 'high', expected probabilities"),
         (["target,prediction", "a,a"], "t.csv holds one class, 'a': at least two are needed"),
         (["target,prob_a,prob_b", "a,1.5,-0.5"], r"t.csv: row 1 holds the probability -0.5, expected 0 to 1"),
         (
@@ -88,7 +88,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"predictions must be a file of one of .csv, .npz, .parquet, got 't.xls'"):
         read_predictions(table(tmp_path / "t.xls", ""))
     (tmp_path / "t.npz").write_bytes(b"no archive")
-    with pytest.raises(UsageError, match=r"t.npz cannot be read"):
+    with pytest.raises(UsageError, match=r"t.npz is damaged or no .npz file: expected what numpy.savez writes"):
         read_predictions(tmp_path / "t.npz")
     with pytest.raises(UsageError, match=r"t.parquet cannot be read"):
         read_predictions(table(tmp_path / "t.parquet", "no table"))
@@ -110,7 +110,7 @@ def test_pickled_objects_are_not_loaded(tmp_path: Path) -> None:
             {"target": np.zeros(2), "probability": np.zeros(2)},
             r"'probability' must have a row per sample and a column per class, got \(2,\)",
         ),
-        ({"target": np.array([0.5, np.nan]), "prediction": np.ones(2)}, r"t.npz: 'target' has no value in row 2 \(1 such rows\)"),
+        ({"target": np.array([0.5, np.nan]), "prediction": np.ones(2)}, r"t.npz: 'target' has no value in row 2 \(1 such row\)"),
     ],
 )
 def test_arrays_are_one_value_per_row(arrays: dict[str, np.ndarray], text: str, tmp_path: Path) -> None:
@@ -124,8 +124,8 @@ def test_arrays_are_one_value_per_row(arrays: dict[str, np.ndarray], text: str, 
     [
         (b"\xff\xfe\x00", "t.csv cannot be read as UTF-8 text with commas: 'utf-8' codec"),
         (b"target,target,prediction\n1,2,3\n", "t.csv has two columns 'target'"),
-        (b"target,prediction\n0,1\n,1\n1,\n", r"t.csv: 'target' has no value in row 2 \(1 such rows\)"),
-        (b"target,prediction\n0.5,nan\n", r"t.csv: 'prediction' has no value in row 1 \(1 such rows\)"),
+        (b"target,prediction\n0,1\n,1\n1,\n", r"t.csv: 'target' has no value in row 2 \(1 such row\)"),
+        (b"target,prediction\n0.5,nan\n", r"t.csv: 'prediction' has no value in row 1 \(1 such row\)"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_said(content: bytes, text: str, tmp_path: Path) -> None:
@@ -191,5 +191,5 @@ def test_a_long_file_is_read_block_by_block(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=rf"t.csv, line {BLOCK + 5}: expected 5 cells, got 2"):
         read_predictions(table(tmp_path / "t.csv", "target,prob_0,prob_1,prob_2,when", *rows))
     rows[BLOCK + 3] = "1,high,0.25,0.25,x"
-    with pytest.raises(UsageError, match="a column of probabilities holds something else: could not convert string to float: 'high'"):
+    with pytest.raises(UsageError, match="'prob_0' holds 'high', expected probabilities"):
         read_predictions(table(tmp_path / "t.csv", "target,prob_0,prob_1,prob_2,when", *rows))
