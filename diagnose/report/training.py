@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -45,11 +46,21 @@ def notes(record: Record) -> list[str]:
         said.append(f"Trained for {', '.join(done)}.")
     if run.get("stopped"):
         said.append(f"Stopped: {str(run['stopped']).rstrip('.')}.")
-    clip = clipped_share(record)
-    if clip is not None:
+    told, clip = record.facts.get("clipping") or {}, clipped_share(record)
+    if told.get("steps"):
+        said.append(f"The gradient was clipped on {percent(told['share'])} of {plural(told['steps'], 'step')} ({clipped_at(told)}).")
+    elif clip is not None:
         limit = f" (limit {number(run['clip_val'])}, by {run.get('clip_algorithm') or 'norm'})" if run.get("clip_val") else ""
         said.append(f"The gradient was clipped on {percent(clip)} of the recorded steps{limit}.")
     return said
+
+
+def clipped_at(told: Mapping[str, Any]) -> str:
+    """What `GradientClipping` clipped at, from the fact ``clipping``."""
+    limit = number(told.get("threshold"))
+    if told["by"] == "percentile":
+        return f"at percentile {number(told['percentile'])} of the norms so far, at last {limit}"
+    return f"limit {limit}, by {told['by']}"
 
 
 def clipped_share(record: Record) -> float | None:

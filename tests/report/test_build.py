@@ -76,6 +76,21 @@ def test_training_notes_tell_why_it_stopped_and_how_often_it_clipped() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("fact", "said"),
+    [
+        ({"by": "norm", "threshold": 0.5, "percentile": None}, "limit 0.500, by norm"),
+        ({"by": "value", "threshold": 0.01, "percentile": None}, "limit 0.010, by value"),
+        ({"by": "percentile", "threshold": 1.2345, "percentile": 10.0}, "at percentile 10 of the norms so far, at last 1.23"),
+    ],
+)
+def test_training_notes_tell_of_every_step_that_the_callback_clipped(fact: dict[str, Any], said: str) -> None:
+    record = full_record()
+    record.add("clipping", {**fact, "steps": 900, "share": 0.25})
+    notes = section(build_report(record, healthy()), "training").notes
+    assert notes[-1] == f"The gradient was clipped on 25.0 % of 900 steps ({said})."
+
+
 def test_the_interval_solves_wilsons_equation() -> None:
     share, count = 0.93, 150
     for end in interval({"accuracy": share, "n": count}, "accuracy"):
