@@ -9,8 +9,8 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import losses, periodic, refuse_games, run, skill
-from diagnose.statistics import blocks, progress
+from diagnose.rules.evidence import losses, periodic, refuse_games, run, skill, tail
+from diagnose.statistics import Values, blocks, progress
 from diagnose.values import Finding, Severity
 
 
@@ -23,8 +23,9 @@ class LearningRateTooHigh(Rule):
     layer must be above `update` in the median of the first ten, or above ten times that at its peak. And the loss must show it: it becomes
     NaN or infinite after it grew, or it ends above `worse` times its start, or early blocks of it are `thrown` times the start and it never
     comes back far below, or one batch of the first quarter is `once` times the start and the model ends with less than `skill` of what
-    there is to gain over a constant prediction. It needs `rows` batches where all are finite. A run whose input is not finite is not
-    judged, nor a loss that repeats itself every epoch, which the order of the data explains.
+    there is to gain over a constant prediction, or the model ends with one answer to nearly everything (`collapsed` of the predictions, no
+    such class among the targets) after first steps that were above `update` in half of the layers. It needs `rows` batches where all are
+    finite. A run whose input is not finite is not judged, nor a loss that repeats itself every epoch, which the order of the data explains.
 
     ## Why it matters
     A step that changes the weights by a tenth of their size throws the network to another place each time.
@@ -62,6 +63,7 @@ class LearningRateTooHigh(Rule):
     thrown: float = 5.0
     once: float = 3.0
     skill: float = 0.15
+    collapsed: float = 0.98
     rows: int = 60
 
     def judge(self, record: Record) -> Iterator[Finding]:
@@ -87,7 +89,7 @@ class LearningRateTooHigh(Rule):
             thrown = peak_loss > self.thrown * abs(loss[0]) and end > 0.9 * loss[0]
             learned = skill(record)
             once = float(loss[: max(10, len(loss) // 4)].max()) > self.once * abs(loss[0])
-            thrown = thrown or (once and learned is not None and learned < self.skill)
+            thrown = thrown or (once and learned is not None and learned < self.skill) or self._flattened(record, known)
             grew = (end > start + (self.worse - 1) * abs(start) or thrown) and not periodic(record, loss)
         if grew and (typical > self.update or peak > 10 * self.update):
             name = record.series("update_ratio/layers").labels[int(np.nanargmax(np.nanmax(known, axis=0)))]
@@ -104,3 +106,10 @@ class LearningRateTooHigh(Rule):
                 limit=self.update,
                 learning_rate=rate,
             )
+
+    def _flattened(self, record: Record, ratios: Values) -> bool:
+        """Whether most layers made giant first steps and the model is left with one answer."""
+        first = np.nanmedian(ratios[:10][:, np.isfinite(ratios[:10]).any(axis=0)], axis=0)
+        top, base = tail(record, "prediction/top_share"), tail(record, "target/top_share")
+        one = len(top) and len(base) and float(np.median(top)) >= self.collapsed and float(base.mean()) < self.collapsed - 0.1
+        return bool(one and len(first) and np.median(first) > self.update)

@@ -23,7 +23,9 @@ class SuspiciousValidation(Rule):
     `ratio`, and with a validation accuracy that is higher by `gap` where accuracies are known, the finding is made. Both losses are
     those of the same loss call, not sums of several. And, in a table of at least `features` columns, whether one column tells the target
     alone: `alone` of its variance lies between the classes (`copied` of its variance is that of a target of values), while the next column
-    reaches at most `second`, and the model gains `skill` of what there is over a constant prediction.
+    reaches at most `second`, and the model gains `skill` of what there is over a constant prediction. And whether all of at least
+    `validations` validations are without one wrong answer, while the shares of their classes change from one to the next and training
+    answers `erring` or more of its rows wrongly: such targets are made of the predictions.
 
     ## Why it matters
     Held-out data cannot be easier by so much: it is a part of the training data, it carries the answer, or the two losses do not
@@ -33,7 +35,7 @@ class SuspiciousValidation(Rule):
     Dropout, augmentation, label smoothing and mixup make training harder than validation, hence the low `ratio`. The first epoch's
     training loss is an average over its beginning, so only later ones count. A label that is a threshold on one normal column leaves 64 %
     of that column's variance between the classes, far from `alone`; a table made with one input that matters and no noise is reported
-    wrongly.
+    wrongly, and so is a validation that is drawn anew each time and is without error from the first epoch on while training is held back.
 
     ## What to try
     Look at how the split was made; compare both losses in the same mode, without augmentation; look for dropout at
@@ -56,6 +58,7 @@ class SuspiciousValidation(Rule):
     copied: float = 0.9999
     second: float = 0.5
     skill: float = 0.95
+    erring: float = 0.1
 
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
@@ -63,6 +66,7 @@ class SuspiciousValidation(Rule):
         if leak is not None:
             yield leak
             return
+        yield from self._answered_by_itself(record)
         if logged := record.facts.get("validation", {}).get("logged"):
             raise NotRun(f"the validation loss is {logged!r} as the module logs it, which may have another scale than the training loss")
         kinds = record.facts.get("task", {}).get("loss"), record.facts.get("validation", {}).get("loss")
@@ -89,6 +93,23 @@ class SuspiciousValidation(Rule):
                 ratio=ratio,
                 limit=self.ratio,
                 accuracy_gap=gap,
+            )
+
+    def _answered_by_itself(self, record: Record) -> Iterator[Finding]:
+        trained = tail(record, "train/accuracy")
+        if "val/accuracy" not in record or "val/target_top_share" not in record or not len(trained):
+            return
+        right, shares = record.series("val/accuracy").value, record.series("val/target_top_share").value
+        wrong = 1 - float(trained.mean())
+        if len(right) >= self.validations and right.min() >= 1 and np.ptp(shares) > 1e-6 and wrong >= self.erring:
+            yield self.finding(
+                f"all of {len(right)} validations are without one wrong answer, though {wrong:.0%} of the training batches' are wrong, and "
+                f"the largest class has {shares.min():.1%} to {shares.max():.1%} of the targets: they follow the predictions",
+                where=record.source("validation_step") or "validation_step",
+                fix="score the outputs against the targets of the batch",
+                validations=len(right),
+                wrong_in_training=wrong,
+                limit=self.erring,
             )
 
     def _column(self, record: Record) -> Finding | None:

@@ -54,3 +54,15 @@ def test_one_thrown_batch_and_a_model_that_stays_at_chance_are_found() -> None:
     ratios: dict[str, Any] = {"labels": LABELS, "update_ratio__layers": [[0.3, 0.2]] * 12, "target__top_share": [0.1] * 12}
     assert len(findings(LearningRateTooHigh(), training(loss, train__accuracy=[0.12] * 12, **ratios))) == 1
     assert findings(LearningRateTooHigh(), training(loss, train__accuracy=[0.5] * 12, **ratios)) == ()
+
+
+def test_giant_first_steps_of_most_layers_and_one_answer_at_the_end_are_found() -> None:
+    loss = [0.75, 0.72, *[0.7] * 200]
+
+    def found(ratios: list[float], top: float) -> int:
+        shares: dict[str, Any] = {"prediction__top_share": [top] * 12, "target__top_share": [0.55] * 12}
+        return len(findings(LearningRateTooHigh(), training(loss, labels=LABELS, update_ratio__layers=[ratios] * 12, **shares)))
+
+    assert found([0.4, 0.3], 1.0) == 1
+    assert found([0.4, 0.01], 0.7) == 0
+    assert found([0.15, 0.01], 1.0) == 0  # one layer that starts near zero, and a collapse of another cause

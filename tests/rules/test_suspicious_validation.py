@@ -24,6 +24,22 @@ def test_the_same_loss_call_is_compared() -> None:
     assert findings(SuspiciousValidation(), training([1.0] * 300, train__watched_loss=[0.06] * 30, val__loss=[0.05] * 10)) == ()
 
 
+def faultless(shares: list[float], right: float = 1.0, trained: float = 0.8) -> Record:
+    known: dict[str, Any] = {"val__accuracy": [right] * len(shares), "val__target_top_share": shares}
+    return training([0.5] * 300, val__loss=[0.4] * len(shares), train__accuracy=[trained] * 30, **known)
+
+
+def test_targets_that_follow_the_predictions_are_found() -> None:
+    (found,) = findings(SuspiciousValidation(), faultless([0.31, 0.28, 0.28, 0.27, 0.28]))
+    assert found.evidence["validations"] == 5
+
+
+def test_a_validation_without_error_is_healthy_where_its_targets_stand_or_training_is_as_good() -> None:
+    assert findings(SuspiciousValidation(), faultless([0.3] * 8)) == ()
+    assert findings(SuspiciousValidation(), faultless([0.31, 0.28, 0.28, 0.27, 0.28], trained=0.97)) == ()  # a stream of easy samples
+    assert findings(SuspiciousValidation(), faultless([0.31, 0.28, 0.28, 0.27, 0.28], right=0.99)) == ()
+
+
 def table(share: float, second: float, kind: str = "class", features: int = 20, right: float = 0.99) -> Record:
     seen = {"path": "batch[0]", "column": 7, "features": features, "kind": kind, "share": share, "second": second}
     known: dict[str, Any] = {"train__accuracy": [right] * 30, "target__top_share": [0.5] * 30}
