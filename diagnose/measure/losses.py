@@ -41,6 +41,7 @@ OTHERS = (
     "triplet_margin_with_distance_loss",
 )
 LOSSES: dict[Callable[..., Any], str] = {getattr(F, name): name for name in (*ELEMENTWISE, *OTHERS)}
+COPIED = 4_194_304  # numbers
 
 
 @dataclass(slots=True, eq=False)
@@ -49,7 +50,8 @@ class LossCall:
 
     Attributes:
         kind: Name of the function in `torch.nn.functional`.
-        input: Its first argument (logits, log-probabilities, probabilities or values), in the graph of the step.
+        input: Its first argument (logits, log-probabilities, probabilities or values), in the graph of the step; without gradients a copy
+            of it, as steps of validation may work on it in place, unless it is large.
         target: Its second argument, or ``None`` where the function has none.
         value: What it returned; ``None`` when it raised.
         options: Its other arguments by name (``reduction``, ``weight``, ``label_smoothing``, ``ignore_index`` ...).
@@ -62,8 +64,12 @@ class LossCall:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.input, Tensor):
+            return  # the function itself refuses it
         self.input = plain(self.input)
         self.target, self.value = (None if t is None else plain(t) for t in (self.target, self.value))
+        if not self.input.requires_grad and self.input.numel() <= COPIED:
+            self.input = self.input.clone()
 
     @classmethod
     def of(cls, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], value: Tensor | None = None) -> LossCall:

@@ -79,3 +79,29 @@ def test_of_several_losses_the_same_is_watched_in_training_and_in_validation() -
     expected = nn.functional.mse_loss(module(x), torch.full((40, 3), 5.0)).item()
     assert monitor.record.series("val/loss").value[0] == pytest.approx(expected, rel=1e-5)
     assert monitor.record.series("train/watched_loss").value.mean() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("stage", ["fit", "validate", "test"])
+def test_scores_that_a_step_works_on_in_place_are_counted_as_they_were(stage: str) -> None:
+    class Hasty(Net):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            return nn.functional.binary_cross_entropy_with_logits(self(batch[0])[:, 0], (batch[1] == 0).float())
+
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            scores = self(batch[0])[:, 0]
+            nn.functional.binary_cross_entropy_with_logits(scores, (batch[1] == 0).float())
+            scores.sigmoid_()
+
+        test_step = validation_step
+
+    module, matrix, monitor = Hasty(lr=0.0), ConfusionMatrix(strict=True), LossMonitor(strict=True)
+    trainer = fit(module, matrix, monitor, val=data())
+    if stage != "fit":
+        getattr(trainer, stage)(module, data(), verbose=False)
+    x, y = data().dataset.tensors  # type: ignore[attr-defined]
+    predicted, true = (module(x)[:, 0] > 0).long(), (y == 0).long()
+    expected = [[int(((true == a) & (predicted == b)).sum()) for b in (0, 1)] for a in (0, 1)]
+    assert 0 < predicted.sum() < 40
+    assert matrix.matrices["test" if stage == "test" else "val"].tolist() == expected
+    right = (expected[0][0] + expected[1][1]) / 40
+    assert monitor.record.series("val/accuracy").value[0] == pytest.approx(right, rel=1e-6)
