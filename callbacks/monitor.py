@@ -78,10 +78,10 @@ class Monitor(Callback, ABC):
         return self._key  # asked for by the Trainer at every hook
 
     def state_dict(self) -> dict[str, Any]:
-        return {"batch": self.notes.batch, "next": self.notes.next, "next_forward": self.notes.next_forward}
+        return {"batch": self.notes.batch, "next": self.notes.next, "next_whole": self.notes.next_whole}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.notes.batch, self.notes.next, self.notes.next_forward = (state_dict[key] for key in ("batch", "next", "next_forward"))
+        self.notes.batch, self.notes.next, self.notes.next_whole = (state_dict[key] for key in ("batch", "next", "next_whole"))
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what belongs to a running fit: the instruments, which hold the user's modules, and the open file of the record."""
@@ -189,7 +189,7 @@ class Monitor(Callback, ABC):
         if shelf.fits > 1 or writes is not None or shared:  # each fit has a record of its own
             again = "" if shelf.fits == 1 else f"-{shelf.fits}"
             shelf.record = Record(writes.with_name(writes.name + again) if writes is not None else None)
-            self.notes = Notes(shelf.record, self.notes.cadence, forward=self.notes.forward)
+            self.notes = Notes(shelf.record, self.notes.cadence, thorough=self.notes.thorough)
         if self.logged and trainer.loggers and trainer.is_global_zero:
             self.notes.tell = Loggers(trainer, self.logged).scalars
         self._equip()

@@ -55,8 +55,9 @@ class Notes:
         due: Whether the present optimizer step is measured.
         open: Whether a batch is under way.
         fresh: Whether this is the first batch of a measured step (of several under accumulation).
-        watched: Whether its forward pass is watched: where it is fresh, and ``forward`` says so.
-        forward: In which of the measured steps the forward pass is watched.
+        whole: Whether all is measured in this step; else only losses, gradients and learning rates are.
+        watched: Whether the forward pass of the present batch is watched: where it is fresh, and all is measured.
+        thorough: In which of the measured steps all is measured.
         loss: Loss of the present batch, where it costs no transfer to know it.
         accumulate: Batches per optimizer step.
         chosen: Which of the loss calls of a training step it is judged by, and of how many.
@@ -73,14 +74,15 @@ class Notes:
     open: bool = False
     fresh: bool = False
     watched: bool = False
-    forward: Cadence = Cadence(dense=0, every=1)
+    whole: bool = False
+    thorough: Cadence = Cadence(dense=0, every=1)
     loss: float | None = None
     accumulate: int = 1
     chosen: tuple[int, int] | None = None
     nonfinite: Place | None = None
     nonfinite_series: str = ""
     next: int = 0
-    next_forward: int = 0
+    next_whole: int = 0
     tell: Callable[[Record, dict[str, Any], int], None] | None = None
     _window: int = 0
     _position: int = 0
@@ -102,9 +104,11 @@ class Notes:
         self._position = self.step if module.automatic_optimization else self.batch
         self.due = self._position >= self.next
         self.fresh = self.due and self._window == 0
-        self.watched = self.fresh and self._position >= self.next_forward
-        if self.watched:
-            self.next_forward = self.forward.after(self._position)
+        if self.fresh:
+            self.whole = self._position >= self.next_whole
+            if self.whole:
+                self.next_whole = self.thorough.after(self._position)
+        self.watched = self.fresh and self.whole
 
     def end(self, trainer: Any) -> None:
         """The batch is over; what was measured goes to the record, in one transfer."""
