@@ -1,12 +1,14 @@
 """What watching costs: the time of a training under each callback over the time of the same training without.
 
-    python scripts/benchmark.py [--quick] [--steps 300] [--rounds 3] [--only GLOB] [--json FILE]
+    python scripts/benchmark.py [--only NAME ...] [--seconds 4] [--rounds 3] [--quick] [--json FILE]
 
 All ways to train stand in one round, one after the other in turning order, so that a slow minute of the machine meets all of them; the
-ratio is taken within a round, the table shows the median of the rounds. *Step* is the mean time of a batch after the first twelve, *fit*
-the whole ``trainer.fit`` with what is done once at its start and end. *CPU* is the time of the process, which other processes disturb less
-than that of the clock. *Same weights* says whether training ended in the same bits. Further tables show how a measurement grows with layers
-and parameters (`scripts/growth.py`), what the record takes on disk, and whether memory grows. ``--quick`` is one round of short trainings.
+ratio is taken within a round, the table shows the median of the rounds, and grows while they run. *Step* is the mean time of a batch after
+the first twelve, *fit* the whole ``trainer.fit`` with what is done once at its start and end. *CPU* is the time of the process, which other
+processes disturb less than that of the clock. *Same weights* says whether training ended in the same bits. The last row of a model is the
+floor: what one ``torch._foreach_norm`` over its gradients would cost at each step. ``--only`` takes names or globs of models, and ``jobs``
+(all of them, as by default), ``growth`` (how a measurement grows with layers and parameters), ``record`` (what it takes on disk) and
+``memory`` (whether it grows over 10,000 steps), all from `scripts/growth.py`. ``--quick`` is one round of short trainings.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ import argparse
 import hashlib
 import json
 import logging
+import math
+import os
 import statistics
 import sys
 import time
@@ -39,6 +43,7 @@ from diagnose.callbacks import Doctor
 from scripts import growth
 
 SAMPLES = 2048
+FIELDS = ("step", "step_cpu", "fit", "fit_cpu")
 
 
 class Classifier(lightning.LightningModule):
@@ -143,7 +148,7 @@ class Clock(lightning.Callback):
     def step(self, which: int) -> float:
         """Mean seconds from one batch to the next, without the first twelve, each of which is measured."""
         moments = [m[which] for m in self.moments[12:]]
-        return (moments[-1] - moments[0]) / (len(moments) - 1)
+        return (moments[-1] - moments[0]) / (len(moments) - 1) if len(moments) > 1 else math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +188,20 @@ def train(model: str, way: str, steps: int) -> Fit:
     return Fit(clock.step(0), clock.step(1), seconds, cpu_seconds, digest.hexdigest())
 
 
-def compare(model: str, steps: int, rounds: int) -> dict[str, dict[str, Any]]:
-    """The figures of every way to train one model."""
+def floor(model: str) -> float:
+    """Milliseconds of CPU time of one ``_foreach_norm`` over the gradients of a model."""
+    net, inputs, batch_size = MODELS[model]
+    module = net()
+    module(inputs()[:batch_size]).sum().backward()
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    return growth.milliseconds(lambda: torch._foreach_norm(gradients), repeats=30)
+
+
+def compare(model: str, seconds: float, rounds: int) -> dict[str, dict[str, Any]]:
+    """The figures of every way to train one model; each fit takes about so many seconds."""
     for way in WAYS:
-        train(model, way, 14)  # what is done once per process
+        train(model, way, 2)  # what is done once per process
+    steps = max(40, min(1000, int(seconds / train(model, "bare", 20).step)))
     runs: dict[str, list[Fit]] = {way: [] for way in WAYS}
     names = list(WAYS)
     for r in range(rounds):
@@ -198,44 +213,63 @@ def compare(model: str, steps: int, rounds: int) -> dict[str, dict[str, Any]]:
         pairs = zip(runs[way], bare, strict=True)
         return round(statistics.median(float(getattr(run, field)) / float(getattr(plain, field)) for run, plain in pairs), 3)
 
-    return {
+    figures = {
         way: {
-            "step_ms": round(1000 * statistics.median(run.step for run in runs[way]), 3),
-            **{f"{field}_ratio": ratio(way, field) for field in ("step", "step_cpu", "fit", "fit_cpu")},
+            "steps": steps,
+            "step_ms": round(1000 * statistics.median(run.step_cpu for run in runs[way]), 3),
+            **{f"{field}_ratio": ratio(way, field) for field in FIELDS},
             "same_weights": {run.weights for run in runs[way]} == {bare[0].weights},
         }
         for way in WAYS
     }
+    lowest = floor(model)
+    share = round(1 + lowest / figures["bare"]["step_ms"], 3)
+    return {**figures, "floor": {"steps": steps, "step_ms": round(lowest, 3), "step_ratio": share, "step_cpu_ratio": share}}
+
+
+def row(model: str, way: str, figures: dict[str, Any]) -> str:
+    """One row of the table."""
+    ratios = " | ".join(f"{figures[f'{field}_ratio']:.3f}" if f"{field}_ratio" in figures else "" for field in FIELDS)
+    same = {True: "yes", False: "NO"}.get(figures.get("same_weights", ""), "")
+    return f"| {model} | {way} | {figures['steps']} | {figures['step_ms']} | {ratios} | {same} |"
 
 
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=300, help="training steps of one fit (at least 14)")
+    parser.add_argument("--only", nargs="+", default=["jobs"], metavar="NAME", help="models by name or glob, jobs, growth, record, memory")
+    parser.add_argument("--seconds", type=float, default=4.0, help="about how long one fit takes")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default="*", metavar="GLOB", help="models whose name matches")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--quick", action="store_true", help="one round of 60 steps, small sizes, 1,000 steps for the memory")
+    parser.add_argument("--quick", action="store_true", help="one round of short trainings, small sizes")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    logging.getLogger("diagnose").setLevel(logging.ERROR)
+    logging.disable(logging.WARNING)
     torch.set_num_threads(args.threads)
-    steps, rounds = (60, 1) if args.quick else (args.steps, args.rounds)
+    seconds, rounds = (0.5, 1) if args.quick else (args.seconds, args.rounds)
+    models = [name for name in MODELS if any(only == "jobs" or fnmatch(name, only) for only in args.only)]
+    parts: dict[str, Callable[[bool], Any]] = {"growth": growth.sizes, "record": growth.disk, "memory": growth.memory}
+    wrong = [only for only in args.only if only not in ("jobs", *parts) and not any(fnmatch(name, only) for name in MODELS)]
+    if wrong:
+        parser.error(f"--only: expected models ({', '.join(MODELS)}), jobs, growth, record or memory, got {wrong[0]!r}")
 
-    figures: dict[str, Any] = {}
-    print("| model | training with | ms per step | × bare | × bare, CPU | fit × bare | fit × bare, CPU | same weights |")
-    print("|---|---|--:|--:|--:|--:|--:|---|")
-    for model in [name for name in MODELS if fnmatch(name, args.only)]:
-        figures[model] = compare(model, steps, rounds)
-        for way, f in figures[model].items():
-            ratios = " | ".join(f"{f[f'{field}_ratio']:.2f}" for field in ("step", "step_cpu", "fit", "fit_cpu"))
-            print(f"| {model} | {way} | {f['step_ms']} | {ratios} | {'yes' if f['same_weights'] else 'NO'} |", flush=True)
-    figures["growth"] = growth.show(quick=args.quick)
+    figures: dict[str, Any] = {"cores": os.cpu_count(), "threads": args.threads, "load": os.getloadavg()[0]}
+    print(f"{figures['cores']} CPU cores, {args.threads} used, load {figures['load']:.1f} at the start", flush=True)
+    if models:
+        print("\n| model | training with | steps | CPU ms per step | × bare | × bare, CPU | fit × bare | fit × bare, CPU | same weights |")
+        print("|---|---|--:|--:|--:|--:|--:|--:|---|", flush=True)
+    watched = []
+    for model in models:
+        figures[model] = compare(model, seconds, rounds)
+        watched += [f for way, f in figures[model].items() if "Doctor" in way]
+        for way, found in figures[model].items():
+            print(row(model, way, found), flush=True)
+    for name, part in parts.items():
+        if name in args.only:
+            figures[name] = part(args.quick)
     if args.json:
         args.json.write_text(json.dumps(figures, indent=1) + "\n")
-    watched = [ways[way] for model, ways in figures.items() if model != "growth" for way in ways if "Doctor" in way]
     return int(not all(f["same_weights"] for f in watched))
 
 

@@ -74,21 +74,37 @@ def measure(layers: int, width: int) -> dict[str, float]:
     }
 
 
-def disk(layers: int = 100, steps: int = 1000) -> dict[str, float]:
+def sizes(quick: bool = False) -> list[dict[str, float]]:
+    """The table of `measure` over sizes."""
+    print("\n| layers | parameters | floor, ms | gradients, ms | weights and updates, ms |\n|--:|--:|--:|--:|--:|", flush=True)
+    rows = []
+    for layers, width in SIZES[:3] if quick else SIZES:
+        row = measure(layers, width)
+        rows.append(row)
+        print(
+            f"| {row['layers']} | {row['parameters']:.1e} | {row['floor_ms']:.3f} | {row['gradients_ms']:.3f} | {row['updates_ms']:.3f} |",
+            flush=True,
+        )
+    return rows
+
+
+def disk(quick: bool = False, layers: int = 100) -> dict[str, float]:
     """Megabytes of the record of 1,000 steps at the default cadence and at every step."""
-    sizes = {}
+    steps, megabytes = 200 if quick else 1000, {}
     for name, every in (("default", None), ("every step", 1)):
         with TemporaryDirectory() as folder:
             loader = DataLoader(TensorDataset(torch.randn(64, 8)), batch_size=8)
             doctor = Doctor(every_n_steps=every, record=Path(folder) / "record", probes=False)
             lightning.Trainer(max_steps=steps, callbacks=[doctor], **SETTINGS).fit(Stack(layers, 8), loader)
-            sizes[name] = (Path(folder) / "record" / EVENTS).stat().st_size / 1e6
-    return sizes
+            megabytes[name] = (Path(folder) / "record" / EVENTS).stat().st_size / 1e6
+    default, every_step = megabytes.values()
+    print(f"\nRecord of {steps} steps, {layers} layers: {default:.2f} MB, at every step {every_step:.2f} MB.", flush=True)
+    return megabytes
 
 
-def memory(steps: int = 10_000) -> dict[str, float]:
-    """Megabytes that the process holds more at the end than after a fifth of the steps, without and with `Doctor`."""
-    grown = {}
+def memory(quick: bool = False) -> dict[str, float]:
+    """Megabytes that the process holds more at the end than after a fifth of 10,000 steps, without and with `Doctor`."""
+    steps, grown = 1000 if quick else 10_000, {}
     for name, callbacks in (("bare", []), ("Doctor()", [Doctor(probes=False)])):
         held: list[float] = []
 
@@ -100,21 +116,7 @@ def memory(steps: int = 10_000) -> dict[str, float]:
         loader = DataLoader(TensorDataset(torch.randn(64, 8)), batch_size=8)
         lightning.Trainer(max_steps=steps, callbacks=[*callbacks, Watch()], **SETTINGS).fit(Stack(4, 8), loader)
         grown[name] = (held[-1] - held[0]) / 1e6
+    bare, watched = grown.values()
+    print(f"\nMemory grown over the last four fifths of {steps} steps: bare {bare:.1f} MB, Doctor() {watched:.1f} MB.")
+    print(f"Most memory held: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB.", flush=True)
     return grown
-
-
-def show(quick: bool = False) -> dict[str, Any]:
-    """Measure all of it and print the tables."""
-    rows = [measure(layers, width) for layers, width in (SIZES[:3] if quick else SIZES)]
-    print("\n| layers | parameters | floor, ms | gradients, ms | weights and updates, ms |\n|--:|--:|--:|--:|--:|")
-    for row in rows:
-        print(
-            f"| {row['layers']} | {row['parameters']:.1e} | {row['floor_ms']:.3f} | {row['gradients_ms']:.3f} | {row['updates_ms']:.3f} |",
-            flush=True,
-        )
-    steps = 1000 if quick else 10_000
-    sizes, grown = disk(steps=200 if quick else 1000), memory(steps)
-    print(f"\nRecord of {200 if quick else 1000} steps, 100 layers: {sizes['default']:.2f} MB, at every step {sizes['every step']:.2f} MB.")
-    print(f"Memory grown over the last four fifths of {steps} steps: bare {grown['bare']:.1f} MB, Doctor() {grown['Doctor()']:.1f} MB.")
-    print(f"Most memory held: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB.")
-    return {"sizes": rows, "record_mb": sizes, "memory_mb": grown}
