@@ -11,12 +11,19 @@ from diagnose.values import Severity as Severity
 
 if TYPE_CHECKING:
     from diagnose.evaluation import evaluate as evaluate
+    from diagnose.experiments.batch_size import batch_size as batch_size
     from diagnose.experiments.check import check as check
+    from diagnose.experiments.rate_range import lr_range as lr_range
 
 __version__ = "0.1.0"
-__all__ = ["Diagnosis", "Finding", "Outcome", "Severity", "check", "evaluate"]
+__all__ = ["Diagnosis", "Finding", "Outcome", "Severity", "batch_size", "check", "evaluate", "lr_range"]
 
-LAZY = {"check": "diagnose.experiments.check", "evaluate": "diagnose.evaluation"}  # they import torch
+LAZY = {  # they import torch
+    "batch_size": "diagnose.experiments.batch_size",
+    "check": "diagnose.experiments.check",
+    "evaluate": "diagnose.evaluation",
+    "lr_range": "diagnose.experiments.rate_range",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -82,7 +82,7 @@ def test_every_command_of_the_table_exists() -> None:
     done = run("-m", "diagnose", "--help", cwd=ROOT)
     cells = re.findall(r"^\| (`.+?`) \|", README, re.MULTILINE)
     named = {word for cell in cells for word in re.findall(r"`(\w+)", cell)}
-    assert named == {"train", "check", "evaluate", "report", "rules", "explain", "replay", "tune"}
+    assert named == {"train", "check", "evaluate", "report", "rules", "explain", "replay", "tune", "lr_range", "batch_size"}
     assert [word for word in sorted(named) if not re.search(rf"\b{word}\b", done.stdout)] == []
 
 

@@ -10,6 +10,8 @@ COMMANDS = {
     "train": "check, train with the doctor, evaluate on the test part, write the report",
     "check": "only what can be known before training",
     "evaluate": "a report from a checkpoint (ckpt_path=...) or from a table of predictions (predictions=...)",
+    "lr_range": "suggest a learning rate: a range test over several seeds; changes nothing",
+    "batch_size": "which batch sizes fit in memory, are fast, and are worth it by the gradient's noise; changes nothing",
     "tune": "search over keys of the config: tune.space.optimizer.lr='log(1e-4, 1e-1)'",
     "report": "judge and render a saved run again: report RUN; compare two: report RUN_A RUN_B",
     "rules": "list the rules",

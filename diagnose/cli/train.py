@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from diagnose.cli import runs
 from diagnose.cli.arguments import Arguments, UsageError
+from diagnose.cli.finding import suggested_rate
 from diagnose.cli.job import INTERRUPTED, Job, Result, finish, repeat, versions
 from diagnose.record import Record
 
@@ -39,12 +40,17 @@ def train(job: Job) -> Result:
     resume = resumable(settings, module)
     if int(os.environ.get("LOCAL_RANK", 0)) > 0:
         place, record = Path(job.composed.folder), Record()
+        if suggested_rate(job, module, data, record) is not None:
+            module = setup.module(settings, data)
         setup.trainer(settings, place, watchers(job, record, place, module), module).fit(module, datamodule=data, **resume)
         return Result(status=0)
     with runs.folder(job.composed) as folder, closing(Record(folder / "record")) as record:
-        trainer = setup.trainer(settings, folder, watchers(job, record, folder, module), module)
         job.console.print(f"folder     {folder}\nseed       {settings['seed']}", soft_wrap=True, markup=False)
         job.console.print("versions   " + ", ".join(f"{k} {v}" for k, v in versions().items()), soft_wrap=True, markup=False)
+        if suggested_rate(job, module, data, record) is not None:
+            setup.prepare(settings)
+            module = setup.module(settings, data)
+        trainer = setup.trainer(settings, folder, watchers(job, record, folder, module), module)
         setup.describe(record, job, "train")
         for note in (notes := getattr(data, "notes", ())):
             job.console.print(f"data       {note}", soft_wrap=True, markup=False)

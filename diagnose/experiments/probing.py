@@ -62,7 +62,7 @@ def gather(
             skip_all(record, record.missing.get("probe.step", "no batch could be read"))
             return
         held_out = probing.part("probe.validation", lambda: first_batches(first_loader(val), 4)) or []
-        settings = _settings(train, trainer, len(batches))
+        settings = trainer_settings(train, trainer, len(batches))
 
         def use(sandbox: Sandbox) -> None:
             _examine(sandbox, probing, train, val, short, steps)
@@ -213,7 +213,7 @@ def _task(record: Record, call: LossCall | None) -> dict[str, Any]:
     return {**fact, "extracted_by": "the loss call in training_step"}
 
 
-def _settings(train: Any, trainer: Trainer | None, count: int) -> dict[str, Any]:
+def trainer_settings(train: Any, trainer: Trainer | None, count: int) -> dict[str, Any]:
     """Arguments for the probing Trainer after the user's own Trainer, or Lightning's defaults."""
     settings: dict[str, Any] = {"length": max(1, length(train) or 1000)}
     if trainer is not None:

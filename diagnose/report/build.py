@@ -9,6 +9,7 @@ from typing import Any, Literal
 from diagnose.record import Record
 from diagnose.report.checks import checks_section
 from diagnose.report.evaluation import evaluation_sections, headlines
+from diagnose.report.finders import finder_sections, finder_sentences, suggestions
 from diagnose.report.layers import layers_section
 from diagnose.report.provenance import provenance_section
 from diagnose.report.text import clean, number, plain, plural, sentence
@@ -28,6 +29,7 @@ def build_report(record: Record, diagnosis: Diagnosis, *, title: str = "", creat
     """
     parts: dict[str, Callable[[], Iterable[Section | None]]] = {
         "Sanity checks": lambda: [checks_section(record, diagnosis)],
+        "Finders": lambda: finder_sections(record),
         "Training": lambda: [training_section(record)],
         "Evaluation": lambda: evaluation_sections(record),
         "Hidden layers": lambda: [layers_section(record)],
@@ -36,7 +38,7 @@ def build_report(record: Record, diagnosis: Diagnosis, *, title: str = "", creat
     sections = [section for title, part in parts.items() for section in shown(title, part)]
     tone = tone_of(diagnosis, interrupted=bool((record.facts.get("run") or {}).get("interrupted")))
     try:
-        numbers = headlines(record)
+        numbers = headlines(record) or suggestions(record)
     except (TypeError, ValueError, AttributeError):  # its section says why
         numbers = ()
     report = Report(
@@ -121,6 +123,8 @@ def verdict(record: Record, diagnosis: Diagnosis, numbers: tuple[Headline, ...])
         said.append("No rule had enough to judge by.")
     else:
         said.append("Nothing was judged.")
+    if found := finder_sentences(record):
+        return " ".join([*said[:-1], *found] if not diagnosis.outcomes else [*said, found[0]])
     if numbers and not serious:
         said.append(in_words(numbers[0]))
     return " ".join(said)

@@ -90,7 +90,7 @@ def chosen_layers(series: Series) -> list[tuple[int, str]]:
 def lines(
     title: str, curves: Sequence[Mapping[str, Any]], *, ylabel: str = "", xlabel: str = "optimizer step", **extra: Any
 ) -> dict[str, Any]:
-    """A panel of curves; ``extra`` may hold ``log``, ``guides``, ``limits`` and ``unit``."""
+    """A panel of curves; ``extra`` may hold ``log``, ``xlog``, ``guides``, ``marks`` (upright lines), ``limits`` and ``unit``."""
     return {"kind": "lines", "title": title, "xlabel": xlabel, "ylabel": ylabel, "lines": list(curves), **extra}
 
 
