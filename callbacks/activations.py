@@ -73,9 +73,11 @@ class Activations(Instrument):
 class ActivationMonitor(Monitor):
     """Records mean, spread, and the shares of dead and of saturated units of every activation.
 
-    Activation modules are seen by hooks, functions such as ``torch.relu`` by a function mode; both are there only while a measured batch
-    runs. What ``torch.compile`` holds is not monitored. Statistics are taken on the spot, so in-place operations do no harm, and nothing
-    but numbers is kept. Every rank records its own batch and nothing is communicated. Cost: a few reductions per activation and record.
+    Activation modules are seen by hooks, functions such as ``torch.relu`` and attention by a function mode; both are there only while a
+    measured batch runs. An activation module that runs behind several layers is measured behind each; what runs in a loop or is computed
+    again by checkpointing counts once. Attention gives scale and spread alone, and those of its weights where they are asked for. What
+    ``torch.compile`` holds is not monitored. Statistics are taken on the spot, so in-place operations do no harm, and nothing but numbers
+    is kept. Every rank records its own batch and nothing is communicated. Cost: a few reductions per activation and record.
 
     Args:
         record: The record to write to, or a folder for it; by default it is kept in memory, as ``monitor.record``.
