@@ -15,8 +15,8 @@ class WrongOutputSize(Rule):
     """The output has another number of units than the targets need.
 
     ## What it measures
-    The number of classes that cross-entropy or NLL gets, against the classes that occur among the training labels: one unit, too few
-    units, or far too many (`excess` times and more).
+    The number of classes that cross-entropy or NLL gets, against the classes that occur among the training labels: one unit (also where the
+    targets are no indices), too few units, or far too many (`excess` times and more).
 
     ## Why it matters
     Cross-entropy over one unit is zero whatever the output. With too few units the first sample of a missing class ends the run, or, on
@@ -51,11 +51,13 @@ class WrongOutputSize(Rule):
 
     def judge(self, record: Record) -> Iterator[Finding]:
         step = record.facts["probe.step"]
-        if step["kind"] not in ("cross_entropy", "nll_loss") or not step["target_dtype"].startswith("int"):
+        known = step["kind"] in ("cross_entropy", "nll_loss")
+        indexed = known and step["target_dtype"].startswith("int")
+        if not known or (step["classes"] != 1 and not indexed):
             raise NotRun(f"only class indices tell the number of classes; the loss is {step['kind'] or 'not known'}")
         units, labels = step["classes"], step["labels"]
         where = record.source("training_step") or "training_step"
-        if labels["count"] == 0:
+        if indexed and labels["count"] == 0:
             raise NotRun("no class label was read")
         if units == 1:
             yield self.finding(

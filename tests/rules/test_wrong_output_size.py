@@ -26,6 +26,12 @@ def test_one_unit() -> None:
     assert finding.evidence == {"units": 1}
 
 
+def test_one_unit_and_a_column_of_floats() -> None:
+    nothing = {"count": 0, "distinct": 0, "min": 0, "max": 0}
+    (finding,) = judge(1, nothing, target_dtype="float32", target_shape=[32, 1])
+    assert finding.evidence == {"units": 1}
+
+
 def test_too_few_units() -> None:
     (finding,) = judge(9, labels(0, 9))
     assert finding.severity is Severity.ERROR
