@@ -93,7 +93,7 @@ def compare_runs(folders: tuple[Path, Path], chosen: Terms, arguments: Arguments
     records = (read(folders[0]), read(folders[1]))
     comparison = compare(*records, names=names or labels(folders))
     diagnosis = judge(comparison, margin=chosen.margin)
-    report = build_comparison(comparison, diagnosis, records, created=datetime.now().isoformat(timespec="seconds"))
+    report = build_comparison(comparison, diagnosis, records, created=datetime.now().isoformat(sep=" ", timespec="minutes"))
     folder = folders[1] / FOLDER
     try:
         paths = write_report(report, folder, fail_on=chosen.severity.value)

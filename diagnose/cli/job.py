@@ -179,8 +179,7 @@ def finish(record: Record, folder: Path, *, rules: tuple[Rule, ...], fail_on: Se
         from diagnose.report import build_report, write_report
         from diagnose.report.terminal import print_summary
 
-        title = f"diagnose {record.facts.get('run', {}).get('command', '')}".strip()
-        report = build_report(record, diagnosis, title=title, created=datetime.now().isoformat(timespec="seconds"))
+        report = build_report(record, diagnosis, created=datetime.now().isoformat(sep=" ", timespec="minutes"))
         try:
             paths = write_report(report, folder, fail_on=fail_on)
         except OSError as error:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
-from typing import Any, Literal
+from pathlib import PurePath
+from typing import Literal
 
 from diagnose.record import Record
 from diagnose.report.checks import checks_section
@@ -142,10 +143,17 @@ def in_words(headline: Headline) -> str:
 
 
 def name_of(record: Record) -> str:
-    config = record.facts.get("config") or {}
-    model: Any = config.get("model") if isinstance(config, dict) else None
-    target = str(model.get("_target_", "")).rsplit(".", 1)[-1] if isinstance(model, dict) else ""
-    return clean(target) or "Diagnosis"
+    """What the run is about: ``mlp on digits``, ``preds.csv``."""
+    config, run = (record.facts.get(key) or {} for key in ("config", "run"))
+    if not isinstance(config, Mapping):
+        return "Diagnosis"
+    if config.get("predictions"):
+        return clean(PurePath(str(config["predictions"])).name)
+    model, data = (node if isinstance(node := config.get(key), Mapping) else {} for key in ("model", "data"))
+    network, source = (str(node.get("_target_") or "").rsplit(".", 1)[-1] for node in (model, data))
+    place = next((PurePath(str(data[key])).name for key in ("path", "root") if data.get(key)), source)
+    name = " on ".join(part for part in (network, str(data.get("name") or place)) if part and network)
+    return clean(name or (f"diagnose {run['command']}" if run.get("command") else "Diagnosis"))
 
 
 def subtitle(record: Record) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.report.build import shown, tidied, tidy, tone_of
+from diagnose.report.drawing import FEWEST
 from diagnose.report.evaluation import NAMES
 from diagnose.report.panels import PETROFF, WIDEST, line, lines
 from diagnose.report.text import clean, number, plain, plural
@@ -108,9 +109,14 @@ def loader_sections(comparison: Mapping[str, Any], loader: str, records: tuple[R
     if entry["paired"] and entry["reason"]:
         notes.append(str(entry["reason"]))
     pictures = [p for p in (class_picture(slug, entry), score_picture(slug, loader, entry, records)) if p is not None]
-    tables = [difference_table(entry), answers_table(entry), class_table(entry), sample_table(entry)]
-    shown_tables = tuple(t for t in tables if t.rows)
-    return [Section(name=f"comparison-{slug}", title=title, notes=tuple(notes), pictures=tuple(pictures), tables=shown_tables)]
+    first, second = (
+        tuple(table for table in tables if table.rows)
+        for tables in ((difference_table(entry), answers_table(entry)), (class_table(entry), sample_table(entry)))
+    )
+    sections: list[Section | None] = [Section(name=f"comparison-{slug}", title=title, notes=tuple(notes), tables=first)]
+    if pictures or second:
+        sections.append(Section(name=f"details-{slug}", title=f"Where they differ on {loader}", pictures=tuple(pictures), tables=second))
+    return sections
 
 
 def difference_table(entry: Mapping[str, Any]) -> Table:
@@ -216,7 +222,7 @@ def score_picture(slug: str, loader: str, entry: Mapping[str, Any], records: tup
     if all(bins):
         drawn = []
         for found, (label, colour) in zip(bins, pair, strict=True):
-            full = np.asarray(found["count"]) > 0
+            full = np.asarray(found["count"]) >= FEWEST
             drawn.append(line(np.asarray(found["confidence"])[full], np.asarray(found["accuracy"])[full], label, colour))
         drawn.append(line([0, 1], [0, 1], "as sure as right", "#94a4a2", dash=True))
         panels.append(lines("Accuracy by confidence", drawn, xlabel="confidence", ylabel="accuracy", limits=[0, 1.02]))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 4.4, 2.8  # of a panel of curves, in inches
 WIDE, TALL = 5.6, 4.7  # of a panel that stands two in a row
+FEWEST = 10  # samples of a bin of confidence; the accuracy of fewer is chance
 RIGHT, WRONG = (0.16, 0.42, 0.78), (0.85, 0.33, 0.10)  # cells on and off the diagonal
 FULLEST = 0.78  # opacity of the fullest cell: the page's own ink is read on it with a contrast of 4.5, in light and in dark
 
@@ -289,8 +290,10 @@ def draw_reliability(place: Place, title: str, *, confidence: Sequence[float], a
     top.set_title(title)
     top.text(1, 1.02, "┄ as sure as right", transform=top.transAxes, ha="right", size=8, alpha=0.75)
     ax.plot([0, 1], [0, 1], color=GUIDE, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.6)
-    full = np.asarray(count) > 0
-    ax.plot(values(confidence)[full], values(accuracy)[full], "-o", color=PETROFF[0], linewidth=1.4, markersize=4)
+    sure = np.asarray(count) >= FEWEST
+    few = (np.asarray(count) > 0) & ~sure
+    ax.plot(values(confidence)[sure], values(accuracy)[sure], "-o", color=PETROFF[0], linewidth=1.4, markersize=4)
+    ax.plot(values(confidence)[few], values(accuracy)[few], "o", color=PETROFF[0], markersize=3, alpha=0.4)
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1.02)
     ax.grid(color=INK, alpha=0.1, linewidth=0.6)

@@ -10,6 +10,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.report.confusion import confused, confusion_picture
+from diagnose.report.drawing import FEWEST
 from diagnose.report.panels import PETROFF, WIDEST
 from diagnose.report.ranking import curves_picture, thresholds
 from diagnose.report.regression import by_quantile, coverage, values_picture
@@ -251,6 +252,7 @@ def quality_picture(slug: str, entry: Mapping[str, Any], names: list[str], bins:
         count = np.asarray(bins["count"], dtype=np.float64)
         gap = float(np.sum(count * np.abs(np.asarray(bins["confidence"]) - np.asarray(bins["accuracy"]))) / max(1.0, count.sum()))
         note = f"Confidence and accuracy are {percent(gap)} apart on average (expected calibration error, {len(count)} bins)."
+        note += f" Faint: fewer than {FEWEST} samples." if ((count > 0) & (count < FEWEST)).any() else ""
         said.append(note)
     if not panels:
         return None

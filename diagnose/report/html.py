@@ -87,6 +87,8 @@ def cell(value: Cell, kind: str) -> str:
         return "–"
     if kind == "text" or isinstance(value, (str, bool)):
         return str(value)
+    if kind == "number" and isinstance(value, float) and value == 1.0:
+        return "1.00"  # among shares, a bare 1 looks like a count
     return f"{value:.3f}" if kind == "share" else f"{value:,}" if kind == "count" else number(value)
 
 

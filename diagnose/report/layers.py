@@ -29,13 +29,26 @@ def layers_section(record: Record) -> Section | None:
     absent = {layer: fact.get("note") or "its points were not recorded" for layer, fact in embeddings.items() if layer not in usable}
     left_out = [f"No map of {layer}: {why}." for layer, why in absent.items()]
     pictures = (row_picture(record, usable, names),) if usable else ()
+    noted = any(fact.get("note") for fact in embeddings.values())
     columns = ("method", "dim", "n", "knn_accuracy", "silhouette", "trustworthiness", "perplexity")
     table = Table(
         name="layers",
         title="What the layers carry",
-        columns=("layer", "map", "dimensions", "samples", "k-NN accuracy", "silhouette", "trustworthiness", "perplexity", "note"),
-        formats=("text", "text", "count", "count", "share", "number", "number", "number", "text"),
-        rows=tuple((layer, *(fact.get(k) for k in columns), fact.get("note") or "") for layer, fact in embeddings.items()),
+        columns=(
+            "layer",
+            "map",
+            "dimensions",
+            "samples",
+            "k-NN accuracy",
+            "silhouette",
+            "trustworthiness",
+            "perplexity",
+            *(("note",) if noted else ()),
+        ),
+        formats=("text", "text", "count", "count", "share", "number", "number", "number", *(("text",) if noted else ())),
+        rows=tuple(
+            (layer, *(fact.get(k) for k in columns), *((fact.get("note") or "",) if noted else ())) for layer, fact in embeddings.items()
+        ),
         note="k-NN accuracy (share of samples whose class is that of most of their 10 nearest neighbours) and silhouette are measured "
         "in the layer itself; trustworthiness says how far the map keeps neighbours.",
     )

@@ -51,7 +51,8 @@ def notes(record: Record) -> list[str]:
         said.append(f"The gradient was clipped on {percent(told['share'])} of {plural(told['steps'], 'step')} ({clipped_at(told)}).")
     elif clip is not None:
         limit = f" (limit {number(run['clip_val'])}, by {run.get('clip_algorithm') or 'norm'})" if run.get("clip_val") else ""
-        said.append(f"The gradient was clipped on {percent(clip)} of the recorded steps{limit}.")
+        often = f"clipped on {percent(clip)} of the recorded steps" if clip else "never clipped on the recorded steps"
+        said.append(f"The gradient was {often}{limit}.")
     return said
 
 

@@ -245,3 +245,18 @@ def test_layers_stand_in_one_row_from_early_to_late_and_share_their_samples() ->
     assert len(picture.panels) == 3
     assert [sorted(panel.get("samples", {})) for panel in picture.panels] == [["names", "predicted", "rows", "true"], [], []]
     assert picture.panels[0]["group"] == picture.panels[1]["group"]
+
+
+def test_a_report_is_called_after_what_it_is_about() -> None:
+    def title(config: dict[str, Any]) -> str:
+        record = Record()
+        record.add("run", {"command": "train"})
+        record.add("config", config)
+        return build_report(record, Diagnosis()).title
+
+    network = {"_target_": "diagnose.models.networks.mlp"}
+    assert title({"model": network, "data": {"_target_": "diagnose.data.bundled.Bundled", "name": "digits"}}) == "mlp on digits"
+    assert title({"model": network, "data": {"_target_": "diagnose.data.table.Table", "path": "/a/<b>.csv"}}) == "mlp on <b>.csv"
+    assert title({"model": {"_target_": "my.pkg.Net"}, "data": {"_target_": "my.pkg.Data"}}) == "Net on Data"
+    assert title({"model": network, "data": network, "predictions": "runs/preds.csv"}) == "preds.csv"
+    assert title({}) == "diagnose train"

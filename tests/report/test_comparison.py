@@ -38,7 +38,7 @@ def test_the_page_answers_first(tmp_path: Path) -> None:
     assert (report.badge, report.tone) == ("worse", "error")
     assert report.verdict.startswith("mine is worse than <i>main on test: accuracy 0.800 against 0.980")
     assert report.headlines[0].name == "change of accuracy"
-    assert [s.name for s in report.sections] == ["comparison-test", "curves", "differs"]
+    assert [s.name for s in report.sections] == ["comparison-test", "details-test", "curves", "differs"]
     assert Report.from_json(report.to_json()) == report
     paths = write_report(report, tmp_path)
     cases = ElementTree.parse(paths["junit"]).getroot().iter("testcase")
