@@ -89,8 +89,9 @@ def compare_loader(first: Side, second: Side, *, names: tuple[str, str], seed: i
 
     Returns:
         ``task``, ``n`` of both, ``class_names``; ``refused``: why they cannot be compared, or ``""``; ``paired`` and, where it is not,
-        the ``reason``; ``differences`` (fields of `diagnose.measure.paired.Difference`), the one to judge by first; and of paired
-        samples ``changes`` (``lost``, ``won``, ``both_right``, ``both_wrong``, ``agree``), ``samples`` that changed most, ``per_class``.
+        the ``reason``; ``groups``: the number of sequences or images that are drawn as a whole, where samples belong to some;
+        ``differences`` (fields of `diagnose.measure.paired.Difference`), the one to judge by first; and of paired samples ``changes``
+        (``lost``, ``won``, ``both_right``, ``both_wrong``, ``agree``), ``samples`` that changed most, ``per_class``.
     """
     entries, tasks = (first.entry, second.entry), [str(s.entry.get("task")) for s in (first, second)]
     labels = [[str(row.get("name")) for row in entry.get("per_class") or ()] for entry in entries]
@@ -120,6 +121,8 @@ def compare_loader(first: Side, second: Side, *, names: tuple[str, str], seed: i
     group = None if first.group is None else np.unique(first.group, return_inverse=True)[1]
     found = paired.differences(tasks[0], first.target, *predicted, classes=len(labels[0]), seed=seed, group=group)
     result |= {"n": [len(kept)] * 2, "paired": True, "reason": reason, "differences": ordered(found, tasks[0])}
+    if group is not None:
+        result["groups"] = int(group.max()) + 1
     result |= changes(first, second, rows[0][kept])
     if tasks[0] in SINGLE and len(labels[0]) <= MOST_CLASSES:
         result["per_class"] = plain_tree(paired.per_class(first.target, first.prediction, second.prediction, len(labels[0]), seed=seed))

@@ -100,11 +100,15 @@ def loader_sections(comparison: Mapping[str, Any], loader: str, records: tuple[R
     title = f"Comparison on {loader}"
     if entry["refused"]:
         return [Section(name=f"comparison-{slug}", title=title, notes=(f"Not compared: {entry['refused']}.",))]
+    how = "differences are resampled in pairs, accuracy is tested by McNemar."
+    if entry.get("groups"):
+        how = f"differences are resampled in pairs, over the {entry['groups']:,} sequences or images that they belong to."
+    one, other = comparison["names"]
+    count = plural(int(entry["n"][0]), "sample")
     notes = [
-        f"A is {comparison['names'][0]}, B is {comparison['names'][1]}. Both predicted the same {plural(int(entry['n'][0]), 'sample')}: "
-        "differences are resampled in pairs, accuracy is tested by McNemar."
+        f"A is {one}, B is {other}. Both predicted the same {count}: {how}"
         if entry["paired"]
-        else f"Unpaired, and so less sure: {entry['reason']} A has {plural(int(entry['n'][0]), 'sample')}, B {entry['n'][1]:,}."
+        else f"Unpaired, and so less sure: {entry['reason']} A has {count}, B {entry['n'][1]:,}."
     ]
     if entry["paired"] and entry["reason"]:
         notes.append(str(entry["reason"]))

@@ -62,3 +62,15 @@ def test_a_draw_and_nothing_to_compare() -> None:
     empty = report_of(run(4, 0.1), Record())
     assert (empty.badge, empty.tone) == ("not compared", "unknown")
     assert empty.verdict == "The two runs evaluated no loader of the same name."
+
+
+def test_tokens_of_sequences_are_compared_over_the_sequences() -> None:
+    pair = []
+    for wrong in (4, 40):
+        record, target = Record(), np.arange(200) % 2
+        guess = np.where(np.arange(200) < wrong, 1 - target, target)
+        evaluate_predictions(record, target, guess, class_names=NAMES, group=np.arange(200) // 10)
+        pair.append(record)
+    (note,) = report_of(*pair).sections[0].notes
+    assert note.endswith("differences are resampled in pairs, over the 20 sequences or images that they belong to.")
+    assert "McNemar" not in note
