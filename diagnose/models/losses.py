@@ -45,7 +45,9 @@ def loss_named(name: str, task: str, counts: Sequence[int] = (), **options: Any)
         return _binary(counts, **options)
     if name == "huber":
         return _huber(**options)
-    return nn.MSELoss(**options) if name == "mse" else nn.L1Loss(**options)
+    if options:  # torch's own would take `reduction`, and a sum would make the rate depend on the batch size
+        raise TypeError(f"loss={name} has no option {next(iter(options))!r}; losses are means over the batch")
+    return nn.MSELoss() if name == "mse" else nn.L1Loss()
 
 
 def _cross_entropy(counts: Sequence[int], *, label_smoothing: float = 0.0, class_weights: Any = None) -> nn.Module:

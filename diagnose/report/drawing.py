@@ -146,19 +146,7 @@ def draw_lines(
     if limits and np.isfinite(limits).all() and limits[0] < limits[1]:  # a run that diverged has limits that say nothing
         ax.set_ylim(*limits)
     for mark in marks:
-        ax.axvline(mark["x"], color=mark["colour"] or GUIDE, linewidth=1.2, linestyle=(0, (4, 3)) if mark["dash"] else "-", alpha=0.75)
-    if marks:
-        text = ", ".join(f"{'┄' if mark['dash'] else '│'} {clean(mark['label'])}" for mark in marks)
-        ax.text(
-            1,
-            1.045 if not title else 0.99,
-            text,
-            transform=ax.transAxes,
-            ha="right",
-            va="bottom" if not title else "top",
-            size=8,
-            alpha=0.75,
-        )
+        ax.axvline(mark["x"], color=mark["colour"], linewidth=1.2, linestyle=(0, (4, 3)) if mark["dash"] else "-", alpha=0.75)
     for guide in guides:
         ax.axhline(guide["y"], color=GUIDE, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.55)
     if guides:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from diagnose.record import Record
-from diagnose.report.panels import TRAIN, VAL, line, lines
+from diagnose.report.panels import GUIDE, TRAIN, VAL, line, lines
 from diagnose.report.text import number
 from diagnose.report.values import Headline, Picture, Section
 
@@ -102,7 +102,7 @@ def rate_picture(rate: Mapping[str, Any]) -> Picture:
     curves.append(line(rate["rates"], rate["median"], "median, smoothed", TRAIN))
     marks = [
         {"x": rate[key], "label": f"{label} {number(rate[key])}", "colour": colour, "dash": dash}
-        for key, label, colour, dash in (("suggestion", "suggested", VAL, False), ("own", "the run's own", "", True))
+        for key, label, colour, dash in (("suggestion", "suggested", VAL, False), ("own", "the run's own", GUIDE, True))
         if rate.get(key) is not None
     ]
     extra: dict[str, Any] = {}
@@ -115,7 +115,14 @@ def rate_picture(rate: Mapping[str, Any]) -> Picture:
         f"Loss of {len(rate['losses'])} seeds while the learning rate grows from {number(rate['rates'][0])} to {number(rate['rates'][-1])}"
     )
     note = "Thin: each seed. Thick: their median, smoothed. One step per rate, from the same weights."
-    return Picture(name="lr-range", title="Learning-rate range test", alt=alt, note=note, panels=(panel,))
+    return Picture(
+        name="lr-range", title="Learning-rate range test", alt=alt, note=note, panels=(panel,), legend=legend(marks, "median, smoothed")
+    )
+
+
+def legend(marks: Sequence[Mapping[str, Any]], curve: str) -> tuple[tuple[str, str], ...]:
+    """The curve and its upright lines by colour."""
+    return ((curve, TRAIN), *((mark["label"], mark["colour"]) for mark in marks))
 
 
 def batch_section(record: Record) -> Section | None:
@@ -129,12 +136,12 @@ def batch_section(record: Record) -> Section | None:
             {"x": x, "label": f"{label} {number(x)}", "colour": colour, "dash": dash}
             for x, label, colour, dash in (
                 (batch.get("knee"), "no faster from", VAL, False),
-                (batch.get("own"), "the run's own", "", True),
+                (batch.get("own"), "the run's own", GUIDE, True),
             )
             if x is not None
         ]
         curve = line(batch["sizes"], batch["speeds"], "samples per second", TRAIN)
         panel = lines("Speed by batch size", [curve], ylabel="samples/s", xlabel="batch size", xlog=True, log=True, marks=marks)
         alt = f"Samples per second for batches of {batch['sizes'][0]} to {batch['sizes'][-1]} samples"
-        pictures = (Picture(name="batch-size", title="Batch size", alt=alt, panels=(panel,)),)
+        pictures = (Picture(name="batch-size", title="Batch size", alt=alt, panels=(panel,), legend=legend(marks, "samples per second")),)
     return Section(name="batch-size", title="Batch size", notes=tuple(notes), pictures=pictures)

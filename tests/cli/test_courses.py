@@ -78,6 +78,8 @@ def test_other_networks_are_trained(words: list[str], cli: Cli, tmp_path: Path) 
         (["data=iris", "+scheduler.speed=3"], "optimizer or scheduler: "),
         (["data=iris", "scheduler=step", "scheduler.factor=3.0"], "scheduler.factor must be above 0 and at most 1, got 3.0"),
         (["data=iris", "loss=l1", "+loss.delta=3"], "loss: loss=l1 is for values"),
+        (["data=diabetes", "loss=mse", "+loss.reduction=sum"], "loss=mse has no option 'reduction'; losses are means over the batch"),
+        (["data=iris", "+loss.reduction=sum"], "unexpected keyword argument 'reduction'"),
         (["data=tokens", "data.path=t.txt"], "model=mlp takes numbers, the data have tokens; choose model=transformer or gru"),
     ],
 )
