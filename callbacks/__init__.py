@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from diagnose.callbacks.gradients import GradientMonitor as GradientMonitor
     from diagnose.callbacks.hidden_tsne import HiddenTSNE as HiddenTSNE
     from diagnose.callbacks.losses import LossMonitor as LossMonitor
+    from diagnose.callbacks.snapshots import SnapshotEnsemble as SnapshotEnsemble
     from diagnose.callbacks.updates import UpdateMonitor as UpdateMonitor
 
 HOMES = {
@@ -23,6 +24,7 @@ HOMES = {
     "GradientMonitor": "gradients",
     "HiddenTSNE": "hidden_tsne",
     "LossMonitor": "losses",
+    "SnapshotEnsemble": "snapshots",
     "UpdateMonitor": "updates",
 }
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "GradientMonitor",
     "HiddenTSNE",
     "LossMonitor",
+    "SnapshotEnsemble",
     "UpdateMonitor",
 ]
 

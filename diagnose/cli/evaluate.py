@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diagnose.cli import compare, runs
+from diagnose.cli import compare, ensemble_words, runs
 from diagnose.cli.arguments import Arguments, UsageError
 from diagnose.cli.compose import normalise, parsed
 from diagnose.cli.job import Job, Result, finish, prepare, repeat, versions
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 
 def run(arguments: Arguments) -> int:
-    """Evaluate; of two checkpoints or tables (``ckpt_path=[A,B]``) each, and compare them."""
+    """Evaluate; of two checkpoints or tables (``ckpt_path=[A,B]``) each, and compare them; with ``ensemble=`` they are one model."""
     arguments = with_own_classes(arguments)
+    if (asked := ensemble_words.asked(arguments.words)) is not None:
+        return repeat(with_config(replace(arguments, words=asked.words)), "evaluate", lambda job: once(job, asked))
     found = compare.pair(arguments.words)
     if found is None:
         return repeat(with_config(arguments), "evaluate", once)
@@ -51,14 +53,14 @@ def saved_config(arguments: Arguments) -> Path | None:
     return None
 
 
-def once(job: Job) -> Result:
+def once(job: Job, asked: ensemble_words.Asked | None = None) -> Result:
     settings = job.settings
     if bool(settings["ckpt_path"]) == bool(settings["predictions"]):
         raise UsageError("evaluate needs ckpt_path=FILE (a checkpoint) or predictions=FILE (a .csv, .npz or .parquet table)")
-    measure = from_table(job) if settings["predictions"] else from_checkpoint(job)
+    measure = from_table(job) if settings["predictions"] else from_checkpoint(job, asked)
     with runs.folder(job.composed) as folder, closing(Record(folder / "record")) as record:
         record.add("config", runs.redacted(job.composed.config))
-        source = settings["ckpt_path"] or settings["predictions"]
+        source = ", ".join(asked.files) if asked is not None else settings["ckpt_path"] or settings["predictions"]
         facts = {"command": "evaluate", "seed": settings["seed"], "checkpoint": str(source), "versions": versions(), "interrupted": ""}
         record.add("run", facts)
         try:
@@ -86,8 +88,12 @@ def from_table(job: Job) -> Callable[[Record], None]:
     return measure
 
 
-def from_checkpoint(job: Job) -> Callable[[Record], None]:
-    """Build the module and load the weights now, measure later."""
+def from_checkpoint(job: Job, asked: ensemble_words.Asked | None = None) -> Callable[[Record], None]:
+    """Build the module, or the members of an ensemble, and load the weights now, measure later."""
+    if asked is not None:
+        with job.stages("import"):
+            from diagnose.cli.ensemble import loaded
+        return loaded(job, asked.kind, list(asked.files), asked.members)
     path = runs.checkpoint_file(job.settings["ckpt_path"])
     with job.stages("import"):
         from diagnose.cli import setup

@@ -124,8 +124,8 @@ def checkpoint_file(path: str) -> Path:
 
 
 def saved_config(file: Path) -> Path | None:
-    """The folder ``.hydra`` of the run that a file lies in, at most three levels up."""
-    found = (parent / ".hydra" for parent in list(file.absolute().parents)[:3])
+    """The folder ``.hydra`` of the run that a file lies in, at most four levels up."""
+    found = (parent / ".hydra" for parent in list(file.absolute().parents)[:4])
     return next((place for place in found if (place / "config.yaml").is_file()), None)
 
 

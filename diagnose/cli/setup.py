@@ -18,6 +18,7 @@ from diagnose.cli.job import Job, versions
 from diagnose.cli.targets import ALLOWED, build, locate
 from diagnose.experiments.hidden_layers import Layers
 from diagnose.measure.embedding import check_method
+from diagnose.models.heads import HeadedLearner, with_heads
 from diagnose.models.initial import initialise
 from diagnose.models.learner import Learner
 from diagnose.models.losses import loss_named
@@ -109,6 +110,13 @@ def module(config: dict[str, Any], source: LightningDataModule) -> LightningModu
         raise UsageError("data.input_noise and model=autoencoder: it would learn the noise too, as its inputs are its targets; set 0")
     loss, outputs = loss_of(config, source, task)
     net = build(node, "model", allow, inputs=source.inputs, outputs=outputs, **vocabulary(node, source))
+    ensemble = config.get("ensemble") or {}
+    learner = HeadedLearner if ensemble.get("kind") == "heads" else Learner
+    try:
+        if learner is HeadedLearner:
+            with_heads(net, ensemble["members"])
+    except ValueError as error:
+        raise UsageError(f"ensemble=heads: {error}") from error
     try:
         batch = next(iter(source.train_dataloader()))[0] if (config.get("init") or {}).get("name") == "lsuv" else None
         initialise(net, **(config.get("init") or {}), batch=batch)
@@ -120,7 +128,7 @@ def module(config: dict[str, Any], source: LightningDataModule) -> LightningModu
     scale = getattr(source, "target_scale", ((0.0,), (1.0,)))
     try:
         optimizer([torch.nn.Parameter(torch.zeros(1))])
-        return Learner(net, optimizer, config.get("scheduler"), loss=loss, task=task, target_scale=scale, decay_all=decay_all)
+        return learner(net, optimizer, config.get("scheduler"), loss=loss, task=task, target_scale=scale, decay_all=decay_all)
     except (TypeError, ValueError) as error:
         raise UsageError(f"optimizer or scheduler: {error}") from error
 
@@ -164,7 +172,7 @@ def callbacks(config: dict[str, Any], folder: Path, module: LightningModule) -> 
     made: list[Callback] = []
     for name, node in (config.get("callbacks") or {}).items():
         if name != "doctor" and node:
-            extra = {"dirpath": folder / "checkpoints"} if name == "checkpoint" else {}
+            extra = {"dirpath": folder / "checkpoints"} if name in ("checkpoint", "snapshots") else {}
             target = re.sub(r"^lightning\.pytorch\.", f"{home(module).__name__}.", str(node.get("_target_", "")))
             made.append(build({**node, "_target_": target}, f"callbacks.{name}", config["allow_targets"], **extra))
     return made

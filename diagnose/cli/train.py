@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from contextlib import closing
 from copy import deepcopy
@@ -30,12 +31,14 @@ def train(job: Job) -> Result:
     """One training from check to report; in a process that Lightning launched beside the first (DDP), only its share of the training."""
     settings = job.settings
     with job.stages("import"):
-        from diagnose.cli import averaging, setup
+        from diagnose.cli import averaging, ensemble, setup
     setup.prepare(settings)
     with job.stages("data"):
         data = setup.data(settings)
     averaging.check(settings, data)
+    ensemble.check(settings, data)
     module = setup.module(settings, data)
+    ensemble.check_module(settings, module)
     setup.check_layers(settings, module)
     resume = resumable(settings, module)
     if int(os.environ.get("LOCAL_RANK", 0)) > 0:
@@ -82,6 +85,7 @@ def work(
 ) -> None:
     """Check, fit, evaluate."""
     with job.stages("import"):
+        from diagnose.cli import ensemble
         from diagnose.cli.averaging import averaged
         from diagnose.cli.checkpoint import load
         from diagnose.cli.evaluate import measure_test
@@ -89,13 +93,18 @@ def work(
     with job.stages("check"):
         check(module, datamodule=data, trainer=trainer, record=record, rules=job.rules)
     with job.stages("fit"):
-        trainer.fit(module, datamodule=data, **resume)
+        start = time.perf_counter()
+        trainer.fit(module, datamodule=ensemble.data_of(job.settings, data, 0), **resume)
+        seconds = time.perf_counter() - start
     best = averaged(trainer, folder) or str(getattr(trainer.checkpoint_callback, "best_model_path", "") or "")
     update(record, checkpoint=relative(best, folder), versions=versions())
     if best:
         load(module, Path(best), trust=True)  # written by this very run
     try:
-        measure_test(job, record, module, data)
+        if job.settings.get("ensemble"):
+            ensemble.train_and_measure(job, record, folder, trainer, module, data, seconds)
+        else:
+            measure_test(job, record, module, data)
     except ValueError as error:  # no predictions to be found, or none that is finite: the report says so
         record.skip("evaluation", str(error))
         job.console.print(f"not evaluated: {error}", style="yellow", markup=False, soft_wrap=True)

@@ -10,7 +10,21 @@ from rich.table import Table
 from diagnose import __version__
 from diagnose.cli.arguments import COMMANDS, Arguments
 
-GROUPS = ("model", "data", "init", "loss", "optimizer", "scheduler", "trainer", "callbacks", "rules", "logger", "experiment", "tune")
+GROUPS = (
+    "model",
+    "data",
+    "init",
+    "loss",
+    "optimizer",
+    "scheduler",
+    "trainer",
+    "callbacks",
+    "rules",
+    "logger",
+    "ensemble",
+    "experiment",
+    "tune",
+)
 FLAGS = {
     "-m, --multirun": "run once per combination: -m seed=1,2,3",
     "--cfg job": "print the composed config and stop (--cfg hydra, --cfg all)",
@@ -24,6 +38,7 @@ FLAGS = {
 EXAMPLES = {
     "train +model=mlp": "the digits that scikit-learn ships, with the default network",
     "train model=cnn trainer.max_epochs=3 seed=7": "any key of the config can be set; --cfg job shows them all",
+    "train ensemble=seeds": "five models from different seeds, their mean and their vote",
     "train -m seed=1,2,3": "three runs and a table",
     "evaluate ckpt_path=outputs/train/latest/checkpoints/last.ckpt": "a report of a trained model, with the config of its run",
     "evaluate ckpt_path=[main.ckpt,mine.ckpt] fail_on=worse": "is the second really better; also predictions=[a.csv,b.csv]",

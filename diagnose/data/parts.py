@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -145,6 +146,23 @@ class Parts(LightningDataModule):
         """The samples of ``train``, ``val`` or ``test``."""
         x, y = self._parts[name]
         return TensorDataset(torch.from_numpy(x), torch.from_numpy(y))
+
+    def reseeded(self, seed: int, *, bootstrap: bool = False) -> Parts:
+        """The same parts in the order, and with the noise, of another seed.
+
+        Args:
+            seed: In place of the own one.
+            bootstrap: Whether the training part is drawn anew from itself with replacement, of classes from each as many as it has.
+        """
+        other = copy.copy(self)
+        other.seed = seed
+        if bootstrap:
+            x, y = self._parts["train"]
+            rng = np.random.default_rng(seed)
+            groups = [np.flatnonzero(y == k) for k in np.unique(y)] if self.task == "classes" else [np.arange(len(y))]
+            rows = np.concatenate([rng.choice(group, len(group)) for group in groups])
+            other._parts = {**self._parts, "train": (x[rows], y[rows])}
+        return other
 
     def train_dataloader(self) -> Loader:
         data = self.part("train")

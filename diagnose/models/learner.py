@@ -72,20 +72,23 @@ class Learner(LightningModule):
         output: Tensor = self.net(x)
         return output
 
+    def _measure(self, output: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of an output, and what is logged beside it."""
+        if self.task == "values":
+            loss = self.loss(output, (y - self.target_mean) / self.target_std)
+            return loss, {"mae": F.l1_loss(output.detach() * self.target_std + self.target_mean, y)}
+        if self.task == "reconstruction":
+            return self.loss(output, x), {}
+        if output.shape[-1] == 1:
+            right = ((output.squeeze(-1) > 0) == y).float().mean()
+            return self.loss(output.squeeze(-1), y.float()), {"accuracy": right}
+        logits = output.movedim(-1, 1)
+        return self.loss(logits, y), {"accuracy": (logits.argmax(1) == y).float().mean()}
+
     def _step(self, batch: tuple[Tensor, Tensor], stage: str) -> tuple[Tensor, Tensor]:
         x, y = batch
         output = self(x)
-        if self.task == "values":
-            loss = self.loss(output, (y - self.target_mean) / self.target_std)
-            logged = {"mae": F.l1_loss(output.detach() * self.target_std + self.target_mean, y)}
-        elif self.task == "reconstruction":
-            loss, logged = self.loss(output, x), {}
-        elif output.shape[-1] == 1:
-            loss = self.loss(output.squeeze(-1), y.float())
-            logged = {"accuracy": ((output.squeeze(-1) > 0) == y).float().mean()}
-        else:
-            logits = output.movedim(-1, 1)
-            loss, logged = self.loss(logits, y), {"accuracy": (logits.argmax(1) == y).float().mean()}
+        loss, logged = self._measure(output, x, y)
         values = {f"{stage}/{name}": value for name, value in {"loss": loss, **logged}.items()}
         self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(y))
         return loss, output

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import cos, pi
+from math import ceil, cos, pi
 from typing import TYPE_CHECKING, Any
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau, StepLR
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    ExponentialLR,
+    LambdaLR,
+    LRScheduler,
+    OneCycleLR,
+    ReduceLROnPlateau,
+    StepLR,
+)
 
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.types import LRSchedulerConfigType
@@ -79,6 +88,13 @@ def _cosine(optimizer: Optimizer, steps: int) -> LRScheduler:
     return CosineAnnealingLR(optimizer, T_max=steps)
 
 
+def _cyclic(optimizer: Optimizer, steps: int, *, cycles: int = 5) -> LRScheduler:
+    """Half a cosine to zero, again and again from the full rate (Huang et al. 2017, equation 2)."""
+    if not isinstance(cycles, int) or cycles < 1:
+        raise ValueError(f"scheduler.cycles must be a whole number, at least 1, got {cycles!r}")
+    return CosineAnnealingWarmRestarts(optimizer, T_0=ceil(steps / cycles))
+
+
 def _onecycle(optimizer: Optimizer, steps: int, *, warmup: float = 0.3) -> LRScheduler:
     """From a 25th of the rate up to it during the share ``warmup`` of the run, and down to nearly nothing (Smith 2018)."""
     if not 0 < warmup < 1:
@@ -115,6 +131,7 @@ SCHEDULES: dict[str, tuple[Callable[..., Any], str]] = {
     "exponential": (_exponential, "step"),
     "two_stage": (_two_stage, "step"),
     "cosine": (_cosine, "step"),
+    "cyclic": (_cyclic, "step"),
     "onecycle": (_onecycle, "step"),
     "warmup": (_warmup, "step"),
     "plateau": (_plateau, "epoch"),

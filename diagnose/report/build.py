@@ -9,6 +9,7 @@ from typing import Literal
 
 from diagnose.record import Record
 from diagnose.report.checks import checks_section
+from diagnose.report.ensemble import ensemble_section
 from diagnose.report.evaluation import evaluation_sections, headlines
 from diagnose.report.finders import finder_sections, finder_sentences, suggestions
 from diagnose.report.layers import layers_section
@@ -32,6 +33,7 @@ def build_report(record: Record, diagnosis: Diagnosis, *, title: str = "", creat
         "Sanity checks": lambda: [checks_section(record, diagnosis)],
         "Finders": lambda: finder_sections(record),
         "Training": lambda: [training_section(record)],
+        "Ensemble": lambda: [ensemble_section(record)],
         "Evaluation": lambda: evaluation_sections(record),
         "Hidden layers": lambda: [layers_section(record)],
         "Provenance": lambda: [provenance_section(record)],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diagnose.report.drawing_search import ACROSS, DOWN, draw_parallel, draw_scatter
-from diagnose.report.drawing_values import draw_agreement, draw_histogram
+from diagnose.report.drawing_values import draw_agreement, draw_histogram, draw_intervals
 from diagnose.report.panels import GUIDE, INK, PETROFF, WIDEST
 from diagnose.report.text import clean
 
@@ -49,6 +49,8 @@ def panel_size(panel: Mapping[str, Any]) -> tuple[float, float]:
         return side + left + 0.25, side + bottom + 0.4
     if panel["kind"] == "bars":
         return WIDE, max(TALL, 0.9 + 0.3 * len(panel["names"]))
+    if panel["kind"] == "intervals":
+        return WIDE, 0.95 + 0.24 * len(panel["names"])
     if panel["kind"] == "parallel":
         return ACROSS, DOWN
     if panel.get("unit"):
@@ -314,4 +316,5 @@ DRAW: Mapping[str, Callable[..., None]] = {
     "agreement": draw_agreement,
     "parallel": draw_parallel,
     "histogram": draw_histogram,
+    "intervals": draw_intervals,
 }

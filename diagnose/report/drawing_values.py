@@ -60,3 +60,32 @@ def draw_histogram(place: Place, title: str, *, edges: Sequence[float], count: S
     ax.grid(axis="y", color=INK, alpha=0.1, linewidth=0.6)
     ax.set_title(title)
     ax.set_ylabel("samples", alpha=0.75)
+
+
+def draw_intervals(
+    place: Place,
+    title: str,
+    *,
+    names: Sequence[str],
+    value: Sequence[float],
+    low: Sequence[float],
+    high: Sequence[float],
+    colours: Sequence[str],
+) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    from diagnose.report.drawing import name_margin, panel_size, short, tick
+
+    width, height = panel_size({"kind": "intervals", "names": names})
+    ax = place.axes(width, height, left=name_margin(names) - 0.2, right=0.2, top=0.38, bottom=0.42)
+    for row, (at, start, end, colour) in enumerate(zip(value, low, high, colours, strict=True)):
+        ax.plot((start, end), (row, row), color=colour, linewidth=1.4, solid_capstyle="butt")
+        ax.plot([at], [row], "o", color=colour, markersize=4.5)
+    ax.set_yticks(range(len(names)), [short(n) for n in names], size=8.5)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.xaxis.set_major_locator(MaxNLocator(6))
+    ax.xaxis.set_major_formatter(FuncFormatter(tick))
+    ax.grid(axis="x", color=INK, alpha=0.1, linewidth=0.6)
+    ax.tick_params(axis="y", length=0)
+    ax.set_title(title)
+    ax.text(1, 1.02, "95 % intervals", transform=ax.transAxes, ha="right", size=8, alpha=0.75)

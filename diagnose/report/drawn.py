@@ -47,7 +47,7 @@ def draw_panels(picture: Picture) -> Drawn:
         size = "large"
     elif kinds <= {"points"} and len(whole) > 2:
         size = "four" if len(whole) == 4 else "small"
-    elif kinds & {"matrix", "points", "reliability", "bars", "agreement", "histogram"}:
+    elif kinds & {"matrix", "points", "reliability", "bars", "agreement", "histogram", "intervals"}:
         size = "medium wide" if width > 6.5 else "medium"
     else:
         size = "four" if len(whole) == 4 else "small"

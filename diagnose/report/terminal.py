@@ -13,6 +13,7 @@ from diagnose.values import COLOURS
 if TYPE_CHECKING:
     from rich.console import Console
 
+MEMBERS = 12  # rows of an ensemble's table
 TONE = {"error": "bold red", "warning": "bold yellow", "interrupted": "bold yellow", "clean": "bold green", "unknown": "bold"}
 
 
@@ -54,6 +55,7 @@ def print_summary(report: Report, console: Console, path: Path | None = None) ->
             table.add_row(*(Text(clean(v), style) for v, style in ((h.name, ""), (number(h.value), "bold"), (span, ""), (base, ""))))
         console.print()
         console.print(table)
+    print_ensemble(report, console)
     console.print()
     console.print(Text(report.diagnosis.summary(), "dim"))
     if report.diagnosis.obstacle:
@@ -64,3 +66,24 @@ def print_summary(report: Report, console: Console, path: Path | None = None) ->
         console.print(Text(f"{duration(spent)} in all: {parts}", "dim"))
     if path is not None:
         console.print(Text.assemble("Report  ", (str(path.resolve()), "bold")), soft_wrap=True)
+
+
+def print_ensemble(report: Report, console: Console) -> None:
+    """The members of an ensemble, their mean and their vote, and what the ensemble gains."""
+    from rich.table import Table
+    from rich.text import Text
+
+    section = next((s for s in report.sections if s.name == "ensemble"), None)
+    if section is None or not section.tables:
+        return
+    shown = section.tables[0]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column, kind in zip(shown.columns[:5], shown.formats, strict=False):
+        table.add_column(column, justify="left" if kind == "text" else "right")
+    rows = shown.rows if len(shown.rows) <= MEMBERS else (*shown.rows[: MEMBERS - 4], *shown.rows[-3:])
+    for row in rows:
+        table.add_row(*(Text(clean(v) if isinstance(v, str) else number(v)) for v in row[:5]))
+    console.print()
+    console.print(table)
+    for note in section.notes:
+        console.print(Text(clean(note), "dim"))

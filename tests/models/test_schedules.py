@@ -35,6 +35,8 @@ def rates(name: str, steps: int = 20, **options: Any) -> list[float]:
         ("exponential", {"final": 0.1}, lambda k: 0.1 ** (k / 20)),
         ("two_stage", {"switch": 0.5, "middle": 0.4, "final": 0.04}, lambda k: 0.4 ** (k / 10) if k < 10 else 0.4 * 0.1 ** ((k - 10) / 10)),
         ("cosine", {}, lambda k: (1 + cos(pi * k / 20)) / 2),
+        ("cyclic", {"cycles": 4}, lambda k: (1 + cos(pi * (k % 5) / 5)) / 2),
+        ("cyclic", {"cycles": 3}, lambda k: (1 + cos(pi * (k % 7) / 7)) / 2),
         ("warmup", {"share": 0.2}, lambda k: (k + 1) / 4 if k < 4 else (1 + cos(pi * (k - 4) / 16)) / 2),
         ("warmup", {"share": 0.2, "then": "constant"}, lambda k: min(1, (k + 1) / 4)),
     ],
