@@ -88,8 +88,6 @@ def settings_of(arguments: Arguments, values: dict[str, Any], seed: int | None =
             OmegaConf.update(whole, key, value, merge=False)
     plain = OmegaConf.to_container(whole, resolve=True)
     assert isinstance(plain, dict)
-    if plain.get("ensemble"):
-        raise UsageError("tune searches for one model; leave ensemble out, and train the best settings with ensemble=seeds")
     return {**{str(k): v for k, v in plain.items()}, **({} if seed is None else {"seed": seed})}
 
 

@@ -32,6 +32,8 @@ def planned(arguments: Arguments, composed: Composed, words: tuple[str, ...], co
     """The plan of a search whose options and space were found to work."""
     settings: Any = OmegaConf.to_container(composed.config, resolve=True)
     tune = dict(settings.get("tune") or {})
+    if settings.get("ensemble"):
+        raise UsageError("tune searches for one model; leave ensemble out, and train the best settings with ensemble=seeds")
     check_options(tune)
     fixed = [w.lstrip("+~").partition("=")[0] for w in words]
     try:
