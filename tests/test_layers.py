@@ -44,6 +44,7 @@ ORDER = (
     "models",
     "numbers",
     "evaluation",
+    "ensemble",
     "comparison",
     "callbacks",
     "cli",
