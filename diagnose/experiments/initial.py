@@ -14,6 +14,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from diagnose.experiments.anatomy import hooked
 from diagnose.experiments.baselines import chance, uniform
+from diagnose.experiments.batches import changed
 from diagnose.experiments.sandbox import Sandbox
 from diagnose.measure.losses import LossCall, primary, watch_losses
 from diagnose.record import Record
@@ -55,6 +56,9 @@ def initial_loss(sandbox: Sandbox, record: Record) -> None:
         return
     value = sum(float(c.value) for c, _ in calls_of if c.value is not None) / len(calls_of)
     base = max(sum(reference) / len(reference), even or 0.0)
+    if even is not None and value > base and _labels_enter(sandbox, first):
+        record.skip("probe.initial_loss", "the scores are made with the labels (a margin, for example), so chance has no fixed value")
+        return
     fact: dict[str, Any] = {"loss": value, "total": sum(t for _, t in calls_of) / len(calls_of), "chance": base, "uniform": even}
     fact |= {"ratio": value / base if base > 0 else math.nan, "kind": first.kind, "batches": len(calls_of)}
     fact["prior"] = sum(reference) / len(reference)
@@ -68,6 +72,31 @@ def initial_loss(sandbox: Sandbox, record: Record) -> None:
             "shift": _shift(first.input, first.target),
         }
     record.add("probe.initial_loss", fact)
+
+
+def _labels_enter(sandbox: Sandbox, first: LossCall) -> bool:
+    """Whether other labels give the first batch other scores, as a margin on the score of the true class does."""
+    batch = sandbox.batches[0]
+    target = first.target
+    if target is None or target.is_floating_point():
+        return False
+
+    def scores(turned: int) -> Tensor | None:
+        def other(tensor: Tensor) -> Tensor:
+            labels = tensor.shape == target.shape and not tensor.is_floating_point() and torch.equal(tensor.to(target), target)
+            return tensor.roll(turned, 0) if labels and turned else tensor
+
+        torch.manual_seed(0)
+        with watch_losses() as calls:
+            loss, _ = sandbox.training_step(sandbox.move(changed(batch, other)))
+        sandbox.reset()
+        call = primary(calls, loss)
+        return None if call is None else call.input.detach()
+
+    before, again, after = scores(0), scores(0), scores(1)
+    if before is None or again is None or after is None or not torch.equal(before, again):
+        return False
+    return before.shape != after.shape or not torch.allclose(before, after, rtol=1e-4, atol=1e-6)
 
 
 def _shift(values: Tensor, target: Tensor) -> float | None:

@@ -27,7 +27,8 @@ class InitialLoss(Rule):
     wrong: weights that are too large, inputs that are not scaled, or a wrong activation. The first steps then only undo this.
 
     ## When it is wrong
-    For class weights and losses of several terms chance is not exact, hence the factor of `ratio`, where others use 2. A loss *below*
+    For class weights and losses of several terms chance is not exact, hence the factor of `ratio`, where others use 2; scores that are made
+    with the labels, as with a margin, are not judged. A loss *below*
     chance is what a pretrained network shows and is not reported. Regression on targets far from zero starts high in any network,
     and a good learning rate makes up for it: only targets ten standard deviations away are a warning there.
 

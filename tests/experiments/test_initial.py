@@ -71,6 +71,15 @@ def test_positives_that_count_more_are_no_high_loss() -> None:
     assert first(Rare()).facts["probe.initial_loss"]["ratio"] == pytest.approx(1.0, abs=1e-4)
 
 
+def test_a_margin_on_the_score_of_the_true_class_is_not_held_against_chance() -> None:
+    class Margin(Classifier):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            x, y = batch
+            return F.cross_entropy(self(x) - 6.0 * F.one_hot(y, 3), y)
+
+    assert "made with the labels" in first(Margin()).missing["probe.initial_loss"]
+
+
 @pytest.mark.parametrize(
     ("loss", "reason"),
     [
