@@ -31,6 +31,7 @@ def check(
     trainer: Trainer | None = None,
     record: Record | None = None,
     rules: Iterable[Rule] | None = None,
+    patience: float = 60.0,
     strict: bool = False,
 ) -> Diagnosis:
     """Find what is wrong with a module, its loss and its data before training.
@@ -46,14 +47,19 @@ def check(
         trainer: The Trainer that will be used: its precision, length and callbacks are taken into account. It is not run.
         record: Where to keep the evidence.
         rules: The rules to judge by, from `diagnose.rules.build`; all of them by default.
+        patience: Seconds that the short trainings (one batch by heart, learning from a few batches) may take together; what does not fit
+            is ``not-run``.
         strict: Raise what a probe or rule raises, where it would otherwise be ``not-run`` or ``crashed``.
 
     Raises:
         TypeError: ``module`` is not a LightningModule.
+        ValueError: ``patience`` is not above zero.
     """
     module = getattr(module, "_orig_mod", module)  # torch.compile wraps it
     if not isinstance(module, MODULES):
         raise TypeError(f"expected a LightningModule of {' or '.join(NAMES)}, got {type(module).__module__}.{type(module).__qualname__}")
+    if not patience > 0:
+        raise ValueError(f"expected patience in seconds, above zero, got {patience!r}")
     record = Record() if record is None else record
     if isinstance(train_dataloaders, DATA_MODULES):
         train_dataloaders, datamodule = None, train_dataloaders
@@ -61,7 +67,8 @@ def check(
         if train_dataloaders is None:
             with random_state_kept(), quiet():
                 train_dataloaders, val_dataloaders, datamodule = own_loaders(module, datamodule, val_dataloaders, trainer)
-        gather(record, module, train_dataloaders, val_dataloaders, trainer=trainer, datamodule=datamodule, strict=strict)
+        loaders = train_dataloaders, val_dataloaders
+        gather(record, module, *loaders, trainer=trainer, datamodule=datamodule, patience=patience, strict=strict)
     except Unusable as error:
         if strict:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from diagnose.experiments.baselines import chance, floor
 from diagnose.experiments.batches import changed, leaves, size, take
+from diagnose.experiments.copying import Unusable
 from diagnose.experiments.dependence import evaluating
 from diagnose.experiments.sandbox import Sandbox
 from diagnose.measure.losses import REGRESSION, LossCall, Predictions, predictions, primary, watch_losses
@@ -21,6 +23,7 @@ RATES = (3e-3, 3e-2, 0.3)
 STEPS = 150
 MOST_STEPS = STEPS * len(RATES)
 LEARN_STEPS = (120, 400)
+TIMED = 5
 
 
 def train(
@@ -40,15 +43,21 @@ def train(
 
     Returns:
         The loss of each step; it ends early when a loss is not finite or has no gradient.
+
+    Raises:
+        Unusable: The steps would take longer than the sandbox has patience for, by the time of the first.
     """
     weights = [p for p in sandbox.module.parameters() if p.requires_grad and not isinstance(p, UninitializedParameter)]
     optimizer = torch.optim.Adam(weights, lr=rate)
     dropouts = [m for m in sandbox.module.modules() if isinstance(m, nn.modules.dropout._DropoutNd) and m.training]
     losses: list[float] = []
+    start = time.monotonic()
     try:
         for module in dropouts:
             module.eval()
         for step in range(steps):
+            if step == TIMED and (needed := (time.monotonic() - start) * steps / TIMED) > sandbox.patience:
+                raise Unusable(f"{steps} steps of training take about {needed:.0f} s here; diagnose.check(..., patience=) allows more")
             optimizer.zero_grad()
             loss, _ = sandbox.training_step(sandbox.move(batches[step % len(batches)]), step % len(batches))
             if loss is None or not loss.requires_grad or not torch.isfinite(loss):
@@ -63,6 +72,7 @@ def train(
             if enough(losses[-1]):
                 break
     finally:
+        sandbox.patience -= time.monotonic() - start
         for module in dropouts:
             module.train()
     return losses

@@ -50,6 +50,7 @@ def gather(
     datamodule: LightningDataModule | None = None,
     short: bool = False,
     steps: int = 0,
+    patience: float = float("inf"),
     strict: bool = False,
 ) -> None:
     """Run the probes and write what they find into ``record``; ``short`` leaves out those that train more than ``steps`` steps."""
@@ -65,6 +66,7 @@ def gather(
         settings = trainer_settings(train, trainer, len(batches))
 
         def use(sandbox: Sandbox) -> None:
+            sandbox.patience = patience
             _examine(sandbox, probing, train, val, short, steps)
             probing.part("run", lambda: describe_plan(sandbox, trainer, record))
 

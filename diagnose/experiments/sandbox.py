@@ -66,6 +66,7 @@ class Sandbox:
         batches: Training batches, as the loader gave them.
         held_out: Validation batches, or ``[]``.
         ready_made: The items of the data set are batches (``batch_size=None``), so their first axis need not be samples.
+        patience: Seconds that trainings of the copy may still take.
         logged: Names that the copy's steps passed to ``log``, with the stage: ``{"val_loss": "validation"}``.
     """
 
@@ -73,6 +74,7 @@ class Sandbox:
         self, module: LightningModule, trainer: Trainer, batches: list[Any], held_out: list[Any], *, ready_made: bool = False
     ) -> None:
         self.module, self.trainer, self.batches, self.held_out, self.ready_made = module, trainer, batches, held_out, ready_made
+        self.patience = float("inf")
         self.logged: dict[str, str] = {}
         self.stage = "training"
         module.__dict__["log"] = self._log

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from diagnose.experiments.check import check
 from diagnose.experiments.probing import PROBES
+from diagnose.record import Record
 from diagnose.rules import build
 from diagnose.values import Status
 from tests.experiments.checked import Data, Dict, NoOptimizers, examined, silent
@@ -159,3 +162,18 @@ def test_an_interrupt_passes() -> None:
 def test_other_things_are_refused() -> None:
     with pytest.raises(TypeError, match=r"expected a LightningModule of lightning.pytorch or pytorch_lightning, got torch\.nn"):
         check(nn.Linear(2, 2))  # type: ignore[arg-type]
+
+
+def test_trainings_that_would_take_too_long_are_left_out() -> None:
+    record = Record()
+    check(Classifier(), *loaders(), record=record, patience=1e-9)
+    told = re.compile(r"\d+ steps of training take about \d+ s here; diagnose.check\(..., patience=\) allows more")
+    assert told.fullmatch(record.missing["probe.overfit"])
+    assert told.fullmatch(record.missing["probe.learning"])
+    assert "probe.initial_loss" in record.facts
+
+
+@pytest.mark.parametrize("patience", [0.0, -1.0, math.nan])
+def test_patience_is_above_zero(patience: float) -> None:
+    with pytest.raises(ValueError, match="expected patience in seconds, above zero, got"):
+        check(Classifier(), *loaders(), patience=patience)
