@@ -151,7 +151,7 @@ def points(
     panels = [{"title": "Coloured by true class", "group": true.tolist()}]
     if guess is not None:
         errors = f"; {len(wrong):,} error{'' if len(wrong) == 1 else 's'} ringed"
-        panels.append({"title": f"Coloured by predicted class{errors}", "group": guess.tolist(), "wrong": wrong})
+        panels.append({"title": f"Predicted class{errors}", "group": guess.tolist(), "wrong": wrong})
     present = sorted(set(true.tolist()) | (set() if guess is None else set(guess.tolist())))
     legend = tuple((names[i], palette[i]) for i in present) if len(present) <= LEGEND else ()
     return tuple(panels), shared, legend

@@ -236,7 +236,7 @@ def test_a_map_says_how_many_samples_it_shows() -> None:
         "2,000 of 5,000 samples drawn, a stratified choice of at most 5,000, perplexity 30, seed 1. True classes; errors are ringed."
     )
     assert [len(panel["x"]) for panel in picture.panels] == [2000, 2000]
-    assert [panel["title"] for panel in picture.panels] == ["net, t-SNE, k-NN 0.900", "Coloured by predicted class; 0 errors ringed"]
+    assert [panel["title"] for panel in picture.panels] == ["net, t-SNE, k-NN 0.900", "Predicted class; 0 errors ringed"]
 
 
 def test_layers_stand_in_one_row_from_early_to_late_and_share_their_samples() -> None:

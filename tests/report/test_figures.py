@@ -121,7 +121,7 @@ def test_an_embedding_shows_both_colourings_and_a_legend(count: int) -> None:
     shown = [t.get_text() for t in texts(figure)]
     assert "$\\frac$" in shown
     assert "Coloured by true class" in shown
-    assert any(t.startswith("Coloured by predicted class") for t in shown)
+    assert any(t.startswith("Predicted class") for t in shown)
 
 
 def test_every_figure_of_a_report_is_free_of_overlap() -> None:
