@@ -273,7 +273,13 @@ def test_an_interrupted_run_keeps_what_it_had_and_says_where(tmp_path: Path) -> 
 
 
 def training_began(root: Path) -> bool:
-    return any(events.read_text().count("val/loss") > 5 for events in root.glob("outputs/train/*/*/record/events.jsonl"))
+    """Whether the run has recorded more than 20 losses and saved its first checkpoint."""
+    for events in root.glob("outputs/train/*/*/record/events.jsonl"):
+        record = Record.read(events.parent)
+        losses = len(record.series("train/loss")) if "train/loss" in record.names() else 0
+        if losses > 20 and (events.parent.parent / "checkpoints" / "last.ckpt").is_file():
+            return True
+    return False
 
 
 @pytest.mark.slow
