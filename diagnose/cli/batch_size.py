@@ -6,7 +6,8 @@ from functools import partial
 
 from diagnose.cli.arguments import Arguments
 from diagnose.cli.finding import find
-from diagnose.cli.job import Job, Result, repeat
+from diagnose.cli.job import Job, repeat
+from diagnose.cli.result import Result
 
 
 def run(arguments: Arguments) -> int:

@@ -6,7 +6,8 @@ from contextlib import closing
 
 from diagnose.cli import runs
 from diagnose.cli.arguments import Arguments
-from diagnose.cli.job import Job, Result, finish, repeat
+from diagnose.cli.job import Job, finish, repeat
+from diagnose.cli.result import Result
 from diagnose.record import Record
 
 

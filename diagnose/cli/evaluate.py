@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from diagnose.cli import compare, ensemble_words, runs
 from diagnose.cli.arguments import Arguments, UsageError
 from diagnose.cli.compose import normalise, parsed
-from diagnose.cli.job import Job, Result, finish, prepare, repeat, versions
+from diagnose.cli.job import Job, finish, prepare, repeat, versions
 from diagnose.cli.own_classes import with_own_classes
+from diagnose.cli.result import Result
 from diagnose.record import Record
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from omegaconf import OmegaConf
 
 from diagnose.cli import runs
 from diagnose.cli.arguments import UsageError
-from diagnose.cli.job import Job, Result, finish
+from diagnose.cli.job import Job, finish
+from diagnose.cli.result import Result
 from diagnose.record import Record
 
 if TYPE_CHECKING:

@@ -10,21 +10,20 @@ from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from traceback import print_exc
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omegaconf import OmegaConf
 from rich.console import Console
 
 from diagnose.cli.arguments import Arguments, UsageError
 from diagnose.cli.compose import Composed, combinations, config, normalise
+from diagnose.cli.result import Result
 from diagnose.cli.runs import Stages, Unwritten
+from diagnose.cli.sweep import print_table, write_page
 from diagnose.record import Record
 from diagnose.rules import Rule, build
 from diagnose.rules import diagnose as judge
 from diagnose.values import Severity
-
-if TYPE_CHECKING:
-    from diagnose.report.values import Report
 
 USAGE_ERROR, INTERRUPTED = 2, 130
 DISTRIBUTIONS = ("torch", "lightning", "torchmetrics", "scikit-learn", "numpy", "openTSNE", "hydra-core")
@@ -51,24 +50,6 @@ class Job:
     stages: Stages = field(default_factory=Stages)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """What became of a run."""
-
-    status: int
-    folder: Path | None = None
-    report: Report | None = None
-    error: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """As ``--json`` prints it."""
-        if self.report is None:
-            return {"status": self.status, "error": self.error}
-        values = self.report.diagnosis.to_dict()
-        headlines = {h.name: h.value for h in self.report.headlines}
-        return {"status": self.status, "folder": str(self.folder), "report": f"{self.folder}/report.html", "headlines": headlines, **values}
-
-
 def repeat(arguments: Arguments, command: str, once: Callable[[Job], Result]) -> int:
     """Compose and make a run; with ``--multirun`` one per combination, each in its own folder, and a table at the end.
 
@@ -80,8 +61,6 @@ def repeat(arguments: Arguments, command: str, once: Callable[[Job], Result]) ->
     Raises:
         UsageError: A run cannot be composed, or the only one cannot be made.
     """
-    from diagnose.cli.sweep import print_table, write_page
-
     overrides = normalise(arguments.words, arguments.config_dir)
     sweep = list(combinations(overrides)) if arguments.multirun else [overrides]
     jobs = [prepare(arguments, command, own) for own in sweep]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from diagnose.cli.arguments import Arguments
 from diagnose.cli.finding import find
-from diagnose.cli.job import Job, Result, repeat
+from diagnose.cli.job import Job, repeat
+from diagnose.cli.result import Result
 
 
 def run(arguments: Arguments) -> int:

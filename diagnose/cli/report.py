@@ -11,7 +11,8 @@ from rich.console import Console
 from diagnose.cli import compare
 from diagnose.cli.arguments import Arguments, UsageError
 from diagnose.cli.compose import rule_option
-from diagnose.cli.job import Result, chosen_rules, finish, severity
+from diagnose.cli.job import chosen_rules, finish, severity
+from diagnose.cli.result import Result
 from diagnose.cli.runs import Stages, followed
 from diagnose.cli.tune import FILE, tell
 from diagnose.search.values import Search

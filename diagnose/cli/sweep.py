@@ -6,16 +6,14 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omegaconf import OmegaConf
 from rich.console import Console
 
+from diagnose.cli.result import Result
 from diagnose.record import Record
 from diagnose.search.values import Confirmed, Search, Tried, interval
-
-if TYPE_CHECKING:
-    from diagnose.cli.job import Result
 
 METRIC = "val/loss"
 SEED = "seed"

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from diagnose.cli import runs
 from diagnose.cli.arguments import Arguments, UsageError
 from diagnose.cli.finding import suggested_rate
-from diagnose.cli.job import INTERRUPTED, Job, Result, finish, repeat, versions
+from diagnose.cli.job import INTERRUPTED, Job, finish, repeat, versions
+from diagnose.cli.result import Result
 from diagnose.record import Record
 
 if TYPE_CHECKING:

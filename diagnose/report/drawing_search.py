@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from diagnose.report.drawing_parts import ACROSS, DOWN, HEIGHT, WIDTH, Place, short, tick, values
 from diagnose.report.panels import INK, TRAIN
 from diagnose.report.text import clean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from diagnose.report.drawing import Place
-
-ACROSS, DOWN = 9.0, 3.7  # of parallel coordinates, in inches
 BEST, REST = "#bd1f01", "#94a4a2"  # the best trial and the others
 
 
@@ -40,8 +38,6 @@ def draw_scatter(
     names: Sequence[str] = (),
 ) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
-
-    from diagnose.report.drawing import HEIGHT, WIDTH, short, tick, values
 
     ax = place.axes(WIDTH, HEIGHT, left=0.68, right=0.18, top=0.36, bottom=0.5)
     set_scale(ax, scale)
@@ -79,8 +75,6 @@ def draw_scatter(
 
 def draw_parallel(place: Place, title: str, *, axes: Sequence[Mapping[str, Any]], trials: Sequence[Mapping[str, Any]]) -> None:
     """A line per trial through its place (0 … 1) on every axis; the better the later and the bluer it is drawn."""
-    from diagnose.report.drawing import short
-
     ax = place.axes(ACROSS, DOWN, left=0.5, right=0.9, top=0.75, bottom=0.3)
     for trial in trials:
         ax.plot(range(len(axes)), trial["at"], color=trial["colour"], linewidth=trial["width"], alpha=trial["alpha"])

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from diagnose.report.drawing_parts import TALL, WIDE, Place, dots, name_margin, panel_size, short, tick, values
 from diagnose.report.panels import GUIDE, INK, PETROFF
 from diagnose.report.text import clean
-
-if TYPE_CHECKING:
-    from diagnose.report.drawing import Place
 
 
 def draw_agreement(place: Place, title: str, *, x: Sequence[float], y: Sequence[float], xlabel: str, ylabel: str) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    from diagnose.report.drawing import TALL, WIDE, dots, tick, values
 
     ax = place.axes(WIDE, TALL, left=0.72, right=0.2, top=0.38, bottom=0.5)
     across, down = values(x), values(y)
@@ -48,8 +44,6 @@ def padded(numbers: Any) -> tuple[float, float]:
 def draw_histogram(place: Place, title: str, *, edges: Sequence[float], count: Sequence[int]) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    from diagnose.report.drawing import TALL, WIDE, tick
-
     ax = place.axes(WIDE, TALL, left=0.72, right=0.2, top=0.38, bottom=0.5)
     ax.bar(edges[:-1], count, width=np.diff(edges), align="edge", color=PETROFF[0], alpha=0.75, linewidth=0)
     ax.axvline(0.0, color=GUIDE, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.6)
@@ -73,8 +67,6 @@ def draw_intervals(
     colours: Sequence[str],
 ) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    from diagnose.report.drawing import name_margin, panel_size, short, tick
 
     width, height = panel_size({"kind": "intervals", "names": names})
     ax = place.axes(width, height, left=name_margin(names) - 0.2, right=0.2, top=0.38, bottom=0.42)

@@ -36,7 +36,7 @@ def draw_panels(picture: Picture) -> Drawn:
     """Draw each panel of a picture."""
     from markupsafe import Markup
 
-    from diagnose.report.drawing import panel_size
+    from diagnose.report.drawing_parts import panel_size
     from diagnose.report.figures import panel_figure
     from diagnose.report.svg import inline_svg
 

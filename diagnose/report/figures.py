@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diagnose.report.drawing import HEIGHT, WIDTH, Place, draw_panel, panel_size
+from diagnose.report.drawing import draw_panel
+from diagnose.report.drawing_parts import HEIGHT, WIDTH, Place, panel_size
 from diagnose.report.panels import INK, matrix, points
 from diagnose.report.text import clean
 from diagnose.report.values import Picture
