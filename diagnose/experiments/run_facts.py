@@ -70,11 +70,12 @@ def describe_optimizer(optimizer: Any) -> dict[str, Any]:
 
 
 def describe_scheduler(config: Any) -> dict[str, Any]:
-    """Name, interval and planned length of a learning-rate scheduler."""
+    """Class, the name that its owner gave it, interval and planned length of a learning-rate scheduler."""
     scheduler = config.scheduler
     lengths = {name: getattr(scheduler, name, None) for name in ("total_steps", "T_max", "total_iters", "T_0", "step_size")}
     return {
         "name": type(scheduler).__name__,
+        "called": config.name or "",
         "interval": config.interval,
         "frequency": config.frequency,
         **{name: int(value) for name, value in lengths.items() if isinstance(value, (int, float))},

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diagnose.models.losses import loss_named
-from diagnose.models.schedules import schedule
+from diagnose.models.schedules import forget_length, schedule
 from diagnose.namespace import LightningModule
 
 if TYPE_CHECKING:
@@ -122,3 +122,8 @@ class Learner(LightningModule):
         steps = int(self.trainer.estimated_stepping_batches) if self.schedule["name"] not in ("none", "plateau", "step") else 1
         config = schedule(optimizer, self.schedule["name"], steps, **self._schedule_options())
         return optimizer if config is None else {"optimizer": optimizer, "lr_scheduler": config}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """A run that is resumed for longer follows the schedule of its own length."""
+        for state in checkpoint.get("lr_schedulers", ()):
+            forget_length(state)

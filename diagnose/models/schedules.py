@@ -1,4 +1,8 @@
-"""Schedules of the learning rate by name; each knows whether it is stepped per batch or per epoch."""
+"""Schedules of the learning rate by name; each knows whether it is stepped per batch or per epoch.
+
+Those per batch are functions of the step and of the length of the run: one that is resumed for longer follows the longer schedule, while
+`CosineAnnealingLR` would climb again and `ExponentialLR` fall further, by the length that the checkpoint remembers.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,7 @@ from math import ceil, cos, pi
 from typing import TYPE_CHECKING, Any
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import (
-    CosineAnnealingLR,
-    CosineAnnealingWarmRestarts,
-    ExponentialLR,
-    LambdaLR,
-    LRScheduler,
-    OneCycleLR,
-    ReduceLROnPlateau,
-    StepLR,
-)
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau, StepLR
 
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.types import LRSchedulerConfigType
@@ -41,7 +36,7 @@ def schedule(optimizer: Optimizer, name: str, steps: int, **options: Any) -> LRS
     made = make(optimizer, max(1, steps), **options)
     if made is None:
         return None
-    config: LRSchedulerConfigType = {"scheduler": made, "interval": unit}
+    config: LRSchedulerConfigType = {"scheduler": made, "interval": unit, "name": name}
     if name == "plateau":
         config["monitor"] = "val/loss"
     return config
@@ -66,7 +61,8 @@ def _step(optimizer: Optimizer, steps: int, *, every: int = 10, factor: float = 
 
 def _exponential(optimizer: Optimizer, steps: int, *, final: float = 0.01) -> LRScheduler:
     """The rate falls by the same share at each step, to ``final`` of it at the end."""
-    return ExponentialLR(optimizer, _between("final", final, 0, 1) ** (1 / steps))
+    _between("final", final, 0, 1)
+    return LambdaLR(optimizer, lambda step: float(final ** (step / steps)))
 
 
 def _two_stage(optimizer: Optimizer, steps: int, *, switch: float = 0.7, middle: float = 0.3, final: float = 0.003) -> LRScheduler:
@@ -85,14 +81,15 @@ def _two_stage(optimizer: Optimizer, steps: int, *, switch: float = 0.7, middle:
 
 def _cosine(optimizer: Optimizer, steps: int) -> LRScheduler:
     """Half a cosine, to zero at the end (Loshchilov and Hutter 2017, equation 5, without restarts)."""
-    return CosineAnnealingLR(optimizer, T_max=steps)
+    return LambdaLR(optimizer, lambda step: (1 + cos(pi * min(1.0, step / steps))) / 2)
 
 
 def _cyclic(optimizer: Optimizer, steps: int, *, cycles: int = 5) -> LRScheduler:
     """Half a cosine to zero, again and again from the full rate (Huang et al. 2017, equation 2)."""
     if not isinstance(cycles, int) or cycles < 1:
         raise ValueError(f"scheduler.cycles must be a whole number, at least 1, got {cycles!r}")
-    return CosineAnnealingWarmRestarts(optimizer, T_0=ceil(steps / cycles))
+    length = ceil(steps / cycles)
+    return LambdaLR(optimizer, lambda step: (1 + cos(pi * (step % length) / length)) / 2)
 
 
 def _onecycle(optimizer: Optimizer, steps: int, *, warmup: float = 0.3) -> LRScheduler:
@@ -100,6 +97,12 @@ def _onecycle(optimizer: Optimizer, steps: int, *, warmup: float = 0.3) -> LRSch
     if not 0 < warmup < 1:
         raise ValueError(f"scheduler.warmup must be above 0 and below 1, got {warmup!r}")
     return OneCycleLR(optimizer, optimizer.param_groups[0]["lr"], total_steps=steps + 1, pct_start=warmup)
+
+
+def forget_length(state: dict[str, Any]) -> None:
+    """Take out of the state of a scheduler how long its run was, in place: `OneCycleLR` keeps it."""
+    for key in ("total_steps", "_schedule_phases"):
+        state.pop(key, None)
 
 
 def _warmup(optimizer: Optimizer, steps: int, *, share: float = 0.1, then: str = "cosine") -> LRScheduler:

@@ -125,7 +125,20 @@ def gradient(record: Record) -> Picture | None:
         return None
     middle = number(float(np.nanmedian(total.value))) if total is not None and np.isfinite(total.value).any() else "–"
     alt = f"Gradient norm over training, median {middle}, and learning rate"
-    return Picture(name="gradient", title="Gradient and learning rate", alt=alt, panels=tuple(panels), legend=tuple(legend))
+    note = stepping(record) if lr is not None else ""
+    return Picture(name="gradient", title="Gradient and learning rate", alt=alt, note=note, panels=tuple(panels), legend=tuple(legend))
+
+
+def stepping(record: Record) -> str:
+    """Which schedules set the rate, and when each is stepped; by hand where the optimisation is."""
+    run = record.facts.get("run") or {}
+    said = []
+    for schedule in run.get("schedulers") or ():
+        every, unit = int(schedule.get("frequency") or 1), "epoch" if schedule.get("interval") == "epoch" else "optimizer step"
+        when = f"after each {unit}" if every == 1 else f"after every {every} {unit}s"
+        by_hand = run.get("automatic_optimization") is False
+        said.append(f"{schedule.get('called') or schedule['name']}, stepped {'by the module itself' if by_hand else when}")
+    return f"The rate follows {'; '.join(said)}." if said else ""
 
 
 def layers(record: Record) -> Picture | None:

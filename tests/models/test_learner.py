@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,12 @@ from diagnose.models.networks import mlp
 
 
 def fitted(
-    scheduler: dict[str, Any] | None = None, epochs: int = 2, name: str = "iris", **options: Any
+    scheduler: dict[str, Any] | None = None,
+    epochs: int | None = 2,
+    name: str = "iris",
+    settings: dict[str, Any] | None = None,
+    resume: Path | None = None,
+    **options: Any,
 ) -> tuple[Trainer, Learner, Bundled]:
     data = Bundled(name, batch_size=16)
     net = mlp(data.inputs, data.outputs, hidden=[8], dropout=0)
@@ -30,8 +36,9 @@ def fitted(
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        **settings or {},
     )
-    trainer.fit(module, datamodule=data)
+    trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=resume is not None or None)
     return trainer, module, data
 
 
@@ -89,6 +96,35 @@ def test_the_rate_follows_the_scheduler() -> None:
     assert last_rate(fitted({"name": "exponential", "final": 0.01})[0]) == pytest.approx(0.0001)
     assert last_rate(fitted({"name": "two_stage", "final": 0.003})[0]) == pytest.approx(0.00003)
     assert last_rate(fitted({"name": "warmup", "then": "constant"})[0]) == pytest.approx(0.01)
+
+
+ENDS = {"exponential": 0.01 * 0.01, "two_stage": 0.01 * 0.003, "cosine": 0.0, "warmup": 0.0, "onecycle": 0.01 / 25 / 1e4}
+
+
+@pytest.mark.parametrize("name", ENDS)
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        ({}, 18),  # six batches in each of three epochs
+        ({"accumulate_grad_batches": 4}, 6),  # four batches, and the two that are left
+        ({"accumulate_grad_batches": 4, "limit_train_batches": 5}, 6),
+        ({"accumulate_grad_batches": 4, "max_steps": 5}, 5),
+        ({"max_epochs": None, "max_steps": 7}, 7),
+    ],
+)
+def test_a_schedule_ends_where_the_run_ends(name: str, settings: dict[str, Any], steps: int) -> None:
+    own = {"max_epochs": 3, **settings}
+    trainer = fitted({"name": name}, epochs=own.pop("max_epochs"), settings=own)[0]
+    assert trainer.global_step == steps
+    assert last_rate(trainer) == pytest.approx(ENDS[name], rel=1e-6, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_a_run_that_is_resumed_for_longer_follows_the_longer_schedule(name: str, tmp_path: Path) -> None:
+    fitted({"name": name})[0].save_checkpoint(tmp_path / "short.ckpt")
+    trainer = fitted({"name": name}, epochs=4, resume=tmp_path / "short.ckpt")[0]
+    assert trainer.global_step == 24
+    assert last_rate(trainer) == pytest.approx(ENDS[name], rel=1e-6, abs=1e-12)
 
 
 def test_weight_decay_can_spare_biases_and_norms() -> None:

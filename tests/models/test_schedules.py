@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.optim import lr_scheduler
 
 from diagnose.models.schedules import SCHEDULES, schedule
 
@@ -43,6 +44,24 @@ def rates(name: str, steps: int = 20, **options: Any) -> list[float]:
 )
 def test_the_rate_at_each_step(name: str, options: dict[str, Any], formula: Callable[[int], float]) -> None:
     assert rates(name, **options) == pytest.approx([formula(k) for k in range(20)], abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "own"),
+    [
+        ("exponential", {"final": 0.1}, lambda o: lr_scheduler.ExponentialLR(o, 0.1 ** (1 / 20))),
+        ("cosine", {}, lambda o: lr_scheduler.CosineAnnealingLR(o, T_max=20)),
+        ("cyclic", {"cycles": 3}, lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, T_0=7)),
+    ],
+)
+def test_the_rates_are_those_of_torch(name: str, options: dict[str, Any], own: Callable[[Any], Any]) -> None:
+    sgd, found = optimizer(), []
+    scheduler = own(sgd)
+    for _ in range(20):
+        found.append(sgd.param_groups[0]["lr"])
+        sgd.step()
+        scheduler.step()
+    assert rates(name, **options) == pytest.approx(found, abs=1e-9)
 
 
 def test_one_cycle_climbs_to_the_rate_and_falls() -> None:

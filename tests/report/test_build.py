@@ -11,6 +11,7 @@ from diagnose.report import Report, build_report, write_report
 from diagnose.report.evaluation import interval, reliability
 from diagnose.report.html import to_html
 from diagnose.report.markdown import to_markdown
+from diagnose.report.training import gradient
 from diagnose.values import Diagnosis, Outcome, Status
 from tests.report.synthetic import facts, faulty, full_record, healthy
 
@@ -89,6 +90,30 @@ def test_training_notes_tell_of_every_step_that_the_callback_clipped(fact: dict[
     record.add("clipping", {**fact, "steps": 900, "share": 0.25})
     notes = section(build_report(record, healthy()), "training").notes
     assert notes[-1] == f"The gradient was clipped on 25.0 % of 900 steps ({said})."
+
+
+@pytest.mark.parametrize(
+    ("schedulers", "automatic", "said"),
+    [
+        ([{"name": "LambdaLR", "called": "cosine", "interval": "step", "frequency": 1}], True, "cosine, stepped after each optimizer step"),
+        ([{"name": "StepLR", "called": "", "interval": "epoch", "frequency": 2}], True, "StepLR, stepped after every 2 epochs"),
+        ([{"name": "StepLR", "interval": "epoch"}], False, "StepLR, stepped by the module itself"),
+        ([{"name": "A", "interval": "step"}, {"name": "B", "interval": "epoch"}], True,
+         "A, stepped after each optimizer step; B, stepped after each epoch"),
+    ],
+)  # fmt: skip
+def test_the_rate_stands_beside_what_steps_it(schedulers: list[dict[str, Any]], automatic: bool, said: str) -> None:
+    record = Record()
+    record.add("run", {"schedulers": schedulers, "automatic_optimization": automatic})
+    record.label("lr", ["group 0"])
+    record.append({"lr": [0.1]}, step=1)
+    picture = gradient(record)
+    assert picture is not None
+    assert picture.note == f"The rate follows {said}."
+    record.add("run", {"schedulers": []})
+    again = gradient(record)
+    assert again is not None
+    assert again.note == ""
 
 
 def test_the_interval_solves_wilsons_equation() -> None:
