@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+SILENCE = 300  # seconds that no machine needs for an answer
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-pipe",
@@ -47,8 +48,8 @@ class Page:
 
     def open(self, path: Path) -> None:
         """Load a file and wait until it is complete."""
-        self.send("Page.navigate", url=path.resolve().as_uri())
-        self.send.until("Page.loadEventFired")
+        loader = self.send("Page.navigate", url=path.resolve().as_uri())["loaderId"]
+        self.send.until("Page.lifecycleEvent", name="load", loaderId=loader)  # of this page, not of the one before it
 
     def evaluate(self, expression: str) -> Any:
         answer = self.send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True, userGesture=True)
@@ -79,7 +80,7 @@ class Pipe:
         self.write, self.read, self.number, self.session = write, read, 0, ""
         self.rest = b""
         self.page: Page | None = None
-        self.seen: list[str] = []
+        self.seen: list[tuple[str, dict[str, Any]]] = []
 
     def __call__(self, method: str, **parameters: Any) -> dict[str, Any]:
         self.number += 1
@@ -95,15 +96,16 @@ class Pipe:
                 result: dict[str, Any] = answer["result"]
                 return result
 
-    def until(self, event: str, seconds: float = 60.0) -> None:
-        end = time.monotonic() + seconds
-        while event not in self.seen:
-            assert time.monotonic() < end, f"no {event} in {seconds} s"
+    def until(self, event: str, **values: Any) -> None:
+        """Wait for an event with these values."""
+        while not any(name == event and values.items() <= what.items() for name, what in self.seen):
             self.receive()
         self.seen.clear()
 
     def receive(self) -> dict[str, Any]:
         while b"\0" not in self.rest:
+            ready, _, _ = select.select([self.read], [], [], SILENCE)
+            assert ready, f"the browser has said nothing for {SILENCE} s"
             chunk = os.read(self.read, 1 << 20)
             assert chunk, "the browser has gone"
             self.rest += chunk
@@ -114,7 +116,7 @@ class Pipe:
         return message
 
     def note(self, event: str, what: dict[str, Any]) -> None:
-        self.seen.append(event)
+        self.seen.append((event, what))
         if self.page is None:
             return
         if event == "Runtime.consoleAPICalled":
@@ -154,10 +156,11 @@ def browser() -> Iterator[Page]:
             pipe.page = page
             for domain in ("Page", "Runtime", "Log", "Network"):
                 pipe(f"{domain}.enable")
+            pipe("Page.setLifecycleEventsEnabled", enabled=True)
             page.look()
             yield page
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(timeout=SILENCE)
             os.close(to_browser[1])
             os.close(from_browser[0])

@@ -101,9 +101,10 @@ def work(plan: Plan, folder: Path, *, confirm: bool = False, process: int = 0, t
         process: Number of this process.
         told: Called with the number of each trial that ended.
     """
+    parent = os.getppid()  # first of all: the search may be killed while torch is imported
     import diagnose.cli.trial  # noqa: F401  # the seconds of importing torch are no trial's
 
-    study, dimensions, parent = plan.study(folder, confirm=confirm, process=process), plan.space, os.getppid()
+    study, dimensions = plan.study(folder, confirm=confirm, process=process), plan.space
     budget = 0 if confirm else int(plan.tune["trials"])
     mark = time.perf_counter()
     while (trial := ask(study, dimensions, budget)) is not None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
 
 SILENT = 900.0  # seconds without a sign of life after which a trial on another machine counts as lost
+NAMELESS = 60.0  # seconds after which a trial counts as lost whose process has not said its name: that takes it milliseconds
 WARM_TRIALS, WARM_EPOCHS = 5, 3  # the median needs finished trials, and a trial some epochs, before one is cut short
 SURPLUS = "surplus"  # attribute of a trial that two processes took at once for the last
 
@@ -164,7 +165,8 @@ def lost(study: Study) -> list[FrozenTrial]:
         process = str(trial.user_attrs.get("process", ""))
         place, _, number = process.rpartition(":")
         here = place == host and number.isdigit()
-        silent = time.time() - float(trial.user_attrs.get("alive", 0.0)) > SILENT
+        begun = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
+        silent = time.time() - float(trial.user_attrs.get("alive", begun)) > (SILENT if process else NAMELESS)
         if (here and not alive(int(number))) or (not here and silent):
             found.append(trial)
     return found

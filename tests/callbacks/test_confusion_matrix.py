@@ -19,6 +19,7 @@ from torch.utils.data.distributed import DistributedSampler
 from diagnose.callbacks.confusion_matrix import ConfusionMatrix
 from diagnose.callbacks.instrument import NotMonitored
 from diagnose.callbacks.ranks import Share, share_of
+from tests.ports import held_port
 
 X = torch.randn(61, 4, generator=torch.Generator().manual_seed(1))
 Y = (X[:, 0] > 0).long() + (X[:, 1] > 0).long()
@@ -175,12 +176,8 @@ def test_the_counts_of_two_processes_are_summed(tmp_path: Path) -> None:
         "    trainer.test(Module(), LOADER, verbose=False)\n"
     )
     root = str(Path(__file__).parents[2])
-    done = subprocess.run(
-        [sys.executable, "two.py"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        env={"PYTHONPATH": root, "OMP_NUM_THREADS": "1", "PATH": ""},
-    )
+    with held_port() as port:
+        environment = {"PYTHONPATH": root, "OMP_NUM_THREADS": "1", "PATH": "", "MASTER_PORT": port}
+        done = subprocess.run([sys.executable, "two.py"], cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "out/test.json").read_text())["counts"] == expected(Module()).tolist()

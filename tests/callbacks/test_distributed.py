@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 
 from diagnose.record import Record
+from tests.ports import held_port
 
 pytestmark = pytest.mark.slow
 SCENARIOS = ("everything", "stop", "nan", "crash")
@@ -21,9 +21,10 @@ SCENARIOS = ("everything", "stop", "nan", "crash")
 
 def launch(folder: Path, *scenarios: str) -> subprocess.CompletedProcess[str]:
     """Run trainings of ``two_processes.py`` in a folder."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(Path(__file__).with_name("two_processes.py")), *scenarios]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, timeout=240)
+    with held_port() as port:
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1", "MASTER_PORT": port}
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, timeout=600)
     assert done.returncode == 0, done.stderr
     return done
 
@@ -82,17 +83,16 @@ SLURM |= {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "train", "SLURM_NODELIST": "loc
 
 @pytest.mark.parametrize("variables", [TORCHRUN | {"TORCHELASTIC_RUN_ID": "7"}, SLURM], ids=["torchrun", "slurm"])
 def test_processes_that_a_cluster_started(variables: dict[str, str], tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = str(free.getsockname()[1])
     both = []
-    for rank in "01":
-        given = {name: value.format(rank=rank) for name, value in variables.items()}
-        environment = {**os.environ, **given, "MASTER_ADDR": "localhost", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-        environment["PYTHONPATH"] = str(Path(__file__).parents[2])
-        command = [sys.executable, str(Path(__file__).with_name("two_processes.py")), "cluster"]
-        both.append(subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
-    said = [process.communicate(timeout=240)[0] for process in both]
+    with held_port() as port:
+        for rank in "01":
+            given = {name: value.format(rank=rank) for name, value in variables.items()}
+            environment = {**os.environ, **given, "MASTER_ADDR": "localhost", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+            environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+            command = [sys.executable, str(Path(__file__).with_name("two_processes.py")), "cluster"]
+            pipe = subprocess.PIPE
+            both.append(subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=pipe, stderr=subprocess.STDOUT, text=True))
+        said = [process.communicate(timeout=600)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     first, second = seen(tmp_path, "cluster")
     assert np.array(first["counts"]["val"]).sum() == 21

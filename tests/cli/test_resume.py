@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from diagnose.record import Record
+from tests.ports import held_port
 
 pytestmark = pytest.mark.usefixtures("_own_environment")
 Cli = Callable[..., int]
@@ -46,7 +48,9 @@ def test_a_run_goes_on_where_the_latest_ended(cli: Cli, trained: Path, tmp_path:
 @pytest.mark.slow
 def test_several_processes_go_on_from_the_same_checkpoint(trained: Path, tmp_path: Path) -> None:
     words = ("trainer.max_epochs=3", "trainer.devices=2", "ckpt_path=outputs/train/latest/checkpoints/last.ckpt")
-    done = subprocess.run([sys.executable, "-m", "diagnose", *IRIS, *words], capture_output=True, text=True, timeout=300)
+    command = [sys.executable, "-m", "diagnose", *IRIS, *words]
+    with held_port() as port:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, env={**os.environ, "MASTER_PORT": port})
     assert done.returncode in (0, 1), done.stderr
     assert Record.read(latest(tmp_path) / "record").facts["run"]["epochs_done"] == 3
     assert len(list(tmp_path.glob("outputs/train/*/*/.hydra"))) == 2

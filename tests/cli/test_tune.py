@@ -8,21 +8,23 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
+from optuna.trial import FrozenTrial, TrialState
 
 from diagnose.cli.arguments import Arguments
 from diagnose.cli.searching import Plan
 from diagnose.cli.trial import Outcome, run, settings_of
 from diagnose.record import Record
-from diagnose.search.study import values
+from diagnose.search.study import alive, values
 from diagnose.search.values import Search
 
 Cli = Callable[..., int]
 TINY = ("data=iris", "model.hidden=[8]", "trainer.max_epochs=2", "trainer.accelerator=cpu", "tune.confirm.best=1", "tune.confirm.seeds=2")
+LONG = 600  # seconds that no machine needs: what takes so long hangs
 OWN = ("tune=own", "tune.space.optimizer.lr=log(1e-3, 1e-1)")
 
 
@@ -164,69 +166,95 @@ def test_the_best_epoch_counts() -> None:
     assert Outcome(curve=[float("nan")]).best("min") is None
 
 
-def start(root: Path, *words: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "diagnose", "tune", *TINY, *OWN, "tune.confirm.best=0", "tune.parallel=2", *words]
-    return subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+MEET = """
+import os, time
+from pathlib import Path
+from lightning.pytorch import Callback
+
+class Meet(Callback):
+    def on_train_start(self, trainer, module):
+        Path("here", str(os.getpid())).touch()
+        end = time.monotonic() + 600
+        while len(os.listdir("here")) < 2 or Path("hold").exists():
+            assert time.monotonic() < end, "left to wait"
+            time.sleep(0.05)
+"""
 
 
-def running(root: Path, seconds: float = 90.0) -> tuple[Path, dict[str, Any]]:
-    """The folder of the search that runs below, and a process of it with the values of its trial."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        for plan in root.glob("outputs/tune/*/*/plan.json"):
-            folder = plan.parent
-            if not (folder / "study.journal").is_file():
-                continue
-            study = Plan.read(folder).study(folder)
-            for trial in study.get_trials(deepcopy=False):
-                if trial.state.name == "RUNNING" and "seed" in trial.user_attrs and trial.number > 0:
-                    dimensions = Plan.read(folder).space
-                    return folder, {"process": int(trial.user_attrs["process"].rpartition(":")[2]), "values": values(trial, dimensions)}
+@contextmanager
+def searching(root: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """A search by two processes: the first trial of each waits for the other, and while there is a file ``hold``."""
+    (root / "meet.py").write_text(MEET)
+    (root / "here").mkdir()
+    own = ("tune.confirm.best=0", "tune.parallel=2", "allow_targets=[meet]", "+callbacks.meet._target_=meet.Meet")
+    command = [sys.executable, "-m", "diagnose", "tune", *TINY, *OWN, *own, *words]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as search:
+        try:
+            yield search
+        finally:
+            search.kill()
+
+
+def held(root: Path, search: subprocess.Popen[str]) -> tuple[Path, list[FrozenTrial]]:
+    """The folder of the search, and the trials that its two processes run, once both are held in theirs."""
+    end = time.monotonic() + LONG
+    while len(list((root / "here").iterdir())) < 2 and search.poll() is None and time.monotonic() < end:
         time.sleep(0.05)
-    raise AssertionError("no trial came to run")
+    plans = list(root.glob("outputs/tune/*/*/plan.json"))
+    assert len(plans) == 1, search.communicate()[0] if search.poll() is not None else "no search began"
+    folder = plans[0].parent
+    trials = Plan.read(folder).study(folder).get_trials(states=(TrialState.RUNNING,))
+    assert len(trials) == 2
+    return folder, trials
+
+
+def process_of(trial: FrozenTrial) -> int:
+    return int(trial.user_attrs["process"].rpartition(":")[2])
 
 
 @pytest.mark.slow
 def test_a_killed_process_costs_the_trial_that_it_ran(tmp_path: Path) -> None:
-    search = start(tmp_path, "tune.trials=5", "trainer.max_epochs=12")
-    _, trial = running(tmp_path)
-    os.kill(trial["process"], signal.SIGKILL)
-    said, _ = search.communicate(timeout=240)
+    (tmp_path / "hold").touch()
+    with searching(tmp_path, "tune.trials=5", "trainer.max_epochs=4") as search:
+        folder, (_, trial) = held(tmp_path, search)
+        os.kill(process_of(trial), signal.SIGKILL)
+        (tmp_path / "hold").unlink()
+        said, _ = search.communicate(timeout=LONG)
     assert search.returncode == 0, said
     trials = found(tmp_path).trials
     assert sum(t.state in ("complete", "pruned") for t in trials) == 5
-    assert [t.values for t in trials if t.state == "lost"] == [t.values for t in trials if t.again is not None]
+    killed = [values(trial, Plan.read(folder).space)]
+    assert [t.values for t in trials if t.state == "lost"] == killed
+    assert [t.values for t in trials if t.again is not None] == killed
 
 
 @pytest.mark.slow
-def test_a_killed_search_goes_on(cli: Cli, tmp_path: Path) -> None:
-    search = start(tmp_path, "tune.trials=4", "trainer.max_epochs=12")
-    folder, trial = running(tmp_path)
-    search.kill()
-    search.communicate()
-    end = time.monotonic() + 60
-    while time.monotonic() < end and any(Path(f"/proc/{p}").exists() for p in children(folder)):
-        time.sleep(0.1)  # they see that they are orphans and end
+def test_a_killed_search_goes_on(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))  # meet.py, for the part that runs here
+    (tmp_path / "hold").touch()
+    with searching(tmp_path, "tune.trials=4", "trainer.max_epochs=4") as search:
+        folder, orphans = held(tmp_path, search)
+    (tmp_path / "hold").unlink()
+    end = time.monotonic() + LONG
+    while any(alive(process_of(t)) for t in orphans):  # they see that they are orphans and end
+        assert time.monotonic() < end
+        time.sleep(0.05)
     assert cli("tune", f"tune.resume={folder}", "tune.parallel=1") == 0
     trials = found(tmp_path).trials
-    assert sum(t.state in ("complete", "pruned") for t in trials) == 4
-    assert any(t.values == trial["values"] and t.state in ("complete", "pruned") for t in trials)
-
-
-def children(folder: Path) -> set[int]:
-    study = Plan.read(folder).study(folder)
-    return {int(t.user_attrs["process"].rpartition(":")[2]) for t in study.get_trials(deepcopy=False) if "process" in t.user_attrs}
+    done = [t.values for t in trials if t.state in ("complete", "pruned")]
+    assert len(done) == 4
+    assert all(values(t, Plan.read(folder).space) in done for t in orphans)
 
 
 @pytest.mark.slow
 def test_two_workers_of_a_ray_cluster_share_a_search(tmp_path: Path) -> None:
     pytest.importorskip("ray")
-    search = start(tmp_path, "tune.backend=ray", "tune.trials=4")
-    said, _ = search.communicate(timeout=240)
+    with searching(tmp_path, "tune.backend=ray", "tune.trials=4") as search:
+        said, _ = search.communicate(timeout=LONG)
     assert search.returncode == 0, said
     folder = (tmp_path / "outputs" / "tune" / "latest").resolve()
-    assert len(children(folder)) == 2
-    assert Counter(t.state for t in found(tmp_path).trials)["complete"] == 4
+    assert len({process_of(t) for t in Plan.read(folder).study(folder).get_trials()}) == 2
+    assert Counter(t.state for t in found(tmp_path).trials) == {"complete": 4}
 
 
 def test_json_holds_the_search(cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:

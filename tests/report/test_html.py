@@ -117,8 +117,11 @@ def test_tables_sort_by_keyboard_or_mouse_and_keep_their_averages(page: Page, pa
 def test_the_override_can_be_copied(page: Page, pages: dict[str, Path]) -> None:
     page.open(pages["faulty"])
     page.send("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
-    page.evaluate("document.querySelector('.copier').click()")
-    label = page.evaluate("new Promise(r => setTimeout(() => r(document.querySelector('.copier').textContent), 300))")
+    label = page.evaluate(
+        "new Promise(done => { const button = document.querySelector('.copier');"
+        " new MutationObserver(() => done(button.textContent)).observe(button, {childList: true, characterData: true, subtree: true});"
+        " button.click(); })"
+    )
     assert label in ("Copied", "Press Ctrl+C")
 
 
@@ -156,7 +159,7 @@ def test_a_cell_of_the_matrix_says_what_it_counts_and_shows_its_samples(page: Pa
 def test_the_matrix_is_read_by_keyboard(page: Page, pages: dict[str, Path]) -> None:
     page.open(pages["faulty"])
     place(page, "[data-matrix] svg")
-    page.evaluate("document.querySelector('[data-matrix] svg').focus()")
+    page.evaluate("document.querySelector('[data-matrix] svg').focus({preventScroll: true})")
     for key in ("ArrowDown", "ArrowDown", "ArrowRight", "ArrowRight", "Enter"):
         page.send("Input.dispatchKeyEvent", type="keyDown", key=key)
     assert page.evaluate("document.querySelector('.tip').innerText").startswith("true 2, predicted 2: ")
@@ -186,7 +189,7 @@ def test_a_point_of_a_map_names_its_sample_and_the_map_zooms(page: Page, pages: 
     page.evaluate("document.querySelector('.zoom button').click()")
     zoomed = page.evaluate("document.querySelector('[data-points] svg svg').viewBox.baseVal.width")
     assert zoomed == pytest.approx(width / 1.5, rel=1e-3)
-    page.evaluate("document.querySelector('[data-points] svg').focus()")
+    page.evaluate("document.querySelector('[data-points] svg').focus({preventScroll: true})")
     page.send("Input.dispatchKeyEvent", type="keyDown", key="0", text="0")
     assert page.evaluate("document.querySelector('[data-points] svg svg').getAttribute('viewBox')") == before
     assert page.dialogs == page.console == []

@@ -20,6 +20,7 @@ from diagnose.search.space import Dimension, space
 from diagnose.search.study import ask, lost, open_study, requeue, storage, values
 from diagnose.search.summary import confirmed, importance, ranked, tried
 
+NOBODY = 2**30  # no process has this number: the most that Linux gives is 2**22
 SPACE = space({"x": "linear(-1, 1)", "rate": "log(1e-4, 1)", "kind": ["a", "b"]})
 
 
@@ -98,9 +99,7 @@ def test_a_trial_of_a_dead_process_is_lined_up_again(tmp_path: Path) -> None:
     trial = ask(study, SPACE, 12)
     assert trial is not None
     assert lost(study) == []  # this process lives
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    trial.set_user_attr("process", f"{socket.gethostname()}:{gone.pid}")
+    trial.set_user_attr("process", f"{socket.gethostname()}:{NOBODY}")
     assert requeue(study, lost(study)) == [0]
     again = ask(study, SPACE, 12)
     assert again is not None
@@ -122,11 +121,20 @@ def test_a_silent_machine_counts_as_dead(tmp_path: Path, monkeypatch: pytest.Mon
     assert [t.number for t in lost(study)] == [0]
 
 
+def test_a_trial_whose_process_has_not_yet_said_its_name_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make(tmp_path)
+    study.ask()
+    assert lost(study) == []
+    monkeypatch.setattr(studies, "NAMELESS", -1.0)
+    assert [t.number for t in lost(study)] == [0]
+
+
 def test_life_of_processes() -> None:
     assert studies.alive(os.getpid())
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    child.wait()
-    assert not studies.alive(child.pid)
+    assert not studies.alive(NOBODY)
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and its number is not free yet
+        assert not studies.alive(child.pid)
 
 
 def test_another_space_under_the_same_name_is_refused(tmp_path: Path) -> None:
