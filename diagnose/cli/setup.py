@@ -124,6 +124,8 @@ def module(config: dict[str, Any], source: LightningDataModule) -> LightningModu
         raise UsageError(f"init: {error}") from error
     settings = dict(config["optimizer"])
     decay_all = bool(settings.pop("decay_all", True))
+    if not 0 <= (momentum := settings.get("momentum") or 0.0) < 1:  # torch takes it, and the steps grow without end
+        raise UsageError(f"optimizer.momentum must be at least 0 and below 1, got {momentum!r}")
     optimizer = partial(locate(settings.pop("_target_"), (*ALLOWED, *allow)), **settings)
     scale = getattr(source, "target_scale", ((0.0,), (1.0,)))
     try:

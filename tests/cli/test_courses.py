@@ -77,6 +77,7 @@ def test_other_networks_are_trained(words: list[str], cli: Cli, tmp_path: Path) 
         (["data=diabetes", "data.sampler=balanced"], "data: data.sampler=balanced needs classes, the data have values"),
         (["data=iris", "+scheduler.speed=3"], "optimizer or scheduler: "),
         (["data=iris", "scheduler=step", "scheduler.factor=3.0"], "scheduler.factor must be above 0 and at most 1, got 3.0"),
+        (["data=iris", "optimizer=momentum", "optimizer.momentum=1.0"], "optimizer.momentum must be at least 0 and below 1, got 1.0"),
         (["data=iris", "loss=l1", "+loss.delta=3"], "loss: loss=l1 is for values"),
         (["data=diabetes", "loss=mse", "+loss.reduction=sum"], "loss=mse has no option 'reduction'; losses are means over the batch"),
         (["data=iris", "+loss.reduction=sum"], "unexpected keyword argument 'reduction'"),
