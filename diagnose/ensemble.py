@@ -13,7 +13,7 @@ import numpy as np
 from diagnose.evaluation import Evaluation, check_task
 from diagnose.measure.ensemble import ensembled
 from diagnose.measure.paired import Predicted
-from diagnose.numbers import add_embeddings, add_numbers
+from diagnose.numbers import add_embeddings, add_numbers, one_output
 from diagnose.record import Record
 from diagnose.rules import build, diagnose
 
@@ -149,7 +149,7 @@ def evaluate_ensemble(
     options: dict[str, Any] = {"classes": first.classes, "class_names": given, "loader": "test", "seed": seed}
     add_numbers(record, kind_of, truth, own.prediction, own.probability, **options, loss=own.loss, group=first.group)
     for index, member_predicted in enumerate(predicted):
-        record.save_array(f"ensemble/{index}/prediction", member_predicted.prediction)
+        record.save_array(f"ensemble/{index}/prediction", one_output(member_predicted.prediction, kind_of))
     start = time.perf_counter()
     if shares_trunk(named[0].module):  # one pass asks all heads
         predict(named[0].module, {"test": dataloader}, layers=[])

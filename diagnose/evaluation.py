@@ -247,7 +247,7 @@ def evaluate_predictions(
     """
     known = given(target, prediction, probability, class_names=class_names, task=task)
     names = _listed(class_names)
-    fact = {"kind": known.task, "loss": "", "classes": known.classes, "class_names": names, "extracted_by": "the given predictions"}
+    fact = {"kind": known.task, "loss": "", "classes": known.classes, "class_names": names, "extracted_by": ""}
     record.add("task", fact)
     add_numbers(
         record,

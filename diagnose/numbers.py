@@ -30,6 +30,7 @@ def add_numbers(
     group: NDArray[Any] | None = None,
 ) -> None:
     """Write the numbers of one loader into the fact ``evaluation``, and its predictions as arrays: the first's under ``test``."""
+    target, prediction = (one_output(values, task) for values in (target, prediction))
     entry = numbers_of(
         task,
         target,
@@ -92,6 +93,7 @@ def numbers_of(
     group: NDArray[Any] | None = None,
 ) -> dict[str, Any]:
     """The numbers of the samples whose predictions are finite; how many are not is said."""
+    target, prediction = (one_output(values, task) for values in (target, prediction))
     if class_names is not None and classes and len(class_names) != classes:
         raise ValueError(f"expected {classes} class names, one per class, got {len(class_names)}: {list(class_names)[:5]!r}")
     usable = finite_rows(prediction)
@@ -118,9 +120,15 @@ def numbers_of(
         group=chosen(group),
     )
     if left:
-        entry["note"] = f"{left} of {len(target)} samples are left out: their predictions are NaN or infinite."
+        said = f"{left} of {len(target)} samples are left out: their predictions are NaN or infinite."
+        entry["note"] = f"{said} {entry.get('note', '')}".strip()
         entry["non_finite"] = left
     return entry
+
+
+def one_output(values: NDArray[Any], task: str) -> NDArray[Any]:
+    """Values of a single output as shape ``(n,)``, also where the module gives them as ``(n, 1)``."""
+    return values[:, 0] if task == "regression" and values.ndim == 2 and values.shape[1] == 1 else values
 
 
 def finite_rows(values: NDArray[Any]) -> NDArray[np.bool_]:

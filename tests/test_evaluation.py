@@ -440,9 +440,10 @@ def test_predictions_that_are_not_finite_are_counted() -> None:
         (([0, 1], [0]), "as many predictions as targets"),
         (([0.0, float("nan")], [0.0, 1.0]), r"got target .*nan.* in row 1"),
         (([0, 1], [0, 1], [[0.5, 0.5]]), r"expected probabilities of shape \(2, 2\)"),
-        (([0, 1], [0, 1], [[0.5, 0.5], [2.0, -1.0]]), r"got array\(\[ 2., -1.\]\) in row 1 \(counted from 0\), 1 such rows: apply softmax"),
+        (([0, 1], [0, 1], [[0.5, 0.5], [2.0, -1.0]]), r"got \[2.0, -1.0\] in row 1 \(counted from 0\), 1 such rows: apply softmax"),
         (([0.5, 1.5], [0, 1], [[0.5, 0.5], [0.5, 0.5]]), "expected class indices .* got float64 targets and int64 predictions"),
         (([0, 2], [0, 1], None, ["a", "b"]), "expected 3 class names, one per class, got 2"),
+        (([0, 1, -1], [0, 1, 1]), r"expected class indices from 0, got target -1 in row 2 \(counted from 0\): leave out what has no label"),
     ],
 )
 def test_predictions_that_do_not_fit(arguments: tuple[Any, ...], text: str) -> None:

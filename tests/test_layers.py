@@ -39,6 +39,7 @@ ORDER = (
     "search",
     "report",
     "namespace",
+    "identity",
     "experiments",
     "data",
     "models",

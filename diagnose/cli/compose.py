@@ -238,7 +238,9 @@ def choices(arguments: Arguments, words: list[Override]) -> DictConfig | None:
 
 
 def nearest_key(key: str, known: list[str]) -> str:
-    """The nearest key, first by its last part: ``lr`` is ``optimizer.lr``."""
+    """The nearest key, first one that is nearly the same at the top, then by its last part: ``lr`` is ``optimizer.lr``."""
+    if "." not in key and (close := nearest(key, [other for other in known if "." not in other], cutoff=0.85)):
+        return close
     last = key.rpartition(".")[2]
     same = [other for other in known if other != key and other.rpartition(".")[2] == last]
     return f"; did you mean {same[0]!r}?" if same else nearest(key, known)

@@ -191,6 +191,7 @@ def measure(job: Job, record: Record, members: list[Member], data: LightningData
     with job.stages("evaluate"):
         data.prepare_data()
         data.setup("test")
+        setup.fingerprint(record, data)
         own = {name: job.settings[name] for name in ("layers", "task", "projection")}
         names = getattr(data, "class_names", None)
         evaluate_ensemble(

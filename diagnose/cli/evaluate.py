@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diagnose.cli import compare, ensemble_words, runs
 from diagnose.cli.arguments import Arguments, UsageError
@@ -14,10 +14,13 @@ from diagnose.cli.compose import normalise, parsed
 from diagnose.cli.job import Job, finish, prepare, repeat, versions
 from diagnose.cli.own_classes import with_own_classes
 from diagnose.cli.result import Result
+from diagnose.identity import commit, digest
 from diagnose.record import Record
 
 if TYPE_CHECKING:
     from diagnose.namespace import LightningDataModule, LightningModule
+
+TABLE = ("seed", "command", "output_dir", "fail_on", "predictions", "columns", "task", "rules")  # keys that a table of predictions heeds
 
 
 def run(arguments: Arguments) -> int:
@@ -32,6 +35,9 @@ def run(arguments: Arguments) -> int:
     terms, words = compare.terms(words)
     if arguments.multirun or arguments.cfg:
         raise UsageError(f"{key}=[A,B] compares two files: without --multirun and --cfg")
+    for file in files:  # both, before the first is evaluated
+        if not Path(file).is_file():
+            raise UsageError(f"there is no file {file!r}")
     made: list[Path] = []
     for file in files:
         own = with_config(replace(arguments, words=[f"{key}={file}", *words]))
@@ -60,17 +66,26 @@ def once(job: Job, asked: ensemble_words.Asked | None = None) -> Result:
         raise UsageError("evaluate needs ckpt_path=FILE (a checkpoint) or predictions=FILE (a .csv, .npz or .parquet table)")
     measure = from_table(job) if settings["predictions"] else from_checkpoint(job, asked)
     with runs.folder(job.composed) as folder, closing(Record(folder / "record")) as record:
-        record.add("config", runs.redacted(job.composed.config))
-        source = ", ".join(asked.files) if asked is not None else settings["ckpt_path"] or settings["predictions"]
-        facts = {"command": "evaluate", "seed": settings["seed"], "checkpoint": str(source), "versions": versions(), "interrupted": ""}
-        record.add("run", facts)
+        config = runs.redacted(job.composed.config)
+        record.add("config", {k: v for k, v in config.items() if k in TABLE} if settings["predictions"] else config)
+        facts = {"command": "evaluate", "seed": settings["seed"], "git": commit(str(Path.cwd())), "interrupted": ""}
+        record.add("run", {**facts, **sources(settings, asked)})
         try:
             measure(record)
         except ValueError as error:
-            raise UsageError(str(error)) from error
+            where = f"{Path(str(settings['predictions'])).name}: " if settings["predictions"] else ""
+            raise UsageError(f"{where}{error}") from error
         record.add("stages", job.stages.rows())
         result = finish(record, folder, rules=job.rules, fail_on=job.fail_on, stages=job.stages, console=job.console)
     return result
+
+
+def sources(settings: Mapping[str, Any], asked: ensemble_words.Asked | None) -> dict[str, Any]:
+    """The files that are evaluated with their digests, and the versions of what reads them."""
+    key = "predictions" if settings["predictions"] else "checkpoint"
+    files = asked.files if asked is not None else [str(settings["predictions"] or settings["ckpt_path"])]
+    used = versions(*(("scikit-learn", "numpy") if key == "predictions" else ()))
+    return {key: ", ".join(files), f"{key}_sha256": ", ".join(digest(Path(file)) for file in files), "versions": used}
 
 
 def from_table(job: Job) -> Callable[[Record], None]:
@@ -115,6 +130,7 @@ def from_checkpoint(job: Job, asked: ensemble_words.Asked | None = None) -> Call
 def measure_test(job: Job, record: Record, module: LightningModule, data: LightningDataModule) -> None:
     """Evaluate a module on the test part of its data, which may have none."""
     with job.stages("import"):
+        from diagnose.cli.setup import fingerprint
         from diagnose.data.parts import Parts
         from diagnose.evaluation import evaluate, evaluate_training
         from diagnose.experiments.batch_norm import measure_batch_norm
@@ -129,6 +145,7 @@ def measure_test(job: Job, record: Record, module: LightningModule, data: Lightn
             return
         names, seed = getattr(data, "class_names", None), int(job.settings["seed"])
         own = {name: job.settings[name] for name in ("layers", "task", "samples", "projection")}
+        fingerprint(record, data)
         table = data if isinstance(data, Parts) and data.feature_names else None
         named, unit = (None, None) if table is None else (table.feature_names, table.original)
         evaluate(module, loader, record=record, class_names=names, seed=seed, feature_names=named, original=unit, **own)

@@ -141,9 +141,9 @@ def severity(name: object) -> Severity:
         raise UsageError(f"fail_on must be one of {', '.join(s.value for s in Severity)}, got {name!r}") from error
 
 
-def versions() -> dict[str, str]:
+def versions(*names: str) -> dict[str, str]:
     """Versions of what the numbers depend on."""
-    return {"python": platform.python_version(), **{name: version(name) for name in DISTRIBUTIONS}}
+    return {"python": platform.python_version(), **{name: version(name) for name in names or DISTRIBUTIONS}}
 
 
 def finish(record: Record, folder: Path, *, rules: tuple[Rule, ...], fail_on: Severity, stages: Stages, console: Console) -> Result:

@@ -16,7 +16,9 @@ from diagnose.cli import runs
 from diagnose.cli.arguments import UsageError
 from diagnose.cli.job import Job, versions
 from diagnose.cli.targets import ALLOWED, build, locate
+from diagnose.data.parts import Parts
 from diagnose.experiments.hidden_layers import Layers
+from diagnose.identity import commit
 from diagnose.measure.embedding import check_method
 from diagnose.models.heads import HeadedLearner, with_heads
 from diagnose.models.initial import initialise
@@ -61,7 +63,14 @@ def describe(record: Record, job: Job, command: str) -> None:
     """Write what is known of a run before it starts: its config, the keys of its config, its seed and versions."""
     record.add("config", runs.redacted(job.composed.config))
     record.add("config_keys", config_keys(job.settings))
-    record.add("run", {"command": command, "seed": job.settings["seed"], "versions": versions(), "interrupted": ""})
+    known = {"git": commit(str(Path.cwd())), "versions": versions(), "interrupted": ""}
+    record.add("run", {"command": command, "seed": job.settings["seed"], **known})
+
+
+def fingerprint(record: Record, data: LightningDataModule) -> None:
+    """Write what tells the samples of a run from others, where they are ours."""
+    if isinstance(data, Parts):
+        record.add("fingerprints", data.fingerprints())
 
 
 def prepare(config: dict[str, Any]) -> None:

@@ -125,6 +125,9 @@ def _csv(path: Path, probability: str) -> dict[str, Column]:
             header = [name.strip() for name in next(reader, [])]
             if not header:
                 raise UsageError(f"{path.name} is empty")
+            odd = next((sign for sign in ";\t" if len(header) == 1 and sign in header[0]), None)
+            if odd is not None:
+                raise UsageError(f"{path.name}: the columns are parted by {odd!r}, expected commas\nsave it with commas")
             twice = sorted({name for name in header if header.count(name) > 1})
             if twice:
                 raise UsageError(f"{path.name} has two columns {twice[0]!r}")

@@ -125,13 +125,20 @@ def _values(columns: dict[str, Column], names: Names, path: Path) -> dict[str, A
                 raise UsageError(f"{path.name}: {name!r} names no share in per cent, such as {names.lower}_90")
             bounds[f"{int(level) / 100:g}" if level else ""] = (column.numbers(), other.numbers())
     target, prediction = columns[names.target].numbers(), columns[names.prediction].numbers()
+    for name, values in ((names.target, target), (names.prediction, prediction)):
+        if len(rows := np.flatnonzero(~np.isfinite(values))):
+            such = f"({len(rows)} such row{'s' * (len(rows) > 1)})"
+            raise UsageError(
+                f"{path.name}: {name!r} holds {values[rows[0]].item()!r} in row {rows[0] + 1}, expected a finite number {such}"
+            )
     return {"target": target, "prediction": prediction, "probability": None, "class_names": None, "bounds": bounds, "task": "regression"}
 
 
 def _classes(columns: dict[str, Column], scores: dict[str, Column], names: Names, path: Path) -> dict[str, Any]:
     text = {c: columns[c] for c in (names.target, names.prediction) if c in columns}
     found = {label for column in text.values() for label in column.labels}
-    classes = list(scores) or sorted(found, key=lambda n: (not n.isdigit(), int(n) if n.isdigit() else 0, n))
+    _check_labelled(text, names, path)
+    classes = list(scores) or sorted(found, key=_order)
     position = {name: index for index, name in enumerate(classes)}
     for column, held in text.items():
         unknown = sorted(set(held.labels) - position.keys())
@@ -158,6 +165,25 @@ def _classes(columns: dict[str, Column], scores: dict[str, Column], names: Names
     if prediction is None and probability is not None:
         prediction = probability.argmax(1)
     return {"target": target, "prediction": prediction, "probability": probability, "class_names": classes}
+
+
+def _order(label: str) -> tuple[bool, int, str]:
+    """Whole numbers by their size, then names."""
+    whole = label.removeprefix("-").isdecimal()
+    return not whole, int(label) if whole else 0, label
+
+
+def _check_labelled(text: dict[str, Column], names: Names, path: Path) -> None:
+    """Whether a negative number among class numbers is one that marks samples without a label."""
+    target, predicted = text[names.target], text.get(names.prediction)
+    kinds = [label for label in set(target.labels) if label.isdecimal()]
+    for label in ("-1", "-100"):
+        if label in target.labels and len(kinds) > 1 and label not in (predicted.labels if predicted is not None else ()):
+            count = int(np.isin(target.codes, [i for i, own in enumerate(target.labels) if own == label]).sum())
+            raise UsageError(
+                f"{path.name}: {names.target!r} holds {label} in {count} of {len(target)} rows and nothing predicts it, as where it means "
+                f"that there is no label\nleave these rows out; if it is a class, give it a name in place of {label}"
+            )
 
 
 def _probability(scores: dict[str, Column], names: Names, path: Path) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ from diagnose.cli.arguments import Arguments, UsageError
 from diagnose.cli.finding import suggested_rate
 from diagnose.cli.job import INTERRUPTED, Job, finish, repeat, versions
 from diagnose.cli.result import Result
+from diagnose.identity import digest
 from diagnose.record import Record
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def work(
     best = averaged(trainer, folder) or str(getattr(trainer.checkpoint_callback, "best_model_path", "") or "")
     update(record, checkpoint=relative(best, folder), versions=versions())
     if best:
+        update(record, checkpoint_sha256=digest(Path(best)))
         load(module, Path(best), trust=True)  # written by this very run
     try:
         if job.settings.get("ensemble"):

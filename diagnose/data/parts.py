@@ -15,6 +15,7 @@ from sklearn.model_selection import train_test_split
 from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
 from diagnose.data.noise import noisy
+from diagnose.identity import fingerprint
 from diagnose.namespace import LightningDataModule
 
 NORMALISATIONS = ("z-score", "min-max", "none")
@@ -146,6 +147,10 @@ class Parts(LightningDataModule):
         """The samples of ``train``, ``val`` or ``test``."""
         x, y = self._parts[name]
         return TensorDataset(torch.from_numpy(x), torch.from_numpy(y))
+
+    def fingerprints(self) -> dict[str, str]:
+        """Sixteen digits per part that tell its samples apart, as the model gets them: inputs and targets in their order."""
+        return {name: fingerprint(pair) for name, pair in self._parts.items()}
 
     def reseeded(self, seed: int, *, bootstrap: bool = False) -> Parts:
         """The same parts in the order, and with the noise, of another seed.

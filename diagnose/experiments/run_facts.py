@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from diagnose.experiments.sandbox import Sandbox
+from diagnose.identity import commit
 from diagnose.namespace import LightningModule, Trainer, home, is_overridden
 from diagnose.record import Record
 
@@ -47,6 +49,7 @@ def describe_run(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
         "interrupted": "",
         "finished": False,
         "world_size": trainer.world_size,
+        "git": commit(str(Path.cwd())),
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__), "lightning": home(trainer).__version__},
         "optimizers": [describe_optimizer(o) for o in trainer.optimizers],
         "schedulers": [describe_scheduler(c) for c in trainer.lr_scheduler_configs],

@@ -51,7 +51,8 @@ def class_summary(
     entry: dict[str, Any] = {"task": task, "n": cells.n, "classes": len(names), **numbers}
     if group is not None:
         entry["groups"] = int(group.max()) + 1
-    independent = {"name": "own predictions dealt at random", "accuracy": float(support @ predicted) / cells.n**2}
+    dealt = classification.headline(support * predicted / cells.n, support, predicted)  # all linear in the hits, so these are expectations
+    independent = {"name": "own predictions dealt at random", **{k: plain(v) for k, v in dealt.items()}}
     extra: dict[str, dict[str, Any]] = {}
     if probability is not None:
         scores, ranges = probabilities(probability, target, prediction, seed, group)
@@ -68,7 +69,7 @@ def class_summary(
             perplexity(entry, intervals, baseline, np.asarray(costs, dtype=np.float64), support, seed, group)
     matrix = cells.matrix
     if matrix is None:
-        entry["note"] = f"No confusion matrix: {len(names)} classes are more than {classification.WIDEST}; the counts per class remain."
+        entry["note"] = f"No confusion matrix: {len(names):,} classes are more than {classification.WIDEST:,}; the counts per class remain."
     return {
         **entry,
         **tables(hits, support, predicted, names, extra),

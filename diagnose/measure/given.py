@@ -78,6 +78,11 @@ def given(
         return labels(target, prediction, probability)
     if target.ndim != 1:
         raise ValueError(f"expected one class per sample, got targets of shape {target.shape!r}")
+    for what, array in (("target", target), ("prediction", prediction)):
+        if len(array) and array.min() < 0:
+            row = int(np.flatnonzero(array < 0)[0])
+            known = f"{what} {array[row].tolist()!r} in row {row} (counted from 0)"
+            raise ValueError(f"expected class indices from 0, got {known}: leave out what has no label")
     columns = 0 if probability is None else probability.shape[-1]
     classes = max(2, columns, len(class_names or ()), int(max(target.max(), prediction.max())) + 1)
     loss = None
@@ -96,14 +101,14 @@ def labels(target: NDArray[Any], prediction: NDArray[Any], probability: NDArray[
         raise ValueError(f"expected several labels per sample, shape (n, k), got {target.shape!r}")
     for what, array in (("target", target), ("prediction", prediction)):
         if len(odd := np.flatnonzero(((array != 0) & (array != 1)).any(1))):
-            raise ValueError(f"expected labels that are 0 or 1, got {what} {array[odd[0]]!r} in row {odd[0]} (counted from 0)")
+            raise ValueError(f"expected labels that are 0 or 1, got {what} {array[odd[0]].tolist()!r} in row {odd[0]} (counted from 0)")
     loss = None
     if probability is not None:
         if probability.shape != target.shape:
             raise ValueError(f"expected probabilities of shape {target.shape!r}, a column per label, got {probability.shape!r}")
         off = np.flatnonzero(((probability < 0) | (probability > 1)).any(1))
         if len(off):
-            raise ValueError(f"expected probabilities from 0 to 1, got {probability[off[0]]!r} in row {off[0]} (counted from 0)")
+            raise ValueError(f"expected probabilities from 0 to 1, got {probability[off[0]].tolist()!r} in row {off[0]} (counted from 0)")
         epsilon = float(np.finfo(probability.dtype).eps)
         own = np.where(target == 1, probability, 1 - probability)
         loss = -np.log(np.clip(own, epsilon, 1 - epsilon)).mean(1)
@@ -118,7 +123,7 @@ def check_finite(what: str, array: NDArray[Any] | None) -> None:
         part = array[start : start + BLOCK]
         if not np.isfinite(part).all():
             row = start + int(np.flatnonzero(~np.isfinite(part).reshape(len(part), -1).all(1))[0])
-            raise ValueError(f"expected finite numbers, got {what} {array[row]!r} in row {row} (counted from 0)")
+            raise ValueError(f"expected finite numbers, got {what} {array[row].tolist()!r} in row {row} (counted from 0)")
 
 
 def check_probabilities(probability: NDArray[Any], n: int, classes: int) -> None:
@@ -131,6 +136,6 @@ def check_probabilities(probability: NDArray[Any], n: int, classes: int) -> None
         off += (start + np.flatnonzero(~((np.abs(part.sum(1) - 1) < 1e-2) & (part.min(1) >= 0)))).tolist()
     if off:
         raise ValueError(
-            f"expected probabilities from 0 to 1 that sum to 1, got {probability[off[0]]!r} in row {off[0]} (counted from 0), "
+            f"expected probabilities from 0 to 1 that sum to 1, got {probability[off[0]].tolist()!r} in row {off[0]} (counted from 0), "
             f"{len(off)} such rows: apply softmax to logits"
         )

@@ -42,16 +42,23 @@ def label_summary(target: NDArray[Any], prediction: NDArray[Any], probability: A
     always = np.where(usual, support, 0.0)
     flat = classification.per_class(always, support, np.where(usual, float(len(yes)), 0.0)).average("macro")["f1"]
     baseline = {
-        "name": "the more frequent answer per label",
+        "name": "more frequent answer per label",
         "accuracy": float((yes == usual).all(1).mean()),
         "hamming_loss": float((yes != usual).mean()),
         "macro_f1": plain(flat),
         "names": {},
     }
     if "roc_auc" in entry:
-        shares = [float(member.mean()) for _, member in ranked]
-        baseline |= {"roc_auc": 0.5, "average_precision": float(np.mean(shares))}
+        baseline |= {"roc_auc": 0.5, "average_precision": float(np.mean([member.mean() for _, member in ranked]))}
         baseline["names"] = dict.fromkeys(("roc_auc", "average_precision"), "label shares")
+    at_random = classification.per_class(support * predicted / len(yes), support, predicted).average("macro")["f1"]
+    shares = support / len(yes), predicted / len(yes)
+    independent = {
+        "name": "own predictions dealt at random",
+        "accuracy": dealt_alike(yes, said),
+        "macro_f1": plain(at_random),
+        "hamming_loss": float((shares[0] * (1 - shares[1]) + shares[1] * (1 - shares[0])).mean()),
+    }
     return {
         **entry,
         "macro_f1": per_label["macro"]["f1"],
@@ -60,5 +67,17 @@ def label_summary(target: NDArray[Any], prediction: NDArray[Any], probability: A
         "confusion": None,
         "intervals": plain_tree({k: list(v) for k, v in intervals.items()}),
         "baseline": baseline,
+        "independent": independent,
         "zero_division": classification.ZERO_DIVISION,
     }
+
+
+def dealt_alike(yes: NDArray[np.bool_], said: NDArray[np.bool_]) -> float:
+    """The share of samples with all labels right on average, if the rows ``said`` were dealt to the samples at random.
+
+    >>> dealt_alike(np.array([[True], [False]]), np.array([[True], [True]]))
+    0.5
+    """
+    place = np.unique(np.packbits(np.concatenate([yes, said]), axis=1), axis=0, return_inverse=True)[1].reshape(-1)
+    own, other = (np.bincount(half, minlength=int(place.max()) + 1) for half in np.split(place, 2))
+    return float(own.astype(np.float64) @ other) / len(yes) ** 2

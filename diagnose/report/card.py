@@ -14,7 +14,7 @@ from diagnose.report.values import Report, Section, Table
 from diagnose.values import Severity
 
 UNKNOWN = "Not known to this program: to be written by the people who answer for the model."
-RUN = {"checkpoint", "seed", "epochs_done", "steps_done", "precision", "git.commit", "git_commit", "optimizers.0.name", "optimizers.0.lr"}
+RUN = {"checkpoint", "SHA-256 of the checkpoint", "seed", "epochs trained", "optimizer steps", "precision", "git commit", "optimizer"}
 
 
 def to_model_card(report: Report) -> str:
@@ -96,8 +96,13 @@ def metrics(report: Report) -> Iterator[str]:
 
 
 def data(report: Report, *splits: str) -> Iterator[str]:
-    rows = [(k, v) for k, v in provenance(report, "data") if k.split(".")[0].split("/")[0] in splits]
-    plain = [(k, v) for k, v in rows if k.rsplit(".", 1)[-1] in ("samples", "batch_size", "shape", "fingerprint", "classes")]
+    table = find(next((s for s in report.sections if s.name == "provenance"), None), "data")
+    columns, rows = (table.columns[1:], table.rows) if table is not None else ((), ())
+    plain = [
+        (str(name), ", ".join(f"{column} {value}" for column, value in zip(columns, values, strict=True) if value is not None))
+        for name, *values in rows
+        if str(name).split("/")[0].split(",")[0] in splits
+    ]
     if splits[0] == "test":
         scopes = dict.fromkeys(h.scope for h in report.headlines)
         plain = [*(("evaluated on", scope) for scope in scopes), *plain]

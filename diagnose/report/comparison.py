@@ -12,7 +12,7 @@ import numpy as np
 from diagnose.record import Record
 from diagnose.report.build import shown, tidied, tidy, tone_of
 from diagnose.report.drawing import FEWEST
-from diagnose.report.evaluation import NAMES
+from diagnose.report.evaluation import name_of
 from diagnose.report.panels import PETROFF, WIDEST, line, lines
 from diagnose.report.text import clean, number, plain, plural
 from diagnose.report.values import Cell, Headline, Picture, Report, Section, Table
@@ -49,10 +49,6 @@ def build_comparison(comparison: Mapping[str, Any], diagnosis: Diagnosis, record
         headlines=tuple(Headline(**plain(asdict(h))) for h in headlines(comparison)),
         sections=tuple(tidied(s) for s in sections if s is not None),
     )
-
-
-def name_of(metric: str) -> str:
-    return NAMES.get(metric, metric.replace("_", " "))
 
 
 def badge(comparison: Mapping[str, Any], diagnosis: Diagnosis) -> str:

@@ -29,6 +29,11 @@ NAMES = {
 BINS = 15
 
 
+def name_of(metric: str) -> str:
+    """A metric in words."""
+    return NAMES.get(metric, metric.replace("_", " "))
+
+
 def evaluations(record: Record) -> dict[str, Mapping[str, Any]]:
     """The evaluation of each loader by its name."""
     found = record.facts.get("evaluation") or {}
@@ -75,12 +80,13 @@ def measured(loader: str, entry: Mapping[str, Any], metric: str) -> Headline:
     low, high = interval(entry, metric)
     baseline, baseline_name = baseline_of(entry, metric)
     return Headline(
-        name=NAMES.get(metric, metric.replace("_", " ")),
+        name=name_of(metric),
         value=value,
         low=low,
         high=high,
         baseline=baseline,
         baseline_name=baseline_name,
+        independent=without_input(entry, metric),
         scope=f"{loader}, {counted(entry)}" if isinstance(samples, (int, float)) else loader,
         better="lower" if metric in LOWER else "higher",
     )
@@ -109,7 +115,14 @@ def baseline_of(entry: Mapping[str, Any], metric: str) -> tuple[float | None, st
     raw = baseline.get(metric, baseline.get("majority") if metric == "accuracy" else None)
     if not isinstance(raw, (int, float)):
         return None, ""
-    return float(raw), str(baseline.get("name") or ("mean predictor" if entry.get("task") == "regression" else "majority class"))
+    usual = baseline.get("name") or ("mean predictor" if entry.get("task") == "regression" else "majority class")
+    return float(raw), str((baseline.get("names") or {}).get(metric) or usual)
+
+
+def without_input(entry: Mapping[str, Any], metric: str) -> float | None:
+    """What the model's own predictions give that are dealt to the samples at random, so that no input tells them apart."""
+    raw = (entry.get("independent") or {}).get(metric)
+    return float(raw) if isinstance(raw, (int, float)) else None
 
 
 def evaluation_sections(record: Record) -> tuple[Section, ...]:
@@ -140,8 +153,6 @@ def section(record: Record, name: str, entry: Mapping[str, Any], *, only: bool) 
         curves_picture(slug, entry, names),
         values_picture(slug, record, entry, prefix) if entry.get("task") == "regression" else None,
     )
-    if entry.get("classes") and entry.get("per_class") and square is None and entry.get("task") in ("binary", "multiclass", "next-token"):
-        notes.append(f"No confusion matrix: it would have {int(entry['classes']):,} rows and columns; the counts per class are below.")
     worst = gallery(record, prefix, tested, entry.get("features") or ()) if tested is not None else None
     tables = (
         numbers(entry),
@@ -178,13 +189,16 @@ def numbers(entry: Mapping[str, Any]) -> Table:
         value = value_of(entry, metric)
         if value is not None:
             (low, high), (baseline, baseline_name) = interval(entry, metric), baseline_of(entry, metric)
-            rows.append((NAMES.get(metric, metric.replace("_", " ")), value, low, high, baseline, baseline_name))
+            rows.append((name_of(metric), value, low, high, baseline, baseline_name, without_input(entry, metric)))
     return Table(
         name="numbers",
         title="All numbers",
-        columns=("metric", "value", "95 % from", "to", "baseline", "of"),
-        formats=("text", "number", "number", "number", "number", "text"),
+        columns=("metric", "value", "95 % from", "to", "baseline", "of", "without input"),
+        formats=("text", "number", "number", "number", "number", "text", "number"),
         rows=tuple(rows),
+        note="Without input: the model's own predictions, dealt to the samples at random."
+        if any(row[-1] is not None for row in rows)
+        else "",
         folded=len(rows) > 8,
     )
 
@@ -194,13 +208,18 @@ def per_class(entry: Mapping[str, Any], names: list[str]) -> Table:
         (names[i], *(row.get(m) for m in MEASURES), row.get("support"), row.get("predicted"))
         for i, row in enumerate(entry.get("per_class") or [])
     ]
+    many = len(body) > WIDEST
+    if many:  # the table is long: what is to be looked at comes first
+        body.sort(key=lambda row: (row[3] is None, row[3]))
     support = sum(row.get("support") or 0 for row in entry.get("per_class") or [])
     foot: list[tuple[Cell, ...]] = [
         (f"{average} average", *((entry[average]).get(m) for m in MEASURES), support, None)
         for average in AVERAGES
         if entry.get(average) and body
     ]
-    rule = "–: undefined, as the class has no sample or was never predicted; such a class counts as 0 in averages."
+    undefined = "–: undefined, as the class has no sample or was never predicted; such a class counts as 0 in averages."
+    notes = ["The lowest F1 comes first."] if many else []
+    notes += [undefined] if any(cell is None for row in body for cell in row) else []
     return Table(
         name="per-class",
         title="Per class",
@@ -208,7 +227,8 @@ def per_class(entry: Mapping[str, Any], names: list[str]) -> Table:
         formats=("text", "share", "share", "share", "count", "count"),
         rows=(*body, *foot),
         footer=len(foot),
-        note=rule if any(cell is None for row in body for cell in row) else "",
+        note=" ".join(notes),
+        folded=many,
     )
 
 
@@ -224,7 +244,7 @@ def gap(record: Record, name: str, entry: Mapping[str, Any]) -> Table | None:
         one, two = value_of(train, metric), value_of(entry, metric)
         assert one is not None
         assert two is not None
-        rows.append((NAMES.get(metric, metric.replace("_", " ")), one, two, *interval(entry, metric), two - one))
+        rows.append((name_of(metric), one, two, *interval(entry, metric), two - one))
     return Table(
         name="gap",
         title="Training against test data",

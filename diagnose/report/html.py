@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 from diagnose.report.drawn import Drawn, draw_panels
 from diagnose.report.text import number, sentence
-from diagnose.report.values import Cell, Headline, Report
+from diagnose.report.values import Cell, Headline, Report, Table
 from diagnose.values import Finding, Outcome, Severity, Status
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
 LIMIT = 200  # rows of a table on the page
+HEADS = 46  # letters in the heads of a table that stands beside another
 TONES = {
     "error": "fault found",
     "warning": "needs attention",
@@ -58,7 +59,7 @@ def to_html(report: Report, drawn: Mapping[str, Drawn] | None = None) -> str:
     )
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"cell": cell, "sentence": sentence}
-    environment.tests["gauged"] = gauged
+    environment.tests |= {"gauged": gauged, "broad": broad}
     return environment.from_string(template).render(
         report=report,
         css=Markup(css),
@@ -96,6 +97,11 @@ def gauged(headline: Headline) -> bool:
     """Whether the number and what stands beside it lie on a scale from 0 to 1."""
     known = [v for v in (headline.value, headline.low, headline.high, headline.baseline) if v is not None]
     return headline.value is not None and headline.better == "higher" and len(known) > 1 and all(0 <= v <= 1 for v in known)
+
+
+def broad(table: Table) -> bool:
+    """Whether a table needs the whole width of the page."""
+    return len(table.columns) > 6 or sum(map(len, table.columns)) > HEADS
 
 
 def page(text: str) -> Markup:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diagnose.record import Record
-from diagnose.report.panels import points
+from diagnose.report.panels import points, ramp
 from diagnose.report.text import number, plural
 from diagnose.report.values import Picture, Section, Table
 
 DRAWN = 2000  # points of a map
 BUDGET = 4500  # points of all maps
 FEWEST = 300
+PARTS = 7  # ranges of values that have a colour of their own
 MEASURED = (("knn_accuracy", "k-NN accuracy"), ("silhouette", "silhouette"), ("trustworthiness", "trustworthiness"))
 
 
@@ -62,7 +64,7 @@ def has_map(record: Record, layer: str) -> bool:
     if place is None or target is None or place.ndim != 2 or place.shape[1] != 2 or target.ndim != 1 or not len(place):
         return False
     rows = rows_of(record, layer)
-    return len(rows) == len(place) and int(rows.max()) < len(target) and bool(np.issubdtype(target.dtype, np.integer))
+    return len(rows) == len(place) and int(rows.max()) < len(target)
 
 
 def rows_of(record: Record, layer: str) -> NDArray[np.int64]:
@@ -71,12 +73,27 @@ def rows_of(record: Record, layer: str) -> NDArray[np.int64]:
     return np.asarray(record.arrays.get(f"embedding/{layer}/rows", np.arange(len(place))), dtype=np.int64)
 
 
+def ranges(values: NDArray[Any]) -> tuple[NDArray[np.int64], list[str]]:
+    """Values as numbers of ranges that hold equally many of them, and what the ranges are called.
+
+    >>> ranges(np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]))[1][0]
+    '1 to 1.86'
+    """
+    edges = np.unique(np.quantile(values.astype(np.float64), np.linspace(0, 1, PARTS + 1)))
+    place = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, max(0, len(edges) - 2))
+    ends = [number(float(edge)) for edge in edges]
+    return place.astype(np.int64), [f"{low} to {high}" for low, high in pairwise(ends)] or ends
+
+
 def row_picture(record: Record, layers: list[str], names: list[str] | None) -> Picture:
-    """The maps of all layers, coloured by true class with the errors ringed; the last one by predicted class too."""
-    target = record.arrays["test/target"]
+    """The maps of all layers, coloured by true class with the errors ringed, the last one by predicted class too; or by the true value."""
+    target = np.asarray(record.arrays["test/target"])
     guess = record.arrays.get("test/prediction")
     if guess is not None and (guess.shape != target.shape or not np.issubdtype(guess.dtype, np.integer)):
         guess = None
+    classes = bool(np.issubdtype(target.dtype, np.integer))
+    if not classes:
+        (target, names), guess = ranges(target), None
     most = min(DRAWN, max(FEWEST, BUDGET // (len(layers) + 1)))
     panels: list[dict[str, Any]] = []
     legend: tuple[tuple[str, str], ...] = ()
@@ -89,7 +106,8 @@ def row_picture(record: Record, layers: list[str], names: list[str] | None) -> P
             shown = shown[np.linspace(0, len(shown) - 1, most).astype(int)]
         chosen = rows[shown]
         own, shared, legend = points(place[shown], target[chosen], None if guess is None else guess[chosen], names)
-        colours = shared.pop("colours")
+        colours = shared.pop("colours") if classes else ramp(len(names or ()))
+        legend = legend if classes else tuple(zip(names or (), colours, strict=True))
         fact = record.facts["embedding"][layer]
         known: dict[str, Any] = {}
         if not np.array_equal(chosen, before):  # maps of the same samples name them once
@@ -112,7 +130,7 @@ def row_picture(record: Record, layers: list[str], names: list[str] | None) -> P
     if fact.get("cap") and total >= fact["cap"]:
         settings.append(f"a stratified choice of at most {fact['cap']:,}")
     settings += [f"{k} {number(fact[k])}" for k in ("perplexity", "seed") if fact.get(k) is not None]
-    ringed = " True classes; errors are ringed." if guess is not None else ""
+    ringed = " True classes; errors are ringed." if guess is not None else "" if classes else " Coloured by the true value."
     return Picture(
         name="layers-maps",
         title="From early to late" if len(layers) > 1 else layers[0],

@@ -26,6 +26,7 @@ class Headline:
         high: Upper end of its 95 % confidence interval.
         baseline: The same number for a predictor that has learned nothing.
         baseline_name: That predictor: ``"majority class"``.
+        independent: The same number for the model itself, if its predictions are dealt to the samples at random.
         scope: Where it was measured: ``"test, 360 samples"``.
         better: Which direction is good.
     """
@@ -36,6 +37,7 @@ class Headline:
     high: float | None = None
     baseline: float | None = None
     baseline_name: str = ""
+    independent: float | None = None
     scope: str = ""
     better: Literal["higher", "lower"] = "higher"
 

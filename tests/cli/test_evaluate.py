@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import subprocess
 import sys
@@ -106,7 +107,7 @@ def test_a_table_is_evaluated_without_torch(tmp_path: Path) -> None:
     assert done.returncode in (0, 1), done.stderr
     facts = Record.read(only_run(tmp_path) / "record").facts
     assert facts["evaluation"]["test"]["accuracy"] == pytest.approx(0.8)
-    assert facts["run"]["checkpoint"] == "a=b, c.csv"
+    assert facts["run"]["predictions"] == "a=b, c.csv"
 
 
 def test_columns_and_metadata_of_a_table(cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,7 +135,7 @@ def test_the_task_of_a_table_can_be_set(cli: Cli, tmp_path: Path, capsys: pytest
     [
         (["target,prediction,prob_a,prob_b", "a,a,0.5,0.5", "c,a,0.5,0.5"], "column 'target' holds 'c', which is none of the classes a, b"),
         (["target,prob_a,prob_b", "a,0.5,0.5", "b,nan,0.5"], "'prob_a' has no value, or NaN, in row 2 (1 such row)"),
-        (["target,prediction", "0.5,inf", "1.5,1"], "expected finite numbers, got prediction"),
+        (["target,prediction", "0.5,inf", "1.5,1"], "'prediction' holds inf in row 1, expected a finite number (1 such row)"),
         (["target,prediction", "a,0"], "'target' holds names such as 'a', 'prediction' holds numbers such as '0': write both alike"),
         ([], "t.csv is empty"),
     ],
@@ -246,3 +247,29 @@ def test_fewer_class_names_than_classes(cli: Cli, foreign: Any, tmp_path: Path, 
     assert cli("evaluate", "ckpt_path=elsewhere/plain.ckpt", *NAMED) == 2
     assert "expected 3 class names, one per class, got 2: ['low', 'high']" in capsys.readouterr().err
     assert not (tmp_path / "outputs").exists()
+
+
+def test_two_tables_are_there_before_the_first_is_evaluated(cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.csv").write_text("target,prediction\n0,1\n1,1\n")
+    assert cli("evaluate", "predictions=[a.csv,b.csv]") == 2
+    assert "there is no file 'b.csv'" in capsys.readouterr().err
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_table_is_told_from_others(cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.csv").write_text("target,prediction\n0,1\n1,1\n")
+    assert cli("evaluate", "predictions=a.csv") in (0, 1)
+    record = Record.read(only_run(tmp_path) / "record")
+    assert record.facts["run"]["predictions_sha256"] == hashlib.sha256((tmp_path / "a.csv").read_bytes()).hexdigest()
+    assert "model" not in record.facts["config"], "a network of the defaults has made none of these predictions"
+    assert "torch" not in record.facts["run"]["versions"]
+    assert "checkpoint" not in capsys.readouterr().out
+
+
+def test_a_checkpoint_and_its_data_are_told_from_others(trained: Path) -> None:
+    record = Record.read(trained / "record")
+    run = record.facts["run"]
+    assert run["checkpoint_sha256"] == hashlib.sha256((trained / run["checkpoint"]).read_bytes()).hexdigest()
+    marks = record.facts["fingerprints"]
+    assert list(marks) == ["train", "val", "test"]
+    assert len(set(marks.values())) == 3

@@ -75,6 +75,13 @@ def test_npz_and_parquet_read_the_same(tmp_path: Path) -> None:
         (["target_a,target_b", "0,1"], "t.csv has neither 'prediction_a' nor 'prob_a'"),
         (["target_a,prediction_a", "0,2"], "t.csv: prediction of 'a' in row 1 must be 0 or 1, got 2"),
         (["target_a,prediction_a", "0,x"], "t.csv: 'prediction_a' holds 'x', expected numbers"),
+        (["target;prediction", "1;2"], "t.csv: the columns are parted by ';', expected commas"),
+        (["target,prediction", "0.5,inf", "1.5,2"], r"t.csv: 'prediction' holds inf in row 1, expected a finite number \(1 such row\)"),
+        (
+            ["target,prediction", "0,1", "-1,0", "1,1"],
+            "'target' holds -1 in 1 of 3 rows and nothing predicts it, as where it means that there is no label\nleave these rows out",
+        ),
+        (["target,prediction", "0,1", "-100.0,0", "1,1"], "'target' holds -100 in 1 of 3 rows"),
     ],
 )
 def test_what_a_table_lacks_is_said(lines: list[str], text: str, tmp_path: Path) -> None:
@@ -193,3 +200,10 @@ def test_a_long_file_is_read_block_by_block(tmp_path: Path) -> None:
     rows[BLOCK + 3] = "1,high,0.25,0.25,x"
     with pytest.raises(UsageError, match="'prob_0' holds 'high', expected probabilities"):
         read_predictions(table(tmp_path / "t.csv", "target,prob_0,prob_1,prob_2,when", *rows))
+
+
+def test_minus_one_can_be_a_class(tmp_path: Path) -> None:
+    both = read_predictions(table(tmp_path / "t.csv", "target,prediction", "-1,1", "1,1"))
+    assert both["class_names"] == ["-1", "1"], "the two classes of a support vector machine"
+    predicted = read_predictions(table(tmp_path / "t.csv", "target,prediction", "-1,-1", "0,1", "1,1"))
+    assert predicted["class_names"] == ["-1", "0", "1"]

@@ -187,3 +187,19 @@ def test_fingerprints_tell_samples_apart() -> None:
     assert fingerprint(one) != fingerprint(one.astype(float))
     assert fingerprint(np.array([0.1])) == fingerprint(np.array([0.1], dtype=np.float32))
     assert fingerprint(one) == summary("multiclass", one, one, classes=3)["fingerprint"]
+
+
+def test_predictions_dealt_at_random_are_the_mean_over_permutations() -> None:
+    rng = np.random.default_rng(5)
+    target, prediction = rng.integers(0, 3, 60), rng.choice(3, 60, p=[0.6, 0.3, 0.1])
+    found = summary("multiclass", target, prediction, classes=3)["independent"]
+    dealt = [rng.permutation(prediction) for _ in range(4000)]
+    assert found["accuracy"] == pytest.approx(np.mean([metrics.accuracy_score(target, p) for p in dealt]), abs=0.005)
+    assert found["macro_f1"] == pytest.approx(
+        np.mean([metrics.f1_score(target, p, average="macro", zero_division=0) for p in dealt[:1000]]), abs=0.01
+    )
+    yes, said = rng.random((60, 3)) < 0.4, rng.random((60, 3)) < 0.5
+    found = summary("multilabel", yes, said, classes=3)["independent"]
+    dealt = [said[rng.permutation(60)] for _ in range(2000)]
+    assert found["accuracy"] == pytest.approx(np.mean([(yes == p).all(1).mean() for p in dealt]), abs=0.005)
+    assert found["hamming_loss"] == pytest.approx(np.mean([(yes != p).mean() for p in dealt]), abs=0.005)

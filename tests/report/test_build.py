@@ -285,3 +285,60 @@ def test_a_report_is_called_after_what_it_is_about() -> None:
     assert title({"model": {"_target_": "my.pkg.Net"}, "data": {"_target_": "my.pkg.Data"}}) == "Net on Data"
     assert title({"model": network, "data": network, "predictions": "runs/preds.csv"}) == "preds.csv"
     assert title({}) == "diagnose train"
+
+
+def test_the_provenance_speaks_in_words() -> None:
+    record = Record()
+    optimizers = [{"name": "AdamW", "lr": 0.003, "betas": [0.9, 0.999]}]
+    git = {"commit": "0123abcd", "changed": True}
+    record.add(
+        "run",
+        {"command": "train", "checkpoint": "a.ckpt", "git": git, "clip_val": 5.0, "optimizers": optimizers, "checkpoint_sha256": "ff"},
+    )
+    field = {"dtype": "float32", "shape": [1, 8, 8], "mean": 0.5, "std": 0.1, "min": 0.0, "max": 1.0, "nan": 2, "posinf": 1, "neginf": 0}
+    loader = {"samples": 64, "total": 90, "batch_size": 8, "order": "random", "inputs": ["batch[0]"], "target": "batch[1]"}
+    record.add("data", {"train": {**loader, "fields": {"batch[0]": field}}})
+    record.add("fingerprints", {"train": "aaaa", "test": "bbbb"})
+    record.add("evaluation", {"test": {"n": 20, "fingerprint": "cccc"}, "other": {"n": 30, "fingerprint": "dddd"}})
+    record.skip("probe.initial_loss", "no loss was seen")
+    tables = {t.name: t for t in section(build_report(record, Diagnosis()), "provenance").tables}
+    assert tables["run"].rows == (
+        ("command", "train"),
+        ("git commit", "0123abcd, with uncommitted changes"),
+        ("checkpoint", "a.ckpt"),
+        ("SHA-256 of the checkpoint", "ff"),
+        ("gradients clipped at", "5"),
+        ("optimizer", "AdamW, learning rate 0.003, betas (0.9, 0.999)"),
+    )
+    assert tables["data"].rows == (
+        ("train", 90, 8, "random", "aaaa", "inputs, targets"),
+        ("test, evaluated", 20, None, None, "bbbb", "inputs, targets"),
+        ("other, evaluated", 30, None, None, "dddd", "targets"),
+    )
+    assert tables["fields"].rows == (("train", "batch[0]", "input", "float32 1 × 8 × 8", 0.5, 0.1, 0.0, 1.0, 3),)
+    assert tables["missing"].rows == (("initial loss", "no loss was seen"),)
+
+
+def test_numbers_stand_beside_both_baselines_by_name() -> None:
+    record = Record()
+    baseline = {"name": "majority class a", "accuracy": 0.3, "log_loss": 1.1, "names": {"log_loss": "class shares"}}
+    independent = {"name": "own predictions dealt at random", "accuracy": 0.25}
+    entry = {"task": "multiclass", "n": 50, "accuracy": 0.8, "log_loss": 0.4, "intervals": {}, "baseline": baseline}
+    record.add("evaluation", {"test": {**entry, "independent": independent}})
+    report = build_report(record, Diagnosis())
+    assert [(h.baseline_name, h.independent) for h in report.headlines] == [("majority class a", 0.25), ("class shares", None)]
+    rows = {row[0]: row[-2:] for row in section(report, "evaluation-test").tables[0].rows}
+    assert rows == {"accuracy": ("majority class a", 0.25), "log loss": ("class shares", None)}
+
+
+def test_a_long_table_per_class_begins_with_the_weakest() -> None:
+    record = Record()
+    rows = [
+        {"name": f"c{k}", "precision": 0.5, "recall": 0.5, "f1": None if k == 3 else k / 50, "support": 1, "predicted": 1}
+        for k in range(40)
+    ]
+    record.add("evaluation", {"test": {"task": "multiclass", "n": 40, "accuracy": 0.5, "per_class": rows}})
+    found = next(t for t in section(build_report(record, Diagnosis()), "evaluation-test").tables if t.name == "per-class")
+    assert found.folded
+    assert [row[0] for row in (*found.rows[:4], found.rows[-1])] == ["c0", "c1", "c2", "c4", "c3"]
+    assert found.note.startswith("The lowest F1 comes first.")

@@ -29,7 +29,7 @@ def test_a_model_card_has_the_nine_parts_in_their_order() -> None:
     assert "torch 2.13.0" in part(card, "Model details")
     assert "| accuracy | 0.961 | 0.936 – 0.977 | 0.100 (majority class) | test, 360 samples |" in part(card, "Metrics")
     assert "evaluated on: test, 360 samples" in part(card, "Evaluation data")
-    assert "- train.samples: 1347" in part(card, "Training data")
+    assert "- train: samples 1347, batch size 15" in part(card, "Training data")
     assert "### Per class" in part(card, "Quantitative analyses")
     assert "**error M201** Softmax is applied before cross\\-entropy" in part(card, "Caveats and recommendations")
     assert [title for title in PARTS if UNKNOWN in part(card, title)] == ["Intended use", "Ethical considerations"]

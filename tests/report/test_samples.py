@@ -180,7 +180,7 @@ def test_values_have_a_scatter_residuals_and_errors_in_parts_of_the_range() -> N
     (picture,) = section.pictures
     assert [panel["kind"] for panel in picture.panels] == ["agreement", "histogram"]
     assert len(picture.panels[0]["x"]) == 2000
-    assert picture.note.endswith("2,000 of 3,000 samples are drawn.")
+    assert picture.note.endswith("The outermost bars hold all that lies beyond. 2,000 of 3,000 samples are drawn.")
     assert sum(picture.panels[1]["count"]) == 3000
     parts = table(section, "by-quantile")
     assert sum(int(str(row[2])) for row in parts.rows) == 3000
@@ -193,6 +193,6 @@ def test_above_two_thousand_classes_the_reason_stands_instead_of_a_matrix() -> N
     record = Record()
     evaluation = evaluate_predictions(record, target, np.where(rng.random(6000) < 0.7, target, 5))
     section = next(s for s in build_report(record, evaluation.diagnosis).sections if s.name == "evaluation-test")
-    assert "No confusion matrix: it would have 2,100 rows and columns; the counts per class are below." in section.notes
+    assert "No confusion matrix: 2,100 classes are more than 2,000; the counts per class remain." in section.notes
     assert not [p for p in section.pictures if p.name.startswith("confusion")]
     assert len(table(section, "per-class").rows) > 2000
