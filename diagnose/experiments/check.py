@@ -48,7 +48,7 @@ def check(
         record: Where to keep the evidence.
         rules: The rules to judge by, from `diagnose.rules.build`; all of them by default.
         patience: Seconds that the short trainings (one batch by heart, learning from a few batches) may take together; what does not fit
-            is ``not-run``.
+            is ``not-run``. The training data are read for a twentieth of it at most, and so are those of validation.
         strict: Raise what a probe or rule raises, where it would otherwise be ``not-run`` or ``crashed``.
 
     Raises:

@@ -8,6 +8,7 @@ import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from diagnose.namespace import is_combined
 
 BYTES = 1 << 27  # bytes kept of one loader
 LISTED = 50_000  # batches of an epoch that are enumerated to choose from
+ENOUGH = 8  # batches without which a sample that time cut short says nothing of the epoch
 FEW = 1024  # rows that are read of a data set even if its batches are so small that this takes more of them
 BLOCK = 16  # rows that are read in a row, so that the order within an epoch shows also at batch size 1
 
@@ -52,6 +54,7 @@ class Sample:
         order: ``sequential``, ``random``, ``weighted``, ``custom`` (somebody's own sampler) or ``stream``.
         total: Rows in an epoch, ``None`` where that is not known.
         block: Consecutive batches that were read together.
+        late: Whether time ran out before all that was wanted had been read.
     """
 
     fields: dict[str, list[Tensor]] = field(default_factory=dict)
@@ -62,11 +65,17 @@ class Sample:
     order: str = "custom"
     total: int | None = None
     block: int = 1
+    late: bool = False
 
     @property
     def count(self) -> int:
         """Rows read."""
         return sum(self.sizes)
+
+    @property
+    def cut(self) -> bool:
+        """Whether time ran out after so few batches that they may be unlike the rest."""
+        return self.late and len(self.sizes) < ENOUGH
 
     @property
     def coverage(self) -> float | None:
@@ -85,15 +94,16 @@ def read(loaders: Any, *, batches: int, samples: int, seconds: float) -> Sample:
     """Read up to ``batches`` batches, ``samples`` rows and ``seconds`` of whatever Lightning accepts as a training loader.
 
     Small batches of a data set are read until there are 1024 rows. A map-style loader without shuffling is read at places spread over its
-    epoch, since its first batches may be unlike the rest. Data sets, samplers and collate functions are used as copies; generators at
-    module level are put back.
+    epoch, since its first batches may be unlike the rest, and in an order that leaves them spread wherever the time ends. Data sets,
+    samplers and collate functions are used as copies; generators at module level are put back.
 
     Raises:
         Unreadable: No loader, no batch, no tensor, a plain iterator, a stream that cannot be copied, or an error of the loader's own.
     """
     sample = Sample()
     deadline = time.monotonic() + seconds
-    kept = 0
+    taken: list[tuple[int, list[int], int, list[tuple[str, Tensor]]]] = []
+    count = kept = 0
     try:
         with random_state_kept(), generators_kept(loaders):
             for place, rows, batch in _batches(loaders, sample, (batches, samples)):
@@ -102,23 +112,29 @@ def read(loaders: Any, *, batches: int, samples: int, seconds: float) -> Sample:
                     raise Unreadable(f"a batch of type {type(batch).__name__} holds no tensor")
                 lengths = [len(t) for _, t in found if t.dim() > 0]
                 size = max(lengths, key=lengths.count, default=1)
-                for path, tensor in found:
-                    if 0 in tensor.shape[1:]:  # rows without columns
-                        continue
-                    sample.fields.setdefault(path, []).append(tensor)
-                    sample.batches.setdefault(path, []).append(len(sample.sizes))
-                    kept += tensor.numel() * tensor.element_size()
-                sample.sizes.append(size)
-                sample.places.append(place)
-                sample.rows.append(rows)
-                if sample.count >= samples or kept >= BYTES or time.monotonic() > deadline:
+                found = [(path, tensor) for path, tensor in found if 0 not in tensor.shape[1:]]  # not rows without columns
+                taken.append((place, rows, size, found))
+                count += size
+                kept += sum(tensor.numel() * tensor.element_size() for _, tensor in found)
+                if count >= samples or kept >= BYTES:
+                    break
+                if time.monotonic() > deadline:
+                    sample.late = True
                     break
     except Unreadable:
         raise
     except Exception as error:
         raise Unreadable(f"the loader raised {type(error).__name__}: {error}") from error
-    if not sample.sizes:
+    if not taken:
         raise Unreadable("the loader gave no batch")
+    for number, (place, rows, size, found) in enumerate(sorted(taken, key=itemgetter(0))):
+        for path, tensor in found:
+            sample.fields.setdefault(path, []).append(tensor)
+            sample.batches.setdefault(path, []).append(number)
+        sample.sizes.append(size)
+        sample.places.append(place)
+        sample.rows.append(rows)
+    sample.late = sample.late and sample.coverage != 1.0
     if not sample.count:
         raise Unreadable("the loader's batches are empty")
     return sample
@@ -156,8 +172,13 @@ def _batches(loaders: Any, sample: Sample, limits: tuple[int, int]) -> Iterator[
     if not flat:
         raise Unreadable("there is no loader")
     if mode == "sequential":
+        begun = 0
         for one in flat:
-            yield from _read_one(one, sample, limits)
+            last = begun - 1
+            for place, rows, batch in _read_one(one, sample, limits):
+                last = max(last, begun + place)
+                yield begun + place, rows, batch
+            begun = last + 1
         return
     parts = [Sample() for _ in flat]
     streams = [_read_one(one, part, limits) for one, part in zip(flat, parts, strict=True)]
@@ -219,18 +240,27 @@ def _mapped(loader: DataLoader[Any], sample: Sample, limits: tuple[int, int]) ->
 
 def _spread(chosen: Any, sample: Sample, count: int, size: int) -> Iterator[tuple[int, Any]]:
     """Batches spread evenly over the epoch in blocks of consecutive ones; of a shuffled order, which is the same everywhere, the first."""
-    length = None
-    if sample.order != "random" and hasattr(chosen, "__len__"):
-        length = min(len(chosen), LISTED)
-    if length is None or length <= count:
+    if sample.order == "random" or not hasattr(chosen, "__len__"):
         yield from enumerate(islice(chosen, count))
         return
-    sample.block = min(max(1, BLOCK // size), count)
-    starts = np.linspace(0, length - sample.block, max(1, count // sample.block)).astype(int)
-    wanted = {int(s) + k for s in starts for k in range(sample.block)}
+    length = min(len(chosen), LISTED)
+    block = min(max(1, BLOCK // size), count)
+    starts = range(0, length, block)
+    if length > count:
+        sample.block = block
+        starts = np.linspace(0, length - block, max(1, count // block)).astype(int).tolist()
+    block_of = {start + k: number for number, start in enumerate(starts) for k in range(block)}
+    blocks: list[list[tuple[int, Any]]] = [[] for _ in starts]
     for place, index in enumerate(islice(chosen, length)):
-        if place in wanted:
-            yield place, index
+        if place in block_of:
+            blocks[block_of[place]].append((place, index))
+    for number in _visits(len(blocks)):
+        yield from blocks[number]
+
+
+def _visits(count: int) -> list[int]:
+    """The numbers below ``count`` in an order of which every beginning is spread over all of them (that of van der Corput)."""
+    return sorted(range(count), key=lambda number: f"{number:b}".zfill(count.bit_length())[::-1])
 
 
 def _order(loader: DataLoader[Any]) -> str:

@@ -12,7 +12,7 @@ from diagnose.experiments.data_copies import Unreadable
 from diagnose.experiments.data_fields import Target, describe, describe_target, target
 from diagnose.experiments.data_leak import telling
 from diagnose.experiments.data_order import order
-from diagnose.experiments.data_reading import Sample, chosen_rows, read
+from diagnose.experiments.data_reading import ENOUGH, Sample, chosen_rows, read
 from diagnose.namespace import is_combined
 from diagnose.record import Record
 
@@ -166,11 +166,19 @@ def _order(record: Record, sample: Sample, found: Target | None, parts: Roles) -
     if found is None or found.kind not in ("class", "value"):
         record.skip("data.order", "the training batches have no field with one target per row")
         return
+    if sample.cut:
+        record.skip("data.order", f"the training data are slow: {few(sample)}")
+        return
     facts = order(sample, found)
     if facts is None:
         record.skip("data.order", "the order cannot be judged from one batch or one target")
     else:
         record.add("data.order", {**facts, "guessed": "target" in parts.guessed})
+
+
+def few(sample: Sample) -> str:
+    """How little was read."""
+    return f"time ran out after {len(sample.sizes)} of its batches, at least {ENOUGH} are needed"
 
 
 def _identity(
@@ -226,6 +234,10 @@ def _shift(
 ) -> None:
     if not others:
         record.skip("data.shift", reason)
+        return
+    slow = [f"{name}: {few(one)}" for name, one in (("train", sample), *others.items()) if one.cut]
+    if slow:
+        record.skip("data.shift", f"the data are slow: {'; '.join(slow)}")
         return
     result = {}
     for name, other in others.items():

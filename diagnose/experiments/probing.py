@@ -129,7 +129,8 @@ def _examine(sandbox: Sandbox, probing: Probing, train: Any, val: Any, short: bo
         loss = {"kind": call.kind, "classes": step["classes"], **shapes, "input_normalised": _normalises(module, anatomy)}
         loss |= {"input_max": anatomy.input_max if anatomy is not None else None, "nonfinite_handled": _handles_nonfinite(sandbox, step)}
         loss |= {k: call.options[k] for k in ("ignore_index", "label_smoothing") if k in call.options}
-    probing.part("data", lambda: measure_data(record, train, val, roles=found, loss=loss, **(BOUNDS if short else {})))
+    bounds: dict[str, Any] = BOUNDS if short else {"seconds": sandbox.patience / 20}
+    probing.part("data", lambda: measure_data(record, train, val, roles=found, loss=loss, **bounds))
     record.add("task", _task(record, call))
     record.add("optimizers", [type(o).__name__ for o in sandbox.optimizers])
     probing.part("probe.validation", lambda: validate(sandbox, record))

@@ -1,8 +1,9 @@
 """A map of a hidden layer in the plane, and the numbers that say what the map shows.
 
 t-SNE as its authors advise today: start from principal components, learning rate n / exaggeration, perplexity at most (n − 1) / 3, on at
-most 128 principal components, with a fixed seed. A map of another layer or epoch of the same samples starts from the one before, and new
-samples are placed into a map that stays as it is. Distances between clusters and cluster sizes have no meaning in such a map.
+most 128 principal components, with a fixed seed. A map of another layer or epoch of the same samples starts from the one before and is
+turned to lie as that does, and new samples are placed into a map that stays as it is. Distances between clusters and cluster sizes have
+no meaning in such a map.
 
 References:
     van der Maaten and Hinton, Visualizing Data using t-SNE, JMLR 9 (2008).
@@ -15,7 +16,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
@@ -41,6 +42,7 @@ class Inside:
     scale: float
     vectors: Floats
     map: Any
+    turn: Floats
 
     def place(self, centred: Floats) -> Floats:
         """Places of centred and scaled rows: of t-SNE and UMAP where their neighbours in the layer stand, else their components."""
@@ -51,7 +53,7 @@ class Inside:
             return plane
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return np.array(self.map.transform(scores), dtype=np.float64)
+            return np.array(self.map.transform(scores), dtype=np.float64) @ self.turn
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -139,8 +141,8 @@ def project(
         perplexity: Of t-SNE; lowered to (n − 1) / 3.
         labels: Classes of the rows, shape ``(n,)``, for the choice, k-NN accuracy and silhouette.
         method: ``"t-SNE"``, ``"PCA"`` or ``"UMAP"``, which needs umap-learn.
-        start: A map of the same rows of another layer or epoch. This one shows the same samples and starts from there, so that the
-            two can be compared.
+        start: A map of the same rows of another layer or epoch. This one shows the same samples, starts from there and is turned to
+            lie as that does, so that the two can be compared.
 
     Raises:
         ValueError: ``features`` is not of shape ``(n, d)``, there is another number of labels than of rows, or the method is not known.
@@ -186,7 +188,7 @@ def project(
     before = None if start is None else start.xy[np.searchsorted(start.rows, rows)]
     made = _place(scores, distinct, seed, perplexity, notes, method, before)
     known |= measure(shown, classes, made.xy, notes)
-    inside = Inside(mean=mean, scale=scale, vectors=vectors, map=made.map)
+    inside = Inside(mean=mean, scale=scale, vectors=vectors, map=made.map, turn=made.turn)
     return Embedding(xy=made.xy, method=made.method, perplexity=made.perplexity, note="; ".join(notes), inside=inside, **known)
 
 
@@ -205,12 +207,27 @@ def check_method(method: str) -> None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Placed:
-    """A map as its method made it."""
+    """A map as its method made it, and how it was turned afterwards."""
 
     method: str
     xy: Floats
     perplexity: float | None = None
     map: Any = None
+    turn: Floats = field(default_factory=lambda: np.eye(2))
+
+
+def turn(place: Floats, before: Floats | None) -> Floats:
+    """The rotation or reflection, shape ``(2, 2)``, that brings a map nearest to an earlier one of the same samples.
+
+    What t-SNE and UMAP make means the same however it is turned, and a start that is like the earlier map may end as its mirror image.
+
+    References:
+        Schönemann, A generalized solution of the orthogonal Procrustes problem, Psychometrika 31 (1966).
+    """
+    if before is None:
+        return np.eye(2)
+    left, _, right = np.linalg.svd((place - place.mean(0)).T @ (before - before.mean(0)))
+    return np.asarray(left @ right)
 
 
 def _place(scores: Floats, distinct: int, seed: int, perplexity: float, notes: list[str], method: str, before: Floats | None) -> Placed:
@@ -263,7 +280,8 @@ def tsne(scores: Floats, seed: int, perplexity: float, before: Floats | None = N
     place = np.array(made, dtype=np.float64)
     if not np.isfinite(place).all():
         raise ValueError("the map is not finite")
-    return Placed("t-SNE", place, perplexity, made)
+    turned = turn(place, before)
+    return Placed("t-SNE", place @ turned, perplexity, made, turned)
 
 
 def umap(scores: Floats, seed: int, before: Floats | None) -> Placed:
@@ -278,7 +296,8 @@ def umap(scores: Floats, seed: int, before: Floats | None) -> Placed:
         place = np.asarray(model.fit_transform(scores), dtype=np.float64)
     if not np.isfinite(place).all():
         raise ValueError("the map is not finite")
-    return Placed("UMAP", place, None, model)
+    turned = turn(place, before)
+    return Placed("UMAP", place @ turned, None, model, turned)
 
 
 def threads(samples: int) -> int:

@@ -21,8 +21,9 @@ class SplitShift(Rule):
     several features are further apart than 1 or spread differently by a factor of 3; or when the values of an image are, taken together,
     further apart than `image` or spread differently by a factor of 2.5. Four times the distance that the number of validation rows alone
     may cause is added to each limit. For labels: classes that make up at least `missing` of training, each expected at least 10 times, and
-    that do not occur in validation; classes that make up `unseen` of validation and do not occur in training; and the distance of the class
-    shares (total variation), a finding above `labels`, and worth an `info` above half of it.
+    that do not occur in validation; classes that make up `unseen` of validation and do not occur in training (where only a part of it was
+    read, in `sampled` rows at least, and `per_class` for each class); and the distance of the class shares (total variation), a finding
+    above `labels`, and worth an `info` above half of it.
 
     ## Why it matters
     A transform that only one of the splits gets, another unit, or a split by position makes the validation loss speak of something else
@@ -51,12 +52,15 @@ class SplitShift(Rule):
     missing: float = 0.1
     unseen: float = 0.05
     labels: float = 0.3
+    sampled: int = 500
+    per_class: int = 7
 
     def judge(self, record: Record) -> Iterator[Finding]:
-        weighted = record.facts.get("data", {}).get("train", {}).get("order") == "weighted"
+        train = record.facts.get("data", {}).get("train", {})
+        weighted, whole = train.get("order") == "weighted", train.get("coverage", 1.0) == 1.0
         for number, (name, facts) in enumerate(record.facts["data.shift"].items()):
             findings = [f for path, field in facts["inputs"].items() for f in self._input(name, path, field)]
-            findings += [*self._values(name, facts["values"]), *self._labels(name, facts["labels"], weighted)]
+            findings += [*self._values(name, facts["values"]), *self._labels(name, facts["labels"], weighted, whole)]
             for finding in sorted(findings, key=lambda f: -f.severity.rank)[:1]:
                 yield finding if not number else replace(finding, severity=Severity.INFO)
 
@@ -99,7 +103,7 @@ class SplitShift(Rule):
             val_std=seen["val_std"],
         )
 
-    def _labels(self, name: str, seen: Mapping[str, Any] | None, weighted: bool) -> Iterator[Finding]:
+    def _labels(self, name: str, seen: Mapping[str, Any] | None, weighted: bool, whole: bool) -> Iterator[Finding]:
         if seen is None:
             return
         rows = sum(seen["train"].values()), sum(seen["val"].values())
@@ -108,7 +112,8 @@ class SplitShift(Rule):
         unseen = [u for u in seen["unseen"] if u["found"] >= 3]
         strange = sum(u["found"] for u in unseen) / rows[1]
         fix = "shuffle before splitting by position, or split stratified by class"
-        if unseen and strange >= self.unseen and rows[0] >= 100:
+        enough = 100 if whole else max(self.sampled, self.per_class * len(seen["train"]))  # a rare class may be left out by chance
+        if unseen and strange >= self.unseen and rows[0] >= enough:
             yield self.finding(
                 f"class {_classes(unseen)} makes up {strange:.0%} of validation and does not occur among {rows[0]} training rows",
                 where=name,

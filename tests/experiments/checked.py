@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import warnings
 from typing import Any
@@ -49,7 +50,7 @@ def examined(module: Any, train: Any = None, val: Any = None, **options: Any) ->
     record, inner = Record(), getattr(module, "_orig_mod", module)
     parts = [x for x in (train, val) if isinstance(x, DataLoader)]
     before = state(inner, *parts)
-    diagnosis = check(module, train, val, record=record, **options)
+    diagnosis = check(module, train, val, record=record, **{"patience": math.inf, **options})
     assert state(inner, *parts) == before
     assert [(o.code, o.reason) for o in diagnosis.outcomes if o.status is Status.CRASHED] == []
     return diagnosis, record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,7 @@ from lightning.pytorch.utilities import CombinedLoader
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, Subset, SubsetRandomSampler, TensorDataset
 
+from diagnose.experiments import data_reading
 from diagnose.experiments.data_copies import LONG, Unreadable, copied
 from diagnose.experiments.data_reading import chosen_rows, read
 
@@ -22,7 +24,7 @@ AT_MODULE_LEVEL = np.random.default_rng(5)
 
 
 def sample(loaders: Any, batches: int = 64, samples: int = 4096) -> Any:
-    return read(loaders, batches=batches, samples=samples, seconds=30.0)
+    return read(loaders, batches=batches, samples=samples, seconds=math.inf)
 
 
 def rows(n: int, width: int = 3) -> TensorDataset:
@@ -215,6 +217,28 @@ def test_single_rows_are_read_in_runs() -> None:
     assert (found.block, found.count) == (16, 1024)
     assert found.places[:17] == [*range(16), found.places[16]]
     assert found.places[16] > 16
+
+
+def test_wherever_the_time_ends_what_was_read_is_spread_over_the_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock:
+        now = 0.0
+
+        def monotonic(self) -> float:
+            self.now += 1.0
+            return self.now
+
+    for total in (64, 1000):  # all batches are wanted, or some
+        for batches in (2, 5, 8, 40):
+            monkeypatch.setattr(data_reading, "time", Clock())
+            found = read(DataLoader(rows(16 * total), batch_size=16), batches=64, samples=9999, seconds=batches - 0.5)
+            assert found.late
+            assert len(found.places) == batches
+            assert found.places == sorted(found.places)
+            assert [index[0] // 16 for index in found.rows] == found.places
+            assert np.diff([0, *found.places, total]).max() <= 2 * total / batches + total / 64
+    whole = sample(DataLoader(rows(64), batch_size=2))
+    assert not whole.late
+    assert whole.places == list(range(32))
 
 
 def test_limits_hold() -> None:

@@ -21,7 +21,7 @@ XY = {"batch[0]": "input", "batch[1]": "target"}
 
 def facts(train: Any, val: Any = None, *, loss: Any = CE, roles: Any = XY) -> Record:
     record = Record()
-    measure_data(record, train, val, roles=roles, loss=loss)
+    measure_data(record, train, val, roles=roles, loss=loss, seconds=math.inf)
     return record
 
 
@@ -121,7 +121,7 @@ def test_overlap_counts_equal_rows_of_equal_targets() -> None:
 def test_overlap_is_scaled_by_what_was_read() -> None:
     x, y = table(20_000), classes(20_000)
     record = Record()
-    measure_data(record, loader(x, y, shuffle=True), loader(x[:2000], y[:2000]), roles=XY, loss=CE, samples=2000)
+    measure_data(record, loader(x, y, shuffle=True), loader(x[:2000], y[:2000]), roles=XY, loss=CE, samples=2000, seconds=math.inf)
     seen = record.facts["data.overlap"]["val/0"]
     assert seen["share"] == pytest.approx(0.1, abs=0.03)
     assert seen["estimate"] == pytest.approx(1.0, abs=0.3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, loa
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, WeightedRandomSampler
 
+from diagnose.experiments import data_reading
 from diagnose.experiments.data_statistics import measure_data
 from diagnose.record import Record
 from diagnose.rules import build, diagnose
@@ -38,14 +40,15 @@ def loaders(x: Tensor, y: Tensor, loss: str, *, share: float = 0.75, shuffle: bo
     return DataLoader(parts[0], batch_size=size, shuffle=shuffle), DataLoader(parts[1], batch_size=100), loss
 
 
-def findings(case: Case, roles: dict[str, str] | None = None) -> dict[str, str]:
+def findings(case: Case, roles: dict[str, str] | None = None, seconds: float = math.inf) -> dict[str, str]:
     train, val, kind = case
     first = next(iter(train)) if not isinstance(train.dataset, IterableDataset) else None
     target = first[1] if isinstance(first, (list, tuple)) and len(first) > 1 else torch.zeros(32, dtype=torch.int64)
     loss = {"kind": kind, "classes": 200 if kind == "cross_entropy" else None, "target_shape": list(target.shape)}
     loss |= {"input_shape": [len(target), 200], "target_dtype": str(target.dtype).removeprefix("torch.")}
     record = Record()
-    measure_data(record, train, val, roles={"batch[0]": "input", "batch[1]": "target"} if roles is None else roles, loss=loss)
+    roles = {"batch[0]": "input", "batch[1]": "target"} if roles is None else roles
+    measure_data(record, train, val, roles=roles, loss=loss, seconds=seconds)
     return {f.rule: f.severity.value for f in diagnose(record, build(select=["D1"], ignore=["D110"]), strict=True).findings}
 
 
@@ -275,6 +278,35 @@ def test_healthy_loaders_raise_no_alarm(name: str, seed: int) -> None:
     torch.manual_seed(seed)
     alarms = {rule: severity for rule, severity in findings(CASES[name](seed)).items() if severity != "info"}
     assert alarms == {}
+
+
+class Clock:
+    """Each look at it takes a second."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_healthy_loaders_that_are_slow_raise_no_alarm(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for batches in (1, 4, 8, 12):
+        torch.manual_seed(0)
+        monkeypatch.setattr(data_reading, "time", Clock())
+        alarms = {rule: severity for rule, severity in findings(CASES[name](0), seconds=batches - 0.5).items() if severity != "info"}
+        assert alarms == {}, f"after {batches} batches"
+
+
+def test_what_cannot_be_said_of_slow_loaders_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_reading, "time", Clock())
+    record, (train, val, _) = Record(), trend_over_time(0)
+    measure_data(record, train, val, roles={"batch[0]": "input", "batch[1]": "target"}, loss=None, seconds=2.5)
+    few = "time ran out after 3 of its batches, at least 8 are needed"
+    assert record.missing["data.order"] == f"the training data are slow: {few}"
+    assert record.missing["data.shift"] == f"the data are slow: train: {few}"  # the validation loader has no more than three
 
 
 def test_pixels_and_raw_columns_are_not_normalised() -> None:

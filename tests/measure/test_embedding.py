@@ -10,7 +10,8 @@ from sklearn.metrics import silhouette_score
 from sklearn.model_selection import LeaveOneOut, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from diagnose.measure.embedding import components, project, subsample
+from diagnose.measure import embedding
+from diagnose.measure.embedding import components, project, subsample, turn
 from diagnose.measure.neighbourhood import measure
 
 RNG = np.random.default_rng(3)
@@ -191,6 +192,23 @@ def test_a_map_that_starts_from_another_shows_the_same_samples_in_like_places() 
     holed = late.copy()
     holed[first.rows[0]] = np.nan
     assert project(holed, start=first).rows.tolist() == first.rows[1:].tolist()
+
+
+@pytest.mark.parametrize("degrees", [0, 70, 180])
+@pytest.mark.parametrize("mirrored", [1.0, -1.0])
+def test_a_map_is_turned_to_lie_as_an_earlier_one(degrees: int, mirrored: float) -> None:
+    early = np.random.default_rng(0).normal(size=(30, 2)) * [3.0, 1.0] + 5.0
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    late = (early - 5.0) @ np.array([[c, s], [-s, c]]) * [mirrored, 1.0]
+    np.testing.assert_allclose(late @ turn(late, early), early - 5.0, atol=1e-12)
+    assert np.array_equal(turn(late, None), np.eye(2))
+
+
+def test_more_samples_are_placed_in_a_map_that_was_turned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedding, "turn", lambda place, before: np.array([[0.0, 1.0], [-1.0, 0.0]]))
+    found = project(CLOUDS, labels=LABELS)
+    guess = KNeighborsClassifier(5).fit(found.xy, LABELS).predict(found.transform(CLOUDS))
+    assert (guess == LABELS).mean() > 0.95
 
 
 def test_principal_components_can_be_asked_for_and_what_there_is_not_is_named() -> None:

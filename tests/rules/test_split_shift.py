@@ -39,10 +39,10 @@ def labels(**changes: Any) -> dict[str, Any]:
 
 
 def judge(
-    x: dict[str, Any] | None = None, y: dict[str, Any] | None = None, value: dict[str, Any] | None = None, order: str = "random"
+    x: dict[str, Any] | None = None, y: dict[str, Any] | None = None, value: dict[str, Any] | None = None, **train: Any
 ) -> list[Finding]:
     record = Record()
-    record.add("data", {"train": {"order": order}})
+    record.add("data", {"train": {"order": "random", "coverage": 1.0, **train}})
     loader = {"inputs": {"x": x or table()}, "labels": y, "values": value, "loss": "cross_entropy"}
     record.add("data.shift", {"val/0": loader, "val/1": {**loader, "inputs": {"x": table(9.0)}}})
     first, *rest = [[f for f in SplitShift().judge(record) if f.where == name] for name in ("val/0", "val/1")]
@@ -83,6 +83,16 @@ def test_classes_that_training_lacks() -> None:
     (finding,) = judge(y=labels(unseen=[{"class": 9, "found": 60}]))
     assert finding.message == "class 9 makes up 30% of validation and does not occur among 1000 training rows"
     assert judge(y=labels(unseen=[{"class": 9, "found": 2}])) == []
+
+
+def test_a_class_that_was_not_among_the_few_rows_read_is_not_said_to_lack() -> None:
+    rare = [{"class": 9, "found": 60}]
+    some = labels(unseen=rare, train={"0": 200, "1": 200})
+    many = labels(unseen=rare, train={str(c): 5 for c in range(200)})
+    for y in (some, many):
+        assert len(judge(y=y)) == 1
+        assert judge(y=y, coverage=0.1) == judge(y=y, coverage=None) == []
+    assert len(judge(y=labels(unseen=rare), coverage=0.1)) == 1
 
 
 @pytest.mark.parametrize(
