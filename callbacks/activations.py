@@ -22,6 +22,7 @@ class Activations(Instrument):
     """``activation/*``: hooks and a function mode that are there only while a measured batch runs."""
 
     writes = SERIES
+    thorough = True
 
     def __init__(self) -> None:
         self.sites = Sites()
@@ -34,9 +35,6 @@ class Activations(Instrument):
         modules = {label: m for label, m in activation_modules(module).items() if not isinstance(m[0], torch.jit.ScriptModule)}
         self.hooks = hooks(modules, self.sites)
         self.functions = FunctionSites(self.sites, weight_names(module)).seen()
-
-    def before_batch(self, module: LightningModule, batch: Any, index: int) -> None:
-        self.sites.begin()
 
     def after_batch(self, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
         found, failed = self.sites.found, self.sites.error

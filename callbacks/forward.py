@@ -18,6 +18,8 @@ from diagnose.namespace import LightningModule, Trainer
 class Forward(Instrument):
     """Shows the others what they want to see of a forward pass."""
 
+    thorough = True
+
     def __init__(self) -> None:
         self.others: Sequence[Instrument] = ()
         self.known = False

@@ -75,7 +75,7 @@ class Gradients(Instrument):
             group = [self.groups[id(p)] for p in stepped]
         if stepped:
             gradients = [p.grad for p in stepped]
-            self.pending[id(optimizer)] = (stepped, group, each_norm(gradients), scale(module, optimizer))
+            self.pending[id(optimizer)] = (stepped, group, each_norm(gradients), scale(module, optimizer) if self.scaled else 1.0)
             if self.compares and self.notes.step < COMPARED:
                 self._compare([g for g in gradients if not g.is_sparse])
 

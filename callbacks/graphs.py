@@ -22,7 +22,7 @@ class Graphs(Instrument):
 
     At the backward pass a token goes on the nodes next to the loss, in the dictionary that autograd keeps with each node; a token that
     lives tells that something still refers to the graph. The nodes of leaves outlive their graphs and are left out. In a long run every
-    other token is dropped again and again.
+    other token is dropped again and again. Steps are looked at as seldom as the default cadence has it, however many are measured.
     """
 
     writes = ("memory/graphs",)
@@ -35,6 +35,8 @@ class Graphs(Instrument):
         self.notes.record.label("memory/graphs", ["held", "of"])
 
     def before_backward(self, module: LightningModule, loss: Tensor) -> None:
+        if not self.notes.seldom:
+            return
         token, row, seen = Token(), [loss.grad_fn], 0
         while row and seen < NODES:
             node, seen = row.pop(0), seen + 1
@@ -46,6 +48,8 @@ class Graphs(Instrument):
             del self.tokens[::2]
 
     def after_batch(self, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
+        if not self.notes.seldom:
+            return
         earlier = [token() is not None for epoch, token in self.tokens if epoch < self.notes.epoch]
         if earlier:
             self.notes.put("memory/graphs", [float(sum(earlier)), float(len(earlier))])

@@ -23,11 +23,13 @@ class Instrument:
 
     ``writes`` names the series and facts it fills in, so that they are known to be missing where it fails or cannot work. The moments of
     a training batch pass by unless the batch is measured, except those in ``always``. While the forward pass of a measured batch runs,
-    the calls of ``functions`` are shown to those who look at them, and the modules of ``hooks`` have theirs; `start` sets both.
+    the calls of ``functions`` are shown to those who look at them, and the modules of ``hooks`` have theirs; `start` sets both. Those that are
+    ``thorough`` are called only in the steps in which all is measured.
     """
 
     writes: ClassVar[tuple[str, ...]] = ()
     always: ClassVar[tuple[str, ...]] = ()
+    thorough: ClassVar[bool] = False
     notes: Notes
     functions: Mapping[Callable[..., Any], See] = MappingProxyType({})
     hooks: Hooks = ()

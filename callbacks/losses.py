@@ -69,9 +69,6 @@ class Losses(Instrument):
     def _see(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], output: Any) -> None:
         self.calls.append(LossCall.of(func, args, kwargs, output))
 
-    def before_batch(self, module: LightningModule, batch: Any, index: int) -> None:
-        self.release()
-
     def before_backward(self, module: LightningModule, loss: Tensor) -> None:
         if self.manual:
             self.backward.append(plain(loss).detach())

@@ -87,7 +87,7 @@ class Monitor(Callback, ABC):
         """Without what belongs to a running fit: the instruments, which hold the user's modules, and the open file of the record."""
         record = copy(self.notes.record)
         record._file = None
-        left_out = ("instruments", "_forward", "_calls", "_always", "_active", "_started")
+        left_out = ("instruments", "_forward", "_calls", "_light", "_always", "_active", "_started")
         state = {k: v for k, v in own_state(self).items() if k not in left_out}
         return {**state, "_shelf": replace(self._shelf, record=record), "notes": self.notes.copy(record)}
 
@@ -116,12 +116,14 @@ class Monitor(Callback, ABC):
             return getattr(type(instrument), hook) is not getattr(Instrument, hook)
 
         self._calls = {hook: [(i, getattr(i, hook)) for i in instruments if own(i, hook)] for hook in HOOKS}
+        self._light = {hook: [(i, call) for i, call in self._calls[hook] if not i.thorough] for hook in IN_BATCH}
         self._always = {hook: [(i, call) for i, call in self._calls[hook] if hook in i.always] for hook in IN_BATCH}
         self._active = tuple(instruments)
         self._forward.serve(self._active)
 
     def _in_batch(self, moment: str, *arguments: Any) -> None:
-        calls = self._calls if self.notes.due else self._always
+        notes = self.notes
+        calls = self._always if not notes.due else self._calls if notes.whole else self._light
         if calls[moment]:
             self._run(calls, moment, *arguments)
 

@@ -44,7 +44,7 @@ class NonFinite(Instrument):
     def before_batch(self, module: LightningModule, batch: Any, index: int) -> None:
         if not self.seen:
             self.batch, self.index = batch, index
-            if self.draws or self.notes.watched:
+            if self.draws or self.notes.seldom:
                 self.random_state = torch.get_rng_state()
 
     def before_backward(self, module: LightningModule, loss: Tensor) -> None:
@@ -60,7 +60,7 @@ class NonFinite(Instrument):
                 step, epoch, at = self.notes.nonfinite
                 what = self.notes.nonfinite_series
                 self._add(None, {"what": what, "module": "", "operation": "", "direction": ""}, step=step, epoch=epoch, batch=at)
-        if self.random_state is not None and self.notes.watched:
+        if self.random_state is not None and self.notes.seldom:
             self.draws = not torch.equal(self.random_state, torch.get_rng_state())
         self.batch = self.random_state = None
 

@@ -42,6 +42,9 @@ class Cadence:
         return position + max(1, min(self.every, ramp))
 
 
+SELDOM = Cadence()
+
+
 @dataclass(eq=False)
 class Notes:
     """The notebook that the instruments of one callback share.
@@ -57,6 +60,8 @@ class Notes:
         fresh: Whether this is the first batch of a measured step (of several under accumulation).
         whole: Whether all is measured in this step; else only losses, gradients and learning rates are.
         watched: Whether the forward pass of the present batch is watched: where it is fresh, and all is measured.
+        seldom: Whether it is the first batch of a step at which that is looked at which takes long and tells little of a single step:
+            the measured steps, and of these no more than there are at the default cadence.
         thorough: In which of the measured steps all is measured.
         loss: Loss of the present batch, where it costs no transfer to know it.
         accumulate: Batches per optimizer step.
@@ -74,6 +79,7 @@ class Notes:
     open: bool = False
     fresh: bool = False
     watched: bool = False
+    seldom: bool = False
     whole: bool = False
     thorough: Cadence = Cadence(dense=0, every=1)
     loss: float | None = None
@@ -86,12 +92,13 @@ class Notes:
     tell: Callable[[Record, dict[str, Any], int], None] | None = None
     _window: int = 0
     _position: int = 0
-    _numbers: list[tuple[Place, str, float | Sequence[float]]] = field(default_factory=list)
+    _next_seldom: int = 0
+    _rows: dict[Place, dict[str, Any]] = field(default_factory=dict)
     _tensors: list[tuple[Place, str | Finish, Sequence[Tensor]]] = field(default_factory=list)
 
     def copy(self, record: Record) -> Notes:
         """The same place in another record, without the numbers that wait."""
-        return replace(self, record=record, tell=None, _numbers=[], _tensors=[])
+        return replace(self, record=record, tell=None, _rows={}, _tensors=[])
 
     def begin(self, trainer: Any, module: Any) -> None:
         """A training batch begins."""
@@ -109,6 +116,9 @@ class Notes:
             if self.whole:
                 self.next_whole = self.thorough.after(self._position)
         self.watched = self.fresh and self.whole
+        self.seldom = self.fresh and self._position >= self._next_seldom
+        if self.seldom:
+            self._next_seldom = SELDOM.after(self._position)
 
     def end(self, trainer: Any) -> None:
         """The batch is over; what was measured goes to the record, in one transfer."""
@@ -118,36 +128,33 @@ class Notes:
             if trainer.global_step > self.step or self._window >= self.accumulate:
                 self.next, self._window = self.cadence.after(self._position), 0
             self.flush()
-        elif len(self._numbers) + len(self._tensors) >= 64:
+        elif len(self._rows) >= 64:
             self.flush()
 
     def put(self, name: str, value: float | Sequence[float] | Tensor) -> None:
         """A number, or a vector in the order of the series' labels; tensors may stay on their device."""
         if not isinstance(value, Tensor):
-            self._numbers.append((self.place, name, value))
+            self._rows.setdefault(self.place, {})[name] = value
         elif value.dim():
             self.put_raw(plain(value).detach().reshape(-1).unbind(), lambda numbers: {name: numbers})
         else:
-            self._tensors.append((self.place, name, (plain(value).detach(),)))
+            self.put_raw((plain(value).detach(),), name)
 
-    def put_raw(self, values: Sequence[Tensor], finish: Finish) -> None:
-        """Single numbers that are worked up on the host: ``finish`` gets them when they are there, and gives values by series."""
+    def put_raw(self, values: Sequence[Tensor], finish: Finish | str) -> None:
+        """Single numbers: of one series, or for ``finish``, which gets them when they are on the host and gives values by series."""
+        self._rows.setdefault(self.place, {})
         self._tensors.append((self.place, finish, values))
 
     def flush(self) -> None:
         """Write what waits, after one transfer from the device."""
-        rows: dict[Place, dict[str, Any]] = {}
-        numbers, self._numbers, tensors, self._tensors = self._numbers, [], self._tensors, []
-        for place, name, number in numbers:
-            rows.setdefault(place, {})[name] = number
+        rows, self._rows, tensors, self._tensors = self._rows, {}, self._tensors, []
         if tensors:
             each = iter(transferred([value for _, _, values in tensors for value in values]))
             for place, target, values in tensors:
-                row = rows.setdefault(place, {})
                 if isinstance(target, str):
-                    row[target] = next(each)
+                    rows[place][target] = next(each)
                 else:
-                    row |= target(list(islice(each, len(values))))
+                    rows[place].update(target(list(islice(each, len(values)))))
         places = sorted(place for place, row in rows.items() if row)
         for place in places if self.nonfinite is None else ():
             for name, what in (("train/loss", "loss"), ("grad_norm/total", "gradient")):
@@ -162,6 +169,8 @@ class Notes:
 def transferred(values: list[Tensor]) -> list[float]:
     """Single numbers, brought to the host at once."""
     values = [v if type(v) is Tensor else plain(v) for v in values]
+    if all(v.is_cpu for v in values):  # they are there
+        return [float(v) for v in values]
     try:
         together = torch.stack(values)
     except RuntimeError:  # they are on several devices

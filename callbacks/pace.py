@@ -9,11 +9,10 @@ from time import perf_counter
 from typing import Any
 
 from diagnose.callbacks.instrument import Instrument
-from diagnose.callbacks.notes import Cadence
+from diagnose.callbacks.notes import SELDOM
 from diagnose.namespace import LightningModule, Trainer
 
 STATM = "/proc/self/statm"
-MEMORY = Cadence()
 
 
 def resident_memory() -> float:
@@ -46,7 +45,7 @@ class Pace(Instrument):
         self.optimizers: list[Any] = []
         self.began = self.ended = 0.0
         self.busy = self.waited = 0.0
-        self.count, self.next_memory = 0, MEMORY.dense
+        self.count = 0
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
         give_back()
@@ -60,12 +59,11 @@ class Pace(Instrument):
             self.waited += self.began - self.ended
         if self.notes.fresh:
             self._put()
+        if self.notes.seldom and self.notes.step >= SELDOM.dense:  # reading it takes long
+            self.notes.put("memory/rss", resident_memory())
 
     def _put(self) -> None:
         self.notes.put("lr", [float(group["lr"]) for o in self.optimizers for group in o.param_groups])
-        if self.notes.step >= self.next_memory:  # reading it takes long
-            self.next_memory = MEMORY.after(self.notes.step)
-            self.notes.put("memory/rss", resident_memory())
         if self.count:
             self.notes.put("time/step", (self.busy + self.waited) / self.count)
             self.notes.put("time/data", self.waited / self.count)

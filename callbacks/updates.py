@@ -18,6 +18,7 @@ class Updates(Instrument):
     """``update_ratio/layers`` and ``weight_norm/layers``, of the batches in which an optimizer steps."""
 
     writes = ("update_ratio/layers", "weight_norm/layers")
+    thorough = True
 
     def __init__(self) -> None:
         self.parameters: list[nn.Parameter] = []
@@ -47,7 +48,7 @@ class Updates(Instrument):
             raise NotMonitored("the parameters are sharded, and the size of a shard is not that of the weight")
 
     def before_step(self, module: LightningModule, optimizer: Any) -> None:
-        if self.before is None and self.notes.whole:
+        if self.before is None:
             if any(p.requires_grad and p.grad is not None and id(p) not in self.known for g in optimizer.param_groups for p in g["params"]):
                 self._find(module)  # layers that had no shape, or were frozen, before
             self.size = each_norm(self.parameters)
