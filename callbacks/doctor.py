@@ -28,7 +28,7 @@ from diagnose.rules import Rule, build, diagnose
 from diagnose.values import Diagnosis, Finding, Severity
 
 FIRST_LOOK = 30
-THOROUGH = Cadence(dense=12, every=3)
+THOROUGH = Cadence(dense=12, every=5)
 ON_ERROR = ("warn", "stop", "raise")
 
 
@@ -52,7 +52,7 @@ class Doctor(Monitor):
             raises a RuntimeError at once.
         every_n_steps: Measure at every n-th optimizer step; by default each of the first 12, then ever fewer, then every
             ``log_every_n_steps`` of the Trainer. Activations, predictions and updates are looked at in each of the first 12 steps,
-            and then at most in every third: that takes longest and changes slowly.
+            and then at most in every fifth: that takes longest and changes slowly.
         logged: The most scalars of one record that go to the Trainer's loggers; 0 sends none.
         probes: Whether to run the fast probes at the start.
         record: The record to write to, or a folder for it; by default it is kept in memory.

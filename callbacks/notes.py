@@ -43,6 +43,7 @@ class Cadence:
 
 
 SELDOM = Cadence()
+WAITING = 64  # rows
 
 
 @dataclass(eq=False)
@@ -121,14 +122,13 @@ class Notes:
             self._next_seldom = SELDOM.after(self._position)
 
     def end(self, trainer: Any) -> None:
-        """The batch is over; what was measured goes to the record, in one transfer."""
+        """The batch is over; what was measured goes to the record in one transfer, at the latest with what is measured next in whole."""
         self.open = False
         if self.due:
             self._window += 1
             if trainer.global_step > self.step or self._window >= self.accumulate:
                 self.next, self._window = self.cadence.after(self._position), 0
-            self.flush()
-        elif len(self._rows) >= 64:
+        if (self.due and (self.whole or self.tell is not None)) or len(self._rows) >= WAITING:
             self.flush()
 
     def put(self, name: str, value: float | Sequence[float] | Tensor) -> None:

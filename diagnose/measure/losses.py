@@ -164,6 +164,8 @@ class Predictions:
 def class_last(call: LossCall) -> Tensor:
     """The input of a cross-entropy or NLL call with the class axis last, shape ``(n, C)``."""
     x = call.input.detach()
+    if x.dim() == 2:
+        return x
     return x.reshape(1, -1) if x.dim() == 1 else x.movedim(1, -1).reshape(-1, x.shape[1])
 
 

@@ -48,9 +48,9 @@ def _describe_classes(call: LossCall, target: Tensor) -> dict[str, Tensor]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Classes:
-    """Scores, shape ``(n, C)``, predicted and true classes; rows without a target weigh 0: to leave them out would wait for the device."""
+    """Predicted and true classes, shape ``(n,)``; rows without a target weigh 0: to leave them out would wait for the device."""
 
-    scores: Tensor
+    classes: int
     prediction: Tensor
     target: Tensor
     weight: Tensor
@@ -60,10 +60,9 @@ class _Classes:
 
     def counts(self) -> Tensor:
         """How often each class was predicted, and was true, shape ``(2, C)``."""
-        classes = self.scores.shape[1]
-        place = torch.cat([self.prediction, self.target.clamp(0, classes - 1) + classes])
-        counts = torch.zeros(2 * classes, device=self.scores.device).index_add_(0, place, torch.cat([self.weight, self.weight]))
-        return counts.view(2, classes)
+        place = torch.cat([self.prediction, self.target + self.classes])
+        counts = torch.zeros(2 * self.classes, device=place.device).index_add_(0, place, torch.cat([self.weight, self.weight]))
+        return counts.view(2, self.classes)
 
 
 def _classes(call: LossCall, target: Tensor, limit: float = float("inf")) -> _Classes:
@@ -71,16 +70,17 @@ def _classes(call: LossCall, target: Tensor, limit: float = float("inf")) -> _Cl
     scores = class_last(call)
     if target.is_floating_point():
         target = target.reshape(1, -1) if target.dim() == 1 else target.movedim(1, -1).reshape(scores.shape)
-    else:
+    elif target.dim() != 1:
         target = target.reshape(-1)
     stride = max(1, int(scores.numel() / limit))
     if stride > 1:
         scores, target = scores[::stride], target[::stride]
     target = target.argmax(1) if target.dim() > 1 else target
     classes, ignored = scores.shape[1], call.options.get("ignore_index", -100)
-    kept = target.clamp(0, classes - 1) == target
+    inside = target.clamp(0, classes - 1)
+    kept = inside == target
     kept = kept & (target != ignored) if 0 <= ignored < classes else kept
-    return _Classes(scores, scores.argmax(1), target, kept.float())
+    return _Classes(classes, scores.argmax(1), inside, kept.float())
 
 
 def spread(values: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ def mean_value(call: LossCall) -> Tensor | None:
         return None
     value = call.value.detach().float()
     if call.options.get("reduction") != "sum":
-        return value.mean()
+        return value.mean() if value.dim() else value
     per_row = call.input.shape[1 if call.input.dim() > 1 else 0] if call.kind in ("cross_entropy", "nll_loss") else 1
     return value.sum() * (per_row / max(1, call.input.numel()))
 
