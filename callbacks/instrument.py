@@ -22,9 +22,9 @@ class Instrument:
     """Measures one thing; each method is called at one moment of training, and does nothing unless it is overridden.
 
     ``writes`` names the series and facts it fills in, so that they are known to be missing where it fails or cannot work. The moments of
-    a training batch pass by unless the batch is measured, except those in ``always``. While the forward pass of a measured batch runs,
-    the calls of ``functions`` are shown to those who look at them, and the modules of ``hooks`` have theirs; `start` sets both. Those that are
-    ``thorough`` are called only in the steps in which all is measured.
+    a training batch pass by unless the batch is measured, except those in ``always``; one that is ``thorough`` is called in the steps in
+    which all is measured. While the forward pass of such a batch runs, the calls of ``functions`` are shown to those who look at them, and
+    the modules of ``hooks`` have theirs; `start` sets both.
     """
 
     writes: ClassVar[tuple[str, ...]] = ()
