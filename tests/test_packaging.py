@@ -92,7 +92,7 @@ class Place:
     project: Path
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([str(self.python), *command], cwd=self.project, env=outside(), capture_output=True, text=True, timeout=120)
+        return subprocess.run([str(self.python), *command], cwd=self.project, env=outside(), capture_output=True, text=True, timeout=600)
 
 
 def outside() -> dict[str, str]:

@@ -28,7 +28,7 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *command], cwd=cwd, capture_output=True, text=True, timeout=300)
+    return subprocess.run([sys.executable, *command], cwd=cwd, capture_output=True, text=True, timeout=600)
 
 
 @pytest.mark.slow
