@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -69,6 +71,7 @@ class Record:
         if path is not None:
             path.mkdir(parents=True, exist_ok=True)
             self._file = (path / EVENTS).open("a", encoding="utf-8")
+            weakref.finalize(self, _close, self._file)  # nobody has to: callbacks keep a record open after their fit, for what comes later
             self._write({"schema": SCHEMA})
 
     def add(self, name: str, value: Any) -> None:
@@ -221,6 +224,11 @@ class Record:
             self.labels[event["labels"]] = tuple(event["names"])
         elif event.get("schema", SCHEMA) > SCHEMA:
             raise ValueError(f"{file} has schema {event['schema']}, this version reads up to {SCHEMA}: update lightning-diagnose")
+
+
+def _close(file: IO[str]) -> None:
+    with suppress(OSError):
+        file.close()
 
 
 SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}

@@ -1,10 +1,13 @@
-"""What every test starts from: one thread, fixed seeds, an empty working directory."""
+"""What every test starts from: one thread, fixed seeds, an empty working directory, and nothing of the test before it."""
 
 from __future__ import annotations
 
+import logging
 import os
 import random
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +20,31 @@ os.environ["MKL_NUM_THREADS"] = "1"
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))  # for `python -m diagnose` in tests
 
 
+LOGGERS = ("lightning.pytorch", "lightning.fabric", "pytorch_lightning", "lightning_fabric")
+
+
 @pytest.fixture(autouse=True)
-def _same_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same random numbers for every test, and a folder of its own to write to."""
+def _same_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The same random numbers and a folder of its own for every test; what it sets for the whole process is put back afterwards.
+
+    Lightning and the commands set log levels, variables of the environment (the seed), threads, and what becomes of interrupts.
+    """
     monkeypatch.chdir(tmp_path)
     random.seed(0)
     np.random.seed(0)  # the generator that libraries use
     if torch := sys.modules.get("torch"):
         torch.manual_seed(0)
+        torch.set_num_threads(1)
+        torch.use_deterministic_algorithms(False)
+    interrupt, environment = signal.getsignal(signal.SIGINT), dict(os.environ)
+    levels = {name: logging.getLogger(name).level for name in LOGGERS}
+    yield
+    signal.signal(signal.SIGINT, interrupt)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    os.environ.update(environment)
 
 
 @pytest.fixture

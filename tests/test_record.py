@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,6 +82,18 @@ def test_what_is_not_finite_reads_back(tmp_path: Path) -> None:
     assert math.isnan(back.facts["fact"]["deep"][1]["nan"])
     for line in (tmp_path / EVENTS).read_text().splitlines():
         json.loads(line, parse_constant=pytest.fail)  # no NaN or Infinity token
+
+
+def test_a_record_that_is_forgotten_closes_its_file(tmp_path: Path) -> None:
+    class Holder:
+        pass
+
+    holder: Any = Holder()
+    holder.circle, holder.record = holder, Record(tmp_path)
+    file = holder.record._file
+    del holder
+    gc.collect()  # a file that is left open warns here, which fails this test
+    assert file.closed
 
 
 def test_a_cut_off_last_line_costs_only_itself(tmp_path: Path) -> None:

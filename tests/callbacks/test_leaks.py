@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
-import signal
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import lightning
@@ -60,14 +58,6 @@ def loaders() -> tuple[DataLoader[Any], DataLoader[Any]]:
     return DataLoader(data, 8), DataLoader(data, 32)
 
 
-@pytest.fixture
-def _interrupts() -> Iterator[None]:
-    """Lightning ignores further interrupts after the first."""
-    handler = signal.getsignal(signal.SIGINT)
-    yield
-    signal.signal(signal.SIGINT, handler)
-
-
 def hooks(module: nn.Module) -> int:
     own = sum(len(getattr(child, name)) for child in module.modules() for name in HOOKS)
     return own + sum(len(p._backward_hooks or ()) for p in module.parameters())
@@ -82,7 +72,6 @@ def train(module: Net, callbacks: list[lightning.Callback], epochs: int = 2) -> 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("every", [None, 1])
 @pytest.mark.parametrize("failure", [None, ValueError, KeyboardInterrupt])
-@pytest.mark.usefixtures("_interrupts")
 def test_nothing_stays_behind(failure: type[BaseException] | None, every: int | None) -> None:
     module, callbacks = Net(failure), watchers(every)
     global_hooks = len(nn.modules.module._global_forward_hooks)

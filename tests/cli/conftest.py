@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from diagnose.cli import main
 
@@ -15,17 +13,9 @@ TINY = ("data=iris", "model.hidden=[8]", "trainer.max_epochs=2", "trainer.accele
 
 
 @pytest.fixture
-def cli() -> Iterator[Callable[..., int]]:
-    """Run a command; what it sets for the whole process is put back afterwards."""
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    levels = {
-        name: logging.getLogger(name).level for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning", "lightning_fabric")
-    }
-    yield lambda *argv: main(list(argv))
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(deterministic)
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
+def cli() -> Callable[..., int]:
+    """Run a command."""
+    return lambda *argv: main(list(argv))
 
 
 @pytest.fixture

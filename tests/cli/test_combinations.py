@@ -5,7 +5,6 @@ Those that train take turns with the first weights, optimizers and schedules, so
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import combinations, product
 from math import isfinite, lcm
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -81,14 +79,6 @@ def files(folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-@pytest.fixture
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    yield
-    torch.set_num_threads(before[0])
-    torch.use_deterministic_algorithms(before[1])
-
-
 def works(model: str, data: str, loss: str) -> bool:
     task = "reconstruction" if model == "autoencoder" else TASK.get(data, "classes")
     return data in TAKES[model] and (loss == "auto" or task in FITTING[loss]) and (loss != "bce_with_logits" or data == "moons")
@@ -124,9 +114,7 @@ def test_first_weights_optimizers_and_schedules_meet_each_other() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("data", [*DATA, *FILES])
 @pytest.mark.parametrize("model", TAKES)
-def test_what_can_work_trains_and_the_rest_is_refused(
-    model: str, data: str, parts: dict[tuple[str, str], Any], tmp_path: Path, threads: None
-) -> None:
+def test_what_can_work_trains_and_the_rest_is_refused(model: str, data: str, parts: dict[tuple[str, str], Any], tmp_path: Path) -> None:
     own = settings(
         "trainer.accelerator=cpu",
         "trainer.max_epochs=1",

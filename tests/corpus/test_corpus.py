@@ -37,13 +37,11 @@ def program(path: Path, *, repaired: bool = False) -> ModuleType:
 @cache
 def raised(path: Path, *, repaired: bool = False) -> frozenset[str]:
     """Names of the rules that gave a warning or an error, before or during training."""
-    import torch
     from lightning import Trainer, seed_everything
 
     import diagnose
     from diagnose.callbacks import Doctor
 
-    torch.set_num_threads(1)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     case = program(path, repaired=repaired)
 

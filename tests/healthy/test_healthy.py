@@ -44,13 +44,11 @@ def alarms(moment: str, findings: Any) -> list[str]:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("path", "variant"), list(variants()))
 def test_a_healthy_program_learns_and_raises_no_alarm(path: Path, variant: dict[str, Any]) -> None:
-    import torch
     from lightning import Trainer
 
     import diagnose
     from diagnose.callbacks import Doctor
 
-    torch.set_num_threads(1)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     checked = diagnose.check(*build(path, variant), patience=math.inf)
     case, doctor = load(path), Doctor()
