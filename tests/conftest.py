@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,8 +24,21 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.g
 LOGGERS = ("lightning.pytorch", "lightning.fabric", "pytorch_lightning", "lightning_fabric")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _generators(request: pytest.FixtureRequest) -> Iterator[dict[np.random.Generator, Any]]:
+    """The generators that a test file keeps, with their state: what a test draws must not depend on which tests ran before it."""
+    found = {g: g.bit_generator.state for g in vars(request.module).values() if isinstance(g, np.random.Generator)}
+    yield found
+    _rewind(found)
+
+
+def _rewind(generators: dict[np.random.Generator, Any]) -> None:
+    for generator, state in generators.items():
+        generator.bit_generator.state = state
+
+
 @pytest.fixture(autouse=True)
-def _same_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _same_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _generators: dict[np.random.Generator, Any]) -> Iterator[None]:
     """The same random numbers and a folder of its own for every test; what it sets for the whole process is put back afterwards.
 
     Lightning and the commands set log levels, variables of the environment (the seed), threads, and what becomes of interrupts.
@@ -32,6 +46,7 @@ def _same_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     monkeypatch.chdir(tmp_path)
     random.seed(0)
     np.random.seed(0)  # the generator that libraries use
+    _rewind(_generators)
     if torch := sys.modules.get("torch"):
         torch.manual_seed(0)
         torch.set_num_threads(1)

@@ -137,7 +137,9 @@ def test_values() -> None:
     assert tenths[0]["bias"] == pytest.approx(error[lowest].mean())
     nominal, always = entry["coverage"]
     assert nominal["nominal"] == 0.8
-    assert nominal["low"] < 0.8 < nominal["high"]
+    assert nominal["coverage"] == np.mean((bounds["0.8"][0] <= target) & (target <= bounds["0.8"][1]))
+    assert nominal["low"] < nominal["coverage"] < nominal["high"]
+    assert nominal["coverage"] == pytest.approx(0.8, abs=0.1)
     assert nominal["width"] == pytest.approx(2 * 1.2816 * 0.3)
     lower, upper = bounds["0.8"]
     missed = 10 * (np.maximum(lower - target, 0) + np.maximum(target - upper, 0)).mean()
