@@ -11,7 +11,7 @@ from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import below_chance, losses, planned_steps, refuse_early, refuse_games, run
 from diagnose.rules.evidence import skill as skill_of
-from diagnose.statistics import finite, progress
+from diagnose.statistics import Values, finite, progress, trend
 from diagnose.values import Finding, Severity
 
 
@@ -23,6 +23,10 @@ class LearningRateTooLow(Rule):
     The relative size of one step of the layer that moves most, in the median, times the number of steps of the whole run: how far the
     weights could travel if every step went the same way. Below `travel`, or with steps below `update`, and with a loss that lost less
     than `progress` of its start while the gradients are not tiny (`gradient`), the finding is made. It needs `rows` batches.
+
+    Steps of usual size may be too small for the run as well: after a whole run of at least `long` batches the loss lost less than `whole`
+    of its start, and its slope over the last third is still at least `steady` of the slope over the first (Mann-Kendall's statistic beyond
+    `certain` standard deviations). A loss that comes near to anything it can reach slows down before.
 
     ## Why it matters
     The model would learn, given a hundred times the steps, or ten times the rate.
@@ -52,6 +56,10 @@ class LearningRateTooLow(Rule):
     skill: float = 0.3
     rows: int = 100
     done: float = 0.5
+    long: int = 300
+    whole: float = 0.1
+    steady: float = 0.8
+    certain: float = 5.0
 
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
@@ -69,8 +77,8 @@ class LearningRateTooLow(Rule):
         learned = skill_of(record)
         good = below_chance(record, come.end) or (learned is not None and learned > self.skill)
         moving = typical * steps < self.travel or typical < self.update
+        rate = (run(record).get("optimizers") or [{"lr": 0.0}])[0]["lr"]
         if moving and typical > 0 and come.relative < self.progress and np.median(gradient) > self.gradient and not good:
-            rate = (run(record).get("optimizers") or [{"lr": 0.0}])[0]["lr"]
             yield self.finding(
                 f"a step moves the weights by {typical:.1g} of their size, so {steps} steps move them by {typical * steps:.2g} at most, "
                 f"and the loss went from {come.start:.4g} to {come.end:.4g}",
@@ -83,3 +91,23 @@ class LearningRateTooLow(Rule):
                 progress=come.relative,
                 learning_rate=rate,
             )
+        elif come.relative < self.whole and self._steady(record, values):
+            yield self.finding(
+                f"the loss went from {come.start:.4g} to {come.end:.4g} in {len(values)} batches and falls at the end as it did at the start",
+                where=f"lr={rate:g}" if rate else "optimizer",
+                fix=f"raise the learning rate, to {rate * 10:.1g} first, or train much longer"
+                if rate
+                else "raise the learning rate tenfold first",
+                override=record.override("learning_rate", rate * 10) if rate else "",
+                update=typical,
+                progress=come.relative,
+                limit=self.whole,
+                learning_rate=rate,
+            )
+
+    def _steady(self, record: Record, values: Values) -> bool:
+        """Whether a whole run ended while the loss was falling about as fast as in the beginning."""
+        if not run(record).get("finished", True) or len(values) < self.long:
+            return False
+        first, last = trend(values[: len(values) // 3]), trend(values[-(len(values) // 3) :])
+        return last.z < -self.certain and last.slope <= self.steady * min(first.slope, 0.0)

@@ -30,3 +30,20 @@ def test_tiny_gradients_are_another_fault() -> None:
 def test_warm_up_is_too_early_to_judge() -> None:
     record = training([1.3] * 120, run={"finished": False, "max_epochs": 100}, labels=LABELS, update_ratio__layers=[[1e-7, 3e-6]] * 30)
     assert "too early" in not_run(LearningRateTooLow(), record)
+
+
+def test_a_loss_that_never_slows_down_is_found() -> None:
+    crawling = [0.693 - 1e-4 * i + 0.002 * (-1) ** i for i in range(450)]
+    (found,) = findings(LearningRateTooLow(), training(crawling, labels=LABELS, update_ratio__layers=[[1e-4, 7e-4]] * 30))
+    assert found.message == "the loss went from 0.6908 to 0.6525 in 450 batches and falls at the end as it did at the start"
+    assert "to 1 first" in found.fix
+
+
+def test_a_loss_that_slows_down_or_is_cut_short_is_healthy() -> None:
+    labels, steps = LABELS, [[1e-4, 7e-4]] * 30
+    settling = [0.66 + 0.033 * 0.99**i for i in range(450)]
+    assert findings(LearningRateTooLow(), training(settling, labels=labels, update_ratio__layers=steps)) == ()
+    crawling = [0.693 - 1e-4 * i for i in range(250)]
+    assert findings(LearningRateTooLow(), training(crawling, labels=labels, update_ratio__layers=steps)) == ()
+    going_on = training([0.693 - 1e-4 * i for i in range(450)], run={"finished": False}, labels=labels, update_ratio__layers=steps)
+    assert findings(LearningRateTooLow(), going_on) == ()
