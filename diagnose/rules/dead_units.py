@@ -9,6 +9,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
+from diagnose.rules.evidence import later
 from diagnose.statistics import finite
 from diagnose.values import Finding, Severity
 
@@ -19,7 +20,8 @@ class DeadUnits(Rule):
 
     ## What it measures
     The share of units whose output does not vary over the samples of a batch. At least `share` of the units of one activation must be
-    dead in `persistence` of at least `records` measured steps. Bounded activations are judged by saturated-units.
+    dead in `persistence` of the steps measured after the first third of the run so far, of at least `records` in all. Bounded activations
+    are judged by saturated-units.
 
     ## Why it matters
     A ReLU unit that is zero for every sample gets no gradient and cannot come back: the layer is narrower than it looks, or dead
@@ -49,12 +51,13 @@ class DeadUnits(Rule):
 
     def judge(self, record: Record) -> Iterator[Finding]:
         series = record.series("activation/dead")
+        rows = later(series)
         found = []
         short = True
         for place, name in enumerate(series.labels):
-            values = finite(series.value[:, place])
-            short = short and len(values) < self.records
-            often = float(np.mean(values >= self.share)) if len(values) >= self.records else 0.0
+            values, enough = finite(rows[:, place]), len(finite(series.value[:, place])) >= self.records
+            short = short and not enough
+            often = float(np.mean(values >= self.share)) if enough and len(values) else 0.0
             if often >= self.persistence:
                 found.append((name, float(np.median(values)), often))
         if short:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from diagnose.record import Record
+from diagnose.record import Record, Series
 from diagnose.rules import NotRun
 from diagnose.statistics import Values, finite
 
@@ -74,6 +74,12 @@ def tail(record: Record, name: str, share: float = 0.34) -> Values:
         return np.empty(0)
     values = record.series(name).value
     return finite(values[-max(1, round(len(values) * share)) :])
+
+
+def later(series: Series) -> Values:
+    """The rows after the first third of the steps; measured steps are dense in the beginning, so shares of all rows would speak of it."""
+    rows: Values = series.value[series.step >= series.step[-1] / 3]
+    return rows
 
 
 def skill(record: Record) -> float | None:

@@ -93,11 +93,9 @@ class LearningRateTooLow(Rule):
             )
         elif come.relative < self.whole and self._steady(record, values):
             yield self.finding(
-                f"the loss went from {come.start:.4g} to {come.end:.4g} in {len(values)} batches and falls at the end as it did at the start",
+                f"the loss went from {come.start:.4g} to {come.end:.4g} in {len(values)} batches and falls at the end as at the start",
                 where=f"lr={rate:g}" if rate else "optimizer",
-                fix=f"raise the learning rate, to {rate * 10:.1g} first, or train much longer"
-                if rate
-                else "raise the learning rate tenfold first",
+                fix="raise the learning rate" + (f", to {rate * 10:.1g} first, or train much longer" if rate else " tenfold first"),
                 override=record.override("learning_rate", rate * 10) if rate else "",
                 update=typical,
                 progress=come.relative,

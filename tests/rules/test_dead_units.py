@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from diagnose.record import Record
 from diagnose.rules.dead_units import DeadUnits
 from tests.rules.training import findings, not_run, training
 
@@ -21,3 +22,16 @@ def test_a_layer_that_rests_now_and_then_is_healthy() -> None:
 def test_bounded_activations_are_left_to_another_rule() -> None:
     rows = [[float("nan"), float("nan")]] * 10
     assert "too short" in not_run(DeadUnits(), training(labels=LABELS, activation__dead=rows))
+
+
+def test_a_layer_that_dies_after_the_dense_first_looks_is_found() -> None:
+    steps = [*range(12), 15, 19, 24, 30, 38, 48, 60, 75, 94, 118, 148, 185, 232, 282]
+    dying, waking = Record(), Record()
+    for record in (dying, waking):
+        record.label("activation/dead", ["net.1 (ReLU)"])
+        for step in steps:
+            gone = min(1.0, step / 60)
+            record.append({"activation/dead": [gone if record is dying else 1 - gone]}, step=step)
+    (found,) = findings(DeadUnits(), dying)
+    assert found.evidence["share"] == found.evidence["persistence"] == 1
+    assert findings(DeadUnits(), waking) == ()

@@ -35,7 +35,7 @@ def test_warm_up_is_too_early_to_judge() -> None:
 def test_a_loss_that_never_slows_down_is_found() -> None:
     crawling = [0.693 - 1e-4 * i + 0.002 * (-1) ** i for i in range(450)]
     (found,) = findings(LearningRateTooLow(), training(crawling, labels=LABELS, update_ratio__layers=[[1e-4, 7e-4]] * 30))
-    assert found.message == "the loss went from 0.6908 to 0.6525 in 450 batches and falls at the end as it did at the start"
+    assert found.message == "the loss went from 0.6908 to 0.6525 in 450 batches and falls at the end as at the start"
     assert "to 1 first" in found.fix
 
 
