@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SECONDS = 5.0  # that git may take
+ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")  # set in a hook of git: they lead to its repository, whatever the folder
 
 
 @cache
@@ -33,7 +34,8 @@ def commit(folder: str) -> dict[str, Any] | None:
 def _git(folder: str, *words: str) -> str | None:
     # no lock is taken and no program is started that the repository's own settings name
     command = ["git", "-c", "core.fsmonitor=false", "-C", folder, *words]
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+    here = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
+    environment = {**here, "GIT_OPTIONAL_LOCKS": "0"}
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=SECONDS, env=environment, stdin=subprocess.DEVNULL

@@ -2,19 +2,32 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from diagnose import identity
 from diagnose.identity import commit, digest
+
+needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 
 
 def git(folder: Path, *words: str) -> str:
-    who = {f"GIT_{role}_{key}": "a@example.org" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
-    return subprocess.run(["git", "-C", str(folder), *words], check=True, capture_output=True, text=True, env={**os.environ, **who}).stdout
+    """Run git in a folder, whatever the settings of this machine, and whatever repository a hook of git runs the tests for."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment |= {f"GIT_{role}_{key}": "a@example.org" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
+    environment |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    return subprocess.run(["git", "-C", str(folder), *words], check=True, capture_output=True, text=True, env=environment).stdout
 
 
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "SECONDS", 600.0)
+
+
+@needs_git
 def test_the_commit_of_a_folder_and_whether_files_differ_from_it(tmp_path: Path) -> None:
     git(tmp_path, "init")
     assert commit(str(tmp_path)) is None, "without a commit"
@@ -29,6 +42,18 @@ def test_the_commit_of_a_folder_and_whether_files_differ_from_it(tmp_path: Path)
     found = commit(str(tmp_path))
     assert found is not None
     assert found["changed"] is True
+
+
+@needs_git
+def test_a_hook_of_git_does_not_lead_to_its_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("own", "other"):
+        (tmp_path / name).mkdir()
+        git(tmp_path / name, "init")
+        git(tmp_path / name, "commit", "--allow-empty", "-m", name)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other" / ".git"))
+    found = commit(str(tmp_path / "own"))
+    assert found is not None
+    assert found["commit"] == git(tmp_path / "own", "rev-parse", "HEAD").strip()
 
 
 def test_no_commit_outside_a_repository_or_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
