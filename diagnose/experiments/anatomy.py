@@ -17,7 +17,7 @@ from torch.utils.hooks import RemovableHandle
 from diagnose.experiments.batches import leaves
 from diagnose.experiments.copying import Unusable, told
 from diagnose.experiments.coverage import weigh
-from diagnose.experiments.loss_arguments import classes, input_statistics, label_statistics, target_statistics
+from diagnose.experiments.loss_arguments import class_weights, classes, input_statistics, label_statistics, target_statistics
 from diagnose.experiments.modes import wrong_mode
 from diagnose.experiments.penalty import gradients, pull
 from diagnose.experiments.sandbox import Sandbox
@@ -79,8 +79,9 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
     Writes these facts:
 
     * ``probe.step``: ``loss`` of each step, ``calls`` of losses, ``kind``, ``input_shape``, ``target_shape``, ``target_dtype``,
-      ``classes``, ``reduction``, ``input`` (see `input_statistics`), ``labels``, ``target``, ``head`` (activations next to the loss),
-      ``dropout_on_output``, ``broadcast`` (two shapes or ``None``), ``raised`` (the user's error or ``""``);
+      ``classes``, ``reduction``, ``input`` (see `input_statistics`), ``labels``, ``target``, ``class_weights`` (see the function of this
+      name), ``head`` (activations next to the loss), ``dropout_on_output``, ``broadcast`` (two shapes or ``None``), ``raised`` (the
+      user's error or ``""``);
     * ``probe.parameters``: per trainable parameter of the module ``name``, ``size``, ``used``, ``reached``, ``optimized``; and under
       ``unregistered`` those that the step used but that the module does not know; ``losses``: how many of the steps returned a loss with
       a gradient (left out under manual optimisation);
@@ -234,6 +235,7 @@ def _describe(
     facts["reduction"] = str(call.options.get("reduction", ""))
     facts["input"] = input_statistics(call)
     facts["labels"] = label_statistics(call)
+    facts["class_weights"] = class_weights(call)
     facts["target"] = target_statistics(call)
     record.add("probe.step", facts)
     lines = linearity(call.input, names, watch.mixed)

@@ -46,6 +46,20 @@ def label_statistics(call: LossCall) -> dict[str, int]:
     return {"count": target.numel(), "distinct": len(labels), "min": low, "max": high}
 
 
+def class_weights(call: LossCall) -> dict[str, list[float]] | None:
+    """How much each class weighs in a loss, and how often it is among the targets: ``weight``, ``count``; ``None`` without such weights."""
+    target, several = call.target, call.kind in ("cross_entropy", "nll_loss")
+    given = call.options.get("weight" if several else "pos_weight")
+    if target is None or not isinstance(given, torch.Tensor) or (several and target.is_floating_point()):
+        return None
+    weight = given.detach().reshape(-1).tolist()
+    if several:
+        labels = target[(target != call.options.get("ignore_index", -100)) & (target >= 0) & (target < len(weight))]
+        return {"weight": weight, "count": torch.bincount(labels.reshape(-1), minlength=len(weight)).tolist()}
+    positive = float((target > 0.5).sum())
+    return {"weight": [1.0, *weight], "count": [target.numel() - positive, positive]} if len(weight) == 1 else None
+
+
 BOUNDS: dict[str, tuple[float | None, float | None]] = {
     **dict.fromkeys(("Sigmoid", "Softmax", "Hardsigmoid"), (0.0, 1.0)),
     **dict.fromkeys(("Relu", "Softplus", "Exp", "Abs"), (0.0, None)),

@@ -16,7 +16,7 @@ from diagnose.experiments.data_statistics import measure_data
 from diagnose.experiments.dependence import change_future, double_batch, swap_samples
 from diagnose.experiments.initial import initial_loss, signal_scale
 from diagnose.experiments.loaders import first_batches, first_loader, length
-from diagnose.experiments.loss_arguments import label_statistics, target_statistics
+from diagnose.experiments.loss_arguments import class_weights, label_statistics, target_statistics
 from diagnose.experiments.modes import validate
 from diagnose.experiments.neighbours import CLEAR, NOTHING, learn_from_neighbours
 from diagnose.experiments.overfit import MOST_STEPS, learn, overfit_batch
@@ -178,7 +178,7 @@ def _targets(sandbox: Sandbox, call: LossCall, found: dict[str, str], record: Re
     every = [t for batch in sandbox.batches for p, t in leaves(batch) if p in paths]
     if every and all(t.dim() for t in every):
         joined = LossCall(call.kind, call.input, torch.cat([t.reshape(-1) for t in every]), None, call.options)
-        step = {**step, "labels": label_statistics(joined), "target": target_statistics(joined)}
+        step = {**step, "labels": label_statistics(joined), "target": target_statistics(joined), "class_weights": class_weights(joined)}
         record.add("probe.step", step)
     return step
 

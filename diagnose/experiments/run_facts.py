@@ -67,6 +67,7 @@ def describe_optimizer(optimizer: Any) -> dict[str, Any]:
         "weight_decay": max((float(g.get("weight_decay", 0.0)) for g in groups), default=0.0),
         "decoupled": bool(first.get("decoupled_weight_decay", type(optimizer).__name__ == "AdamW")),
         "momentum": float(first.get("momentum", 0.0)),
+        "dampening": float(first.get("dampening", 0.0)),
         "betas": [float(b) for b in betas] if betas is not None else None,
         "groups": len(groups),
     }

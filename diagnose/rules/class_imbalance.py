@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
+from diagnose.rules.evidence import rising_weights
 from diagnose.values import Finding, Severity
 
 
@@ -15,7 +18,10 @@ class ClassImbalance(Rule):
     """The largest class of the training labels is many times as frequent as the smallest.
 
     ## What it measures
-    The training labels read, per class: the ratio of the largest to the smallest that occurs, against `ratio`.
+    The training labels read, per class: the ratio of the largest to the smallest that occurs, against `ratio`. And whether the class
+    weights of the loss rise with the frequency of the classes, which widens any imbalance. That is a warning where the weights of three
+    classes or more are a power of the frequencies, to `exact` of their size and what chance does to the counts: then they were computed
+    from them, the wrong way round.
 
     ## Why it matters
     Accuracy then says little (always answering with the largest class looks good), and rare classes may never be predicted.
@@ -37,6 +43,7 @@ class ClassImbalance(Rule):
     needs = ("data",)
 
     ratio: float = 10.0
+    exact: float = 0.05
 
     def judge(self, record: Record) -> Iterator[Finding]:
         facts = record.facts["data"]["train"]
@@ -56,3 +63,28 @@ class ClassImbalance(Rule):
                 smallest=counts[least],
                 threshold=self.ratio,
             )
+        classes = rising_weights(record)
+        if classes is not None:
+            weights = record.facts["probe.step"]["class_weights"]["weight"]
+            most, least = classes
+            computed = self._computed(record)
+            yield self.finding(
+                f"the loss weighs the most frequent class {most} with {weights[most]:.3g} and the rarest, {least}, with "
+                f"{weights[least]:.3g}" + (": its weights follow the frequencies" if computed else ""),
+                where="class weights of the loss",
+                fix="if this is not meant, turn the weights round: len(y) / (classes * counts)",
+                severity=Severity.WARNING if computed else Severity.INFO,
+                weight=weights[most],
+                rare_weight=weights[least],
+            )
+
+    def _computed(self, record: Record) -> bool:
+        """Whether the weights of the loss are a power of the frequencies of the classes: no one chooses such weights by hand."""
+        given = record.facts["probe.step"]["class_weights"]
+        known = np.array([(n, w) for w, n in zip(given["weight"], given["count"], strict=True) if n > 0 and w > 0])
+        counts, logs = known[:, 0], np.log(known)
+        if len(known) < 3 or len(set(np.round(logs[:, 1], 2))) < len(known):
+            return False
+        slope, start = np.polyfit(logs[:, 0], logs[:, 1], 1, w=np.sqrt(counts))
+        off = np.abs(logs[:, 1] - slope * logs[:, 0] - start)
+        return bool((off <= self.exact + 2 * slope / np.sqrt(counts)).all())

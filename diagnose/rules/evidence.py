@@ -44,6 +44,12 @@ def run(record: Record) -> dict[str, Any]:
     return found
 
 
+def gathered(record: Record) -> float:
+    """How many times the learning rate the steps of the first optimizer may add up to by its momentum: 1 / (1 - momentum)."""
+    optimizer = (run(record).get("optimizers") or [{}])[0]
+    return float((1 - optimizer.get("dampening", 0.0)) / max(1 - optimizer.get("momentum", 0.0), 1e-9))
+
+
 def planned_steps(record: Record) -> int | None:
     """Optimizer steps of the whole run as it was set up, or ``None`` where that is open."""
     facts = run(record)
@@ -99,6 +105,22 @@ def skill(record: Record) -> float | None:
             if len(error) and len(spread) and spread.mean() > 0:
                 known.append(1 - error.mean() / float(np.mean(spread**2)))
     return max(known) if known else None
+
+
+def rising_weights(record: Record, few: int = 3) -> tuple[int, int] | None:
+    """The most and the least frequent class, where the loss weighs classes the more the more frequent they are; else ``None``.
+
+    Frequencies and weights must differ by half, and their logarithms be correlated by 0.8 over the classes with ``few`` targets or more.
+    """
+    given = record.facts.get("probe.step", {}).get("class_weights") or {"weight": [], "count": []}
+    known = [(n, w, i) for i, (w, n) in enumerate(zip(given["weight"], given["count"], strict=True)) if n >= few and w > 0]
+    if len(known) < 2:
+        return None
+    (least, lightest, last), (most, heaviest, first) = min(known), max(known)
+    if most < 1.5 * least or heaviest < 1.5 * lightest:
+        return None
+    logs = np.log(np.array([(n, w) for n, w, _ in known]))
+    return (first, last) if np.corrcoef(logs.T)[0, 1] > 0.8 else None
 
 
 def refuse_unknown(record: Record, values: Values) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import planned_steps, refuse_games, update_of
+from diagnose.rules.evidence import losses, planned_steps, refuse_early, refuse_games, run, update_of
 from diagnose.statistics import finite
 from diagnose.values import Finding, Severity
 
@@ -19,22 +19,25 @@ class FrozenParameter(Rule):
     """A layer that has an optimizer and a gradient never changes.
 
     ## What it measures
-    Layers whose trainable weights moved by exactly nothing in each of at least `records` measured steps, although a gradient was there
-    (possibly zero) and other layers moved. Also layers that move, but at their pace would not come to `far` of their size by the end of
-    the run and go less than `slow` of the way of the fastest layer, while their gradient is at least `pull` of that layer's: then it is
-    their rate that holds them.
+    Whether any weight of the module has moved from where it was when training began. If none has after at least `batches` batches with a
+    loss and three times as many as are accumulated, in `done` of the run (under manual optimisation at its end), that is an error: the
+    message says whether an optimizer was seen to step, and whether its rate is zero. Otherwise, layers whose trainable weights moved by
+    exactly nothing in each of at least `records` measured steps, although a gradient was there (possibly zero) and other layers moved.
+    Also layers that move, but at their pace would not come to `far` of their size by the end of the run and go less than `slow` of the way
+    of the fastest layer, while their gradient is at least `pull` of that layer's: then it is their rate that holds them.
 
     ## Why it matters
     The layer is trained in the configuration and not in fact: a zero learning rate, a gradient that is always zero, weights that are
     overwritten after each step.
 
     ## When it is wrong
-    Layers without any gradient are left to no-gradient and count as unused here, layers with a tiny one to vanishing-gradient. Rates that
-    decay from layer to layer, as in fine-tuning, do so by far less than `slow`. Very small rates in half precision round to no change,
-    which is reported rightly.
+    A run without an optimizer is not judged. Layers without any gradient are left to no-gradient and count as unused here, layers with a
+    tiny one to vanishing-gradient. Rates that decay from layer to layer, as in fine-tuning, do so by far less than `slow`. Very small
+    rates in half precision round to no change, which is reported rightly.
 
     ## What to try
-    Look at the learning rate of this layer's parameter group, and at what lies between the layer and the loss.
+    Look at the learning rate of this layer's parameter group, and at what lies between the layer and the loss. Where nothing moves: an
+    overridden `optimizer_step` has to call `optimizer.step(closure=optimizer_closure)`, a manual one `optimizer.step()`.
 
     ## References
     SageMaker Debugger (weights unchanged over three steps, rtol 1e-5).
@@ -43,15 +46,24 @@ class FrozenParameter(Rule):
     code = "T313"
     name = "frozen-parameter"
     severity = Severity.WARNING
-    needs = ("update_ratio/layers", "grad_norm/layers")
+    needs = ("weights/moved", "train/loss", "run")
+    explains = ("learning-rate-too-low", "underfitting", "undertrained")
 
+    batches: int = 30
+    done: float = 0.3
     records: int = 5
     far: float = 1e-3
     slow: float = 1e-4
     pull: float = 0.01
 
     def judge(self, record: Record) -> Iterator[Finding]:
+        if not record.series("weights/moved").value.any():
+            yield self._standstill(record)
+            return
         refuse_games(record)
+        for need in ("update_ratio/layers", "grad_norm/layers"):
+            if need not in record:
+                raise NotRun(record.missing.get(need, f"{need} was not recorded"))
         updates, gradients = record.series("update_ratio/layers"), record.series("grad_norm/layers")
         if len(updates) < self.records:
             raise NotRun(f"too short: {len(updates)} measured steps, at least {self.records} are needed")
@@ -84,6 +96,36 @@ class FrozenParameter(Rule):
                 update=float(np.median(column)),
                 gradient=float(np.median(norms)),
             )
+
+    def _standstill(self, record: Record) -> Finding:
+        """No weight has moved since training began.
+
+        Raises:
+            NotRun: There is no optimizer, or it may come to step yet.
+        """
+        facts = run(record)
+        if not facts.get("optimizers"):
+            raise NotRun("the run has no optimizer")
+        refuse_early(record, 1.0 if not facts.get("automatic_optimization", True) else self.done)
+        needed = max(self.batches, 3 * int(facts.get("accumulate") or 1))
+        seen = len(losses(record, needed))
+        rates = record.series("lr").value if "lr" in record else np.ones(1)
+        stepped, idle = "grad_norm/total" in record, not rates.any()
+        if not stepped:
+            why, fix = "no optimizer was seen to step", "call optimizer.step(closure=optimizer_closure) in optimizer_step, in every batch"
+        elif idle:
+            why, fix = "the learning rate is 0", "look at the learning rate and at what the scheduler multiplies it by"
+        else:
+            why, fix = "the optimizer steps without moving them", "give the optimizer self.parameters(), and look at the gradients"
+        return self.finding(
+            f"no weight has changed in {seen} batches: {why}",
+            where=record.source("optimizer_step") if not stepped else "optimizer",
+            fix=fix,
+            severity=Severity.ERROR,
+            batches=seen,
+            limit=needed,
+            stepped=stepped,
+        )
 
     def _held(self, record: Record, name: str, fastest: str) -> bool:
         """Whether a layer gets a gradient like that of the fastest layer and yet comes nowhere."""

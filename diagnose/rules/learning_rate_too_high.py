@@ -9,7 +9,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import losses, periodic, refuse_games, run, skill, tail
+from diagnose.rules.evidence import gathered, losses, periodic, refuse_games, run, skill, tail
 from diagnose.statistics import Values, blocks, progress
 from diagnose.values import Finding, Severity
 
@@ -26,6 +26,8 @@ class LearningRateTooHigh(Rule):
     there is to gain over a constant prediction, or the model ends with one answer to nearly everything (`collapsed` of the predictions, no
     such class among the targets) after first steps that were above `update` in half of the layers. It needs `rows` batches where all are
     finite. A run whose input is not finite is not judged, nor a loss that repeats itself every epoch, which the order of the data explains.
+
+    Where momentum adds the steps up to more than `gathered` times the rate, lr / (1 - momentum), it is the momentum that is named.
 
     ## Why it matters
     A step that changes the weights by a tenth of their size throws the network to another place each time.
@@ -65,6 +67,7 @@ class LearningRateTooHigh(Rule):
     skill: float = 0.15
     collapsed: float = 0.98
     rows: int = 60
+    gathered: float = 100.0
 
     def judge(self, record: Record) -> Iterator[Finding]:
         if record.facts.get("nonfinite", {}).get("what") == "input":
@@ -93,18 +96,27 @@ class LearningRateTooHigh(Rule):
             grew = (end > start + (self.worse - 1) * abs(start) or thrown) and not periodic(record, loss)
         if grew and (typical > self.update or peak > 10 * self.update):
             name = record.series("update_ratio/layers").labels[int(np.nanargmax(np.nanmax(known, axis=0)))]
-            rate = (run(record).get("optimizers") or [{"lr": 0.0}])[0]["lr"]
+            optimizer = (run(record).get("optimizers") or [{"lr": 0.0}])[0]
+            rate, momentum, factor = optimizer["lr"], optimizer.get("momentum", 0.0), gathered(record)
             outcome = "became NaN or infinite" if broken.any() else f"went from {start:.4g} to {end:.4g}"
+            where, fix = f"lr={rate:g}" if rate else name, "lower the learning rate tenfold first"
+            override = record.override("learning_rate", rate / 10) if rate else ""
+            if rate:
+                fix = f"lower the learning rate, to {rate / 10:.1g} first"
+            if rate and factor > self.gathered:
+                outcome += f"; momentum={momentum:g} adds such steps to {factor:.3g} times the rate, {rate * factor:.3g}"
+                where, fix, override = f"momentum={momentum:g}", "lower the momentum to 0.9", record.override("momentum", 0.9)
             yield self.finding(
                 f"a step moves {name} by {typical:.2g} of its size in the median and by {peak:.2g} at most, where 0.001 is usual, "
                 f"and the loss {outcome}",
-                where=f"lr={rate:g}" if rate else name,
-                fix=f"lower the learning rate, to {rate / 10:.1g} first" if rate else "lower the learning rate tenfold first",
-                override=record.override("learning_rate", rate / 10) if rate else "",
+                where=where,
+                fix=fix,
+                override=override,
                 update=typical,
                 peak=peak,
                 limit=self.update,
                 learning_rate=rate,
+                momentum=momentum,
             )
 
     def _flattened(self, record: Record, ratios: Values) -> bool:

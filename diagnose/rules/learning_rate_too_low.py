@@ -47,7 +47,7 @@ class LearningRateTooLow(Rule):
     name = "learning-rate-too-low"
     severity = Severity.WARNING
     needs = ("update_ratio/layers", "train/loss")
-    explains = ("loss-not-decreasing", "underfitting", "undertrained")
+    explains = ("loss-not-decreasing", "underfitting", "undertrained", "miscalibrated")
 
     travel: float = 0.02
     update: float = 1e-6

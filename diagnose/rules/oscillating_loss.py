@@ -9,7 +9,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import Rule
-from diagnose.rules.evidence import losses, refuse_games, refuse_unknown
+from diagnose.rules.evidence import gathered, losses, refuse_games, refuse_unknown
 from diagnose.statistics import blocks, spread, trend
 from diagnose.values import Finding, Severity
 
@@ -22,7 +22,7 @@ class OscillatingLoss(Rule):
     Means of forty blocks of the second half of all batches. They must show no trend, turn around at least `turns` times, spread by more
     than `swing` of their level and `scale` of the loss at the start of training, and by `excess` times what the batches within the blocks
     explain; and the half must have gained less than `gain` on its beginning. It needs `rows` batches and `epochs` epochs (or ten times the
-    rows).
+    rows). Where momentum adds the steps up to more than `gathered` times the learning rate, it is named.
 
     ## Why it matters
     The steps jump across the valley instead of into it, or something in the data comes and goes.
@@ -51,6 +51,7 @@ class OscillatingLoss(Rule):
     gain: float = 0.1
     rows: int = 200
     epochs: int = 3
+    gathered: float = 100.0
 
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
@@ -69,11 +70,12 @@ class OscillatingLoss(Rule):
         start = abs(float(np.median(values[: max(3, len(values) // 100)])))
         wide = across > self.swing * abs(middle) and across > self.scale * start and across > self.excess * within
         if still and turned >= self.turns and wide:
+            swinging = gathered(record) > self.gathered
             yield self.finding(
                 f"in the second half of training the loss swings by {across:.3g} about {middle:.4g}, turns around {turned} times and "
-                "gains nothing",
-                where="train/loss",
-                fix="lower the learning rate, shuffle the data, or use larger batches",
+                "gains nothing" + (f"; momentum adds the steps up to {gathered(record):.3g} times the learning rate" if swinging else ""),
+                where="momentum" if swinging else "train/loss",
+                fix="lower the momentum to 0.9" if swinging else "lower the learning rate, shuffle the data, or use larger batches",
                 swing=across / max(abs(middle), 1e-12),
                 limit=self.swing,
                 turns=turned,

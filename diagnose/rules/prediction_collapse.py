@@ -9,7 +9,8 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import losses, refuse_early, refuse_games, tail
+from diagnose.rules.evidence import losses, refuse_early, refuse_games, rising_weights, tail
+from diagnose.statistics import Values
 from diagnose.values import Finding, Severity
 
 
@@ -20,21 +21,25 @@ class PredictionCollapse(Rule):
     ## What it measures
     For classes, the share of the most frequent prediction in the last third of the measured batches, and in the last validation: above
     `share`, while no class has more than `majority` of the targets. For regression and several labels, the spread of the predictions
-    over that of the targets, below `spread`. It needs `rows` batches and, while training goes on, `done` of the run.
+    over that of the targets, below `spread`. Where the loss weighs classes the more the more frequent they are, it is a warning as soon as
+    all classes but the most frequent get less than `starved` of their share of the predictions. It needs `rows` batches and, while
+    training goes on, `done` of the run.
 
     ## Why it matters
     The model ignores its input; accuracy looks like the share of the largest class.
 
     ## When it is wrong
     Where nothing in the input predicts the target, a constant is the best answer. Heavily imbalanced targets are left to the metrics
-    per class.
+    per class. Weights that rise with the frequency may be meant (false alarms that cost more than misses), which is why they alone are no
+    fault: in healthy programs the other classes got 0.65 of their share or more, where weights were upside down 0.18 or less.
 
     ## What to try
     The other findings usually name the cause: dead or saturated units, a rate that is too high, a wrong activation, too much weight
-    decay.
+    decay. Class weights are to fall with the frequency: `len(y) / (classes * counts)`.
 
     ## References
-    Recurrent questions about models that predict one class; TheDeepChecker (constant output).
+    Recurrent questions about models that predict one class; TheDeepChecker (constant output); G. King and L. Zeng (2001), weights for rare
+    events.
     """
 
     code = "T315"
@@ -46,6 +51,7 @@ class PredictionCollapse(Rule):
     share: float = 0.98
     majority: float = 0.9
     spread: float = 0.02
+    starved: float = 0.25
     rows: int = 60
     done: float = 0.3
 
@@ -57,6 +63,10 @@ class PredictionCollapse(Rule):
         if len(top) and len(base):
             held, held_base = tail(record, "val/top_share", 0.2), tail(record, "val/target_top_share", 0.2)
             common = float(base.mean())
+            upside_down = self._starved(record, float(np.median(top)), common, held, held_base)
+            if upside_down is not None:
+                yield upside_down
+                return
             if common > self.majority:
                 raise NotRun(f"{common:.0%} of the targets are one class")
             everywhere = not len(held) or held_base[-1] > self.majority or held[-1] >= self.share
@@ -82,3 +92,25 @@ class PredictionCollapse(Rule):
                 spread=ratio,
                 limit=self.spread,
             )
+
+    def _starved(self, record: Record, top: float, common: float, held: Values, held_base: Values) -> Finding | None:
+        """Weights that rise with the frequency of the classes, and all but the most frequent class hardly predicted."""
+        classes = rising_weights(record)
+        alike = not len(held) or 1 - held[-1] <= self.starved * (1 - held_base[-1])
+        if classes is None or common >= 1 or 1 - top > self.starved * (1 - common) or not alike:
+            return None
+        given = record.facts["probe.step"]["class_weights"]
+        share = [n / sum(given["count"]) for n in given["count"]]
+        (most, weight), (least, other) = ((i, given["weight"][i]) for i in classes)
+        return self.finding(
+            f"the loss weighs class {most}, {share[most]:.0%} of the targets, with {weight:.3g} and class {least}, {share[least]:.2g} of "
+            f"them, with {other:.3g}, and {top:.0%} of the predictions are one class",
+            where="class weights of the loss",
+            fix="turn the weights round: rare classes need the larger ones, len(y) / (classes * counts)",
+            severity=Severity.WARNING,
+            share=top,
+            target_share=common,
+            weight=weight,
+            rare_weight=other,
+            limit=self.starved,
+        )

@@ -120,6 +120,26 @@ def test_an_update_is_rate_times_gradient_over_weight() -> None:
     np.testing.assert_allclose(updates.record.series("update_ratio/layers").value, expected, rtol=1e-2)
 
 
+def test_how_far_the_weights_are_is_recorded_until_they_move() -> None:
+    monitor, still = UpdateMonitor(every_n_steps=1), UpdateMonitor(every_n_steps=1)
+    fit(Net(lr=0.01), monitor)
+    fit(Net(lr=0.0), still)
+    (moved,) = monitor.record.series("weights/moved").value
+    assert moved > 0
+    assert still.record.series("weights/moved").value.tolist() == [0.0] * 11
+
+
+def test_steps_that_are_never_made_are_found() -> None:
+    class Warming(Net):
+        def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+            optimizer_closure()
+
+    doctor = Doctor(probes=False, options={"frozen-parameter": {"batches": 10}})
+    fit(Warming(), doctor)
+    (found,) = [f for f in doctor.diagnosis.findings if f.rule == "frozen-parameter"]
+    assert "no optimizer was seen to step" in found.message
+
+
 def test_losses_are_those_of_every_batch_and_not_divided() -> None:
     module, monitor = Net(lr=0.0), LossMonitor()
     expected = [nn.functional.cross_entropy(module(b[0]), b[1]).item() for b in data()]

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from diagnose.experiments.anatomy import Anatomy, examine
 from diagnose.experiments.copying import Unusable
-from diagnose.experiments.loss_arguments import input_statistics, label_statistics, target_statistics
+from diagnose.experiments.loss_arguments import class_weights, input_statistics, label_statistics, target_statistics
 from diagnose.experiments.modes import wrong_mode
 from diagnose.measure.losses import LossCall
 from diagnose.record import Record
@@ -335,3 +335,16 @@ def test_targets_against_the_range_of_activations() -> None:
     assert (seen["below"]["Tanh"], seen["above"]["Tanh"]) == (0.25, 0.25)
     assert (seen["below"]["LogSigmoid"], seen["above"]["LogSigmoid"]) == (0.0, 0.5)
     assert target_statistics(LossCall("mse_loss", torch.zeros(0), torch.zeros(0))) == {}
+
+
+def test_class_weights_and_how_often_the_classes_occur() -> None:
+    y = torch.tensor([0, 0, 2, -100, 0])
+    weighted = LossCall("cross_entropy", torch.zeros(5, 3), y, None, {"weight": torch.tensor([1.0, 2.0, 0.5]), "ignore_index": -100})
+    assert class_weights(weighted) == {"weight": [1.0, 2.0, 0.5], "count": [3, 0, 1]}
+    ones = torch.tensor([0.0, 1.0, 0.0, 0.0])
+    binary = LossCall("binary_cross_entropy_with_logits", torch.zeros(4), ones, None, {"pos_weight": torch.tensor(3.0)})
+    assert class_weights(binary) == {"weight": [1.0, 3.0], "count": [3.0, 1.0]}
+    per_label = LossCall("binary_cross_entropy_with_logits", torch.zeros(4, 2), torch.zeros(4, 2), None, {"pos_weight": torch.ones(2)})
+    assert class_weights(per_label) is None
+    assert class_weights(LossCall("cross_entropy", torch.zeros(5, 3), y, None, {"weight": None})) is None
+    assert class_weights(LossCall("mse_loss", torch.zeros(5), torch.zeros(5))) is None

@@ -32,3 +32,34 @@ def test_classes_of_like_size() -> None:
 def test_without_class_labels(record: Record) -> None:
     with pytest.raises(NotRun, match="no field with one class label per row"):
         list(ClassImbalance().judge(record))
+
+
+def test_class_weights_that_widen_an_imbalance_are_worth_knowing() -> None:
+    widened = record({"0": 300, "1": 100})
+    widened.add("probe.step", {"class_weights": {"weight": [0.75, 0.25], "count": [300, 100]}})
+    (finding,) = ClassImbalance().judge(widened)
+    assert finding.message == "the loss weighs the most frequent class 0 with 0.75 and the rarest, 1, with 0.25"
+    assert finding.severity is Severity.INFO
+
+
+def test_class_weights_against_an_imbalance() -> None:
+    balanced = record({"0": 300, "1": 100})
+    balanced.add("probe.step", {"class_weights": {"weight": [0.25, 0.75], "count": [300, 100]}})
+    assert list(ClassImbalance().judge(balanced)) == []
+
+
+@pytest.mark.parametrize(
+    ("weight", "count", "severity"),
+    [
+        ([0.62, 0.2, 0.1, 0.05, 0.03], [610, 215, 92, 51, 32], Severity.WARNING),  # the frequencies of all data
+        ([0.49, 0.04, 0.01], [700, 205, 95], Severity.WARNING),  # their squares
+        ([3.0, 1.0, 1.0], [600, 200, 200], Severity.INFO),  # one class is worth more
+        ([2.0, 1.2, 0.5], [600, 250, 150], Severity.INFO),
+        ([0.75, 0.25], [300, 100], Severity.INFO),  # two numbers always follow
+    ],
+)
+def test_weights_that_were_computed_the_wrong_way_round_are_a_warning(weight: list[float], count: list[int], severity: Severity) -> None:
+    widened = record({"0": 300, "1": 100})
+    widened.add("probe.step", {"class_weights": {"weight": weight, "count": count}})
+    (finding,) = ClassImbalance().judge(widened)
+    assert finding.severity is severity

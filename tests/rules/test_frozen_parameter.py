@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from diagnose.record import Record
 from diagnose.rules.frozen_parameter import FrozenParameter
-from tests.rules.training import findings, training
+from diagnose.values import Severity
+from tests.rules.training import findings, not_run, training
 
 LABELS = {"update_ratio__layers": ["a", "b"], "grad_norm__layers": ["a", "b"]}
 
 
 def record(ratio: float, norm: float) -> Record:
-    return training(labels=LABELS, update_ratio__layers=[[ratio, 1e-3]] * 10, grad_norm__layers=[[norm, 0.1]] * 10)
+    series = {"update_ratio__layers": [[ratio, 1e-3]] * 10, "grad_norm__layers": [[norm, 0.1]] * 10}
+    return training([1.1] * 300, labels=LABELS, weights__moved=[0.0, 1e-3], **series)
+
+
+def standing(rows: int = 60, run: dict[str, Any] | None = None, **series: Any) -> Record:
+    return training([1.1] * rows, run=run, weights__moved=[0.0] * 10, **series)
 
 
 def test_a_layer_that_stands_still_is_found() -> None:
@@ -38,3 +48,31 @@ def test_a_slow_layer_with_a_vanishing_gradient_is_left_to_another_rule() -> Non
 
 def test_rates_that_decay_from_layer_to_layer_are_healthy() -> None:
     assert findings(FrozenParameter(), record(4e-6, 0.05)) == ()  # 300 steps move it by more than a thousandth
+
+
+def test_a_run_in_which_nothing_moves_is_an_error_and_says_that_no_step_was_seen() -> None:
+    (found,) = findings(FrozenParameter(), standing())
+    assert found.severity == Severity.ERROR
+    assert "no optimizer was seen to step" in found.message
+
+
+@pytest.mark.parametrize(("rate", "said"), [(0.0, "the learning rate is 0"), (0.1, "steps without moving")])
+def test_it_says_why_steps_move_nothing(rate: float, said: str) -> None:
+    series = {"grad_norm__total": [0.3] * 10, "lr": [[rate]] * 10}
+    (found,) = findings(FrozenParameter(), training([1.1] * 60, labels={"lr": ["SGD"]}, weights__moved=[0.0] * 10, **series))
+    assert said in found.message
+
+
+def test_a_run_that_moved_late_is_healthy() -> None:
+    series = {"update_ratio__layers": [[1e-3, 1e-3]] * 10, "grad_norm__layers": [[0.1, 0.1]] * 10}
+    assert findings(FrozenParameter(), training([1.1] * 60, labels=LABELS, weights__moved=[0.0, 0.0, 1e-4], **series)) == ()
+
+
+def test_too_few_batches_or_none_that_an_optimizer_could_use_are_not_judged() -> None:
+    assert "at least 30" in not_run(FrozenParameter(), standing(29))
+    assert "at least 96" in not_run(FrozenParameter(), standing(90, {"accumulate": 32}))
+    assert "no optimizer" in not_run(FrozenParameter(), standing(run={"optimizers": []}))
+    begun = {"finished": False}
+    assert "too early" in not_run(FrozenParameter(), standing(60, begun))
+    assert findings(FrozenParameter(), standing(120, begun))
+    assert "too early" in not_run(FrozenParameter(), standing(120, {**begun, "automatic_optimization": False}))

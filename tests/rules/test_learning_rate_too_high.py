@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 from diagnose.rules.learning_rate_too_high import LearningRateTooHigh
 from tests.rules.training import falling, findings, not_run, training
@@ -24,6 +25,26 @@ def test_the_override_sets_the_rate_of_our_configuration() -> None:
     record = training([1.0, 5.0, np.inf], facts=facts, labels=LABELS, update_ratio__layers=[[3.0, 0.5], [4.0, 2.0]])
     (found,) = findings(LearningRateTooHigh(), record)
     assert found.override == "optimizer.lr=0.01"
+
+
+@pytest.mark.parametrize(
+    ("settings", "where"),
+    [
+        ({"momentum": 0.999}, "momentum=0.999"),
+        ({"momentum": 0.99}, "lr=0.1"),
+        ({"momentum": 0.9}, "lr=0.1"),
+        ({"momentum": 0.999, "dampening": 0.999}, "lr=0.1"),
+    ],
+)
+def test_momentum_that_adds_steps_up_is_named(settings: dict[str, float], where: str) -> None:
+    optimizer = {"name": "SGD", "lr": 0.1, "weight_decay": 0.0, "decoupled": False, **settings}
+    facts = {"config_keys": {"learning_rate": "optimizer.lr", "momentum": "optimizer.momentum"}}
+    record = training(
+        [1.0, 5.0, np.inf], run={"optimizers": [optimizer]}, facts=facts, labels=LABELS, update_ratio__layers=[[3.0, 0.5], [4.0, 2.0]]
+    )
+    (found,) = findings(LearningRateTooHigh(), record)
+    assert found.where == where
+    assert found.override == ("optimizer.momentum=0.9" if where.startswith("momentum") else "optimizer.lr=0.01")
 
 
 def test_a_loss_thrown_up_that_never_comes_back_is_found() -> None:

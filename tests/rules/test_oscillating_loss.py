@@ -14,6 +14,13 @@ def test_swings_are_found() -> None:
     assert found.evidence["turns"] >= 8
 
 
+def test_momentum_that_keeps_it_swinging_is_named() -> None:
+    waves = 1 + 0.8 * np.sin(np.arange(400) / 3.0)
+    (found,) = findings(OscillatingLoss(), training(waves, run={"optimizers": [{"name": "SGD", "lr": 0.1, "momentum": 0.999}]}))
+    assert found.where == "momentum"
+    assert "1e+03 times the learning rate" in found.message
+
+
 def test_swings_that_are_nothing_beside_what_was_lost_are_healthy() -> None:
     waves = 0.004 * (1 + 0.8 * np.sin(np.arange(800) / 6.0))
     fall = np.exp(-np.arange(800) / 30)

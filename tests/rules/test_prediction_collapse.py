@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from diagnose.rules.prediction_collapse import PredictionCollapse
+from diagnose.values import Severity
 from tests.rules.training import findings, not_run, training
 
 
@@ -39,3 +44,45 @@ def test_targets_of_one_class_are_not_judged() -> None:
 
 def test_unknown_predictions_are_not_judged() -> None:
     assert "no predictions could be read" in not_run(PredictionCollapse(), training([0.2] * 300))
+
+
+def weighted(weights: list[float], counts: list[int], top: float, base: float = 0.9, **series: Any) -> Any:
+    facts = {"probe.step": {"class_weights": {"weight": weights, "count": counts}}}
+    return training([0.2] * 300, facts=facts, prediction__top_share=[top] * 30, target__top_share=[base] * 30, **series)
+
+
+def test_class_weights_that_rise_with_the_frequency_are_named() -> None:
+    (found,) = findings(PredictionCollapse(), weighted([0.9, 0.1], [900, 100], top=0.992))
+    assert found.where == "class weights of the loss"
+    assert found.severity == Severity.WARNING
+    assert "class 0, 90% of the targets, with 0.9 and class 1, 0.1 of them, with 0.1" in found.message
+
+
+@pytest.mark.parametrize("top", [0.94, 0.6])
+def test_rising_weights_do_no_harm_where_the_other_classes_are_predicted(top: float) -> None:
+    assert findings(PredictionCollapse(), weighted([0.9, 0.1], [800, 200], top=top, base=0.8)) == ()
+
+
+def test_rising_weights_do_no_harm_where_validation_shows_none() -> None:
+    held = {"val__top_share": [0.85] * 9, "val__target_top_share": [0.8] * 9}
+    assert findings(PredictionCollapse(), weighted([0.9, 0.1], [800, 200], top=0.99, base=0.8, **held)) == ()
+
+
+@pytest.mark.parametrize(
+    ("weights", "counts"),
+    [
+        ([0.1, 0.9], [900, 100]),  # as they should be
+        ([1.0, 1.0], [900, 100]),
+        ([1.3, 1.0], [900, 100]),  # hardly different
+        ([2.0, 1.0], [520, 480]),  # no imbalance
+        ([0.05, 1.0, 1.0, 1.4], [900, 60, 25, 15]),  # the class of what is nothing weighs little
+        ([0.0, 1.0], [900, 100]),  # left out
+        ([1.0, 0.1], [999, 1]),  # too few to know
+    ],
+)
+def test_other_class_weights_leave_it_as_it_was(weights: list[float], counts: list[int]) -> None:
+    assert "90% of the targets" in not_run(PredictionCollapse(majority=0.85), weighted(weights, counts, top=1.0))
+
+
+def test_weights_of_many_classes_may_rise_roughly() -> None:
+    assert findings(PredictionCollapse(), weighted([0.5, 0.2, 0.25, 0.05], [500, 250, 200, 50], top=0.97, base=0.5)) != ()
