@@ -15,7 +15,7 @@ from diagnose.callbacks.monitor import Monitor
 from diagnose.measure.activations import FunctionSites, Sites, activation_modules, compiled, hooks, weight_names
 from diagnose.namespace import LightningModule, Trainer
 
-SERIES = ("activation/mean", "activation/std", "activation/dead", "activation/saturated")
+SERIES = ("activation/mean", "activation/std", "activation/dead", "activation/saturated", "activation/pushed")
 
 
 class Activations(Instrument):
@@ -50,18 +50,20 @@ class Activations(Instrument):
                 self.notes.record.label(name, list(self.labels))
         numbers: list[Tensor] = []
         for s in found.values():
-            numbers += (s.total, s.deviation) if s.flagged is None else (s.total, s.deviation, s.flagged)
+            numbers += [number for number in (s.total, s.deviation, s.flagged, s.pushed) if number is not None]
         order = [(self.labels[label], s.entries, s.units if s.flagged is not None else 0, s.bounded) for label, s in found.items()]
         self.notes.put_raw(numbers, partial(self._finish, order))
 
     def _finish(self, order: list[tuple[int, int, int, bool]], numbers: list[float]) -> dict[str, list[float]]:
-        mean, std, dead, saturated = rows = [[math.nan] * len(self.labels) for _ in SERIES]
+        mean, std, dead, saturated, pushed = rows = [[math.nan] * len(self.labels) for _ in SERIES]
         each = iter(numbers)
         for column, entries, units, bounded in order:
             mean[column] = next(each) / entries
             std[column] = next(each) / math.sqrt(entries)
             if units:
                 (saturated if bounded else dead)[column] = next(each) / units
+                if bounded:
+                    pushed[column] = next(each) / entries
         return dict(zip(SERIES, rows, strict=True))
 
     def release(self) -> None:

@@ -8,6 +8,8 @@ import sys
 from time import perf_counter
 from typing import Any
 
+import torch
+
 from diagnose.callbacks.instrument import Instrument
 from diagnose.callbacks.notes import SELDOM
 from diagnose.namespace import LightningModule, Trainer
@@ -33,7 +35,7 @@ def give_back() -> None:
 
 
 class Pace(Instrument):
-    """``lr``, ``time/step``, ``time/data`` and ``memory/rss`` of measured steps.
+    """``lr``, ``time/step``, ``time/data`` and ``memory/rss`` of measured steps, and on a GPU ``memory/device``.
 
     Times are means over the batches since the last record, those that were measured left out: measuring takes time itself.
     """
@@ -43,12 +45,15 @@ class Pace(Instrument):
 
     def __init__(self) -> None:
         self.optimizers: list[Any] = []
+        self.device: torch.device | None = None
         self.began = self.ended = 0.0
         self.busy = self.waited = 0.0
         self.count = 0
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
         give_back()
+        device = trainer.strategy.root_device
+        self.device = device if device.type == "cuda" else None
         self.optimizers = list(trainer.optimizers)
         labels = [f"{type(o).__name__} {i}, group {g}" for i, o in enumerate(self.optimizers) for g in range(len(o.param_groups))]
         self.notes.record.label("lr", labels)
@@ -61,6 +66,8 @@ class Pace(Instrument):
             self._put()
         if self.notes.seldom and self.notes.step >= SELDOM.dense:  # reading it takes long
             self.notes.put("memory/rss", resident_memory())
+            if self.device is not None:  # a count that the allocator keeps on the host: nothing is waited for
+                self.notes.put("memory/device", float(torch.cuda.memory_allocated(self.device)))
 
     def _put(self) -> None:
         self.notes.put("lr", [float(group["lr"]) for o in self.optimizers for group in o.param_groups])

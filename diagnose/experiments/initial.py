@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from diagnose.measure.losses import LossCall, primary, watch_losses
 from diagnose.record import Record
 
 BATCHES = 6
+WEIGHTED = (nn.Linear, _ConvNd, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
 
 
 def initial_loss(sandbox: Sandbox, record: Record) -> None:
@@ -112,7 +113,8 @@ def _shift(values: Tensor, target: Tensor) -> float | None:
 def signal_scale(sandbox: Sandbox, record: Record) -> None:
     """The scale of weights and signals in each layer of a first forward pass, and weights whose units are copies of each other.
 
-    Writes ``probe.initialization``: a list with, per linear or convolution layer in forward order, ``name``, ``fan_in``, ``fan_out``,
+    Writes ``probe.initialization``: a list with, per linear, convolution or embedding layer in forward order, ``kind`` (``weighted`` or
+    ``embedding``, whose ``input_std`` is 1), ``name``, ``fan_in``, ``fan_out``,
     ``gain`` (weight standard deviation times the square root of the fan-in; 1.41 for He, 1 for LeCun, 0.58 for torch's default),
     ``output_std``, ``input_std``, ``symmetric`` (all units have the same weights and the same gradient), ``zero`` (all weights are
     zero), ``normalised`` (a norm follows), ``last``.
@@ -135,7 +137,12 @@ def signal_scale(sandbox: Sandbox, record: Record) -> None:
         ):
             weight = module.weight
             if not isinstance(weight, UninitializedParameter) and weight.requires_grad:
-                layers[name] = {"name": name, **_weights(module), "input_std": _std(args[0]), "output_std": _std(output)}
+                scales = {"input_std": _std(args[0]), "output_std": _std(output)}
+                layers[name] = {"name": name, "kind": "weighted", **_weights(module), **scales}
+        elif isinstance(module, nn.Embedding) and name not in layers and isinstance(output, Tensor) and module.weight.requires_grad:
+            scales = {"gain": _std(module.weight), "input_std": 1.0, "output_std": _std(output)}
+            entry = {"name": name, "kind": "embedding", "fan_in": module.num_embeddings, "fan_out": module.embedding_dim}
+            layers[name] = {**entry, **scales, "zero": not bool(module.weight.detach().any())}
 
     batch = sandbox.move(sandbox.batches[0])
     sandbox.module.zero_grad(set_to_none=True)
@@ -145,11 +152,14 @@ def signal_scale(sandbox: Sandbox, record: Record) -> None:
     if loss is not None and loss.requires_grad and sandbox.module.automatic_optimization:
         loss.backward()  # type: ignore[no-untyped-call]
     named: Mapping[str, nn.Module] = dict(sandbox.module.named_modules())
-    after = {name: following for (name, _), (_, following) in pairwise(order)}
+    after = {name: [following] for (name, _), (_, following) in pairwise(order)}
+    for place, (name, module) in enumerate(order):
+        if isinstance(module, nn.Embedding):  # positions and dropout may come before the norm
+            after[name] = [m for _, m in takewhile(lambda later: not isinstance(later[1], WEIGHTED), order[place + 1 :])]
     for name, entry in layers.items():
-        entry["symmetric"] = _symmetric(named[name])
-        entry["normalised"] = "Norm" in type(after.get(name)).__name__
-        entry["last"] = name == list(layers)[-1]
+        entry["symmetric"] = entry["kind"] == "weighted" and _symmetric(named[name])
+        entry["normalised"] = any("Norm" in type(m).__name__ for m in after.get(name, ()))
+        entry["last"] = name == [n for n, e in layers.items() if e["kind"] == entry["kind"]][-1]
     sandbox.reset()
     if layers:
         record.add("probe.initialization", list(layers.values()))

@@ -21,6 +21,7 @@ from diagnose.experiments.modes import validate
 from diagnose.experiments.neighbours import CLEAR, NOTHING, learn_from_neighbours
 from diagnose.experiments.overfit import MOST_STEPS, learn, overfit_batch
 from diagnose.experiments.pairing import pair
+from diagnose.experiments.recurrence import reach_back
 from diagnose.experiments.run_facts import describe_plan
 from diagnose.experiments.sandbox import Sandbox, quiet, random_state_kept, run_in_sandbox
 from diagnose.experiments.sources import sources
@@ -35,7 +36,7 @@ PROBES = tuple(
     f"probe.{name}"
     for name in (
         *("step", "parameters", "modes", "linearity", "norms", "dropout"),
-        *("initial_loss", "initialization", "dependence", "pairing", "future", "reduction", "overfit", "learning"),
+        *("initial_loss", "initialization", "recurrence", "dependence", "pairing", "future", "reduction", "overfit", "learning"),
     )
 )
 
@@ -137,6 +138,7 @@ def _examine(sandbox: Sandbox, probing: Probing, train: Any, val: Any, short: bo
     probes: dict[str, Callable[[], None]] = {
         "probe.initial_loss": lambda: initial_loss(sandbox, record),
         "probe.initialization": lambda: signal_scale(sandbox, record),
+        "probe.recurrence": lambda: reach_back(sandbox, record),
         "probe.dependence": lambda: swap_samples(sandbox, record),
         "probe.pairing": lambda: pair(sandbox, record),
         "probe.future": lambda: change_future(sandbox, record),

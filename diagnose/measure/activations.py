@@ -66,6 +66,7 @@ class Statistics:
         units: How many units there are.
         flagged: How many of them are saturated, if ``bounded``, else dead; ``None`` where that cannot be said.
         bounded: Whether the activation has bounds.
+        pushed: Of a bounded activation, twice the smaller of the numbers of entries at its lower and at its upper bound.
     """
 
     entries: int
@@ -74,6 +75,7 @@ class Statistics:
     units: int = 1
     flagged: Tensor | None = None
     bounded: bool = False
+    pushed: Tensor | None = None
 
     @property
     def mean(self) -> Tensor:
@@ -129,7 +131,9 @@ def statistics(output: Tensor, kind: str, channels_first: bool = False) -> Stati
         found.flagged = (largest <= ZERO).sum(dtype=torch.float32)
         return found
     low, high = bounds
-    at_bound = (whole - (low + high) / 2).abs_() > (high - low) / 2 - MARGIN
+    above, below = whole > high - MARGIN, whole < low + MARGIN
+    found.pushed = 2 * torch.minimum(above.sum(dtype=torch.float32), below.sum(dtype=torch.float32))
+    at_bound = above | below
     found.flagged = (at_bound.float().mean((0, 2) if at_bound.dim() > 2 else 0) >= NEARLY_ALL).sum(dtype=torch.float32)
     found.bounded = True
     return found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
@@ -17,7 +19,8 @@ class CannotOverfitBatch(Rule):
     ## What it measures
     A copy of the module is trained on one batch with Adam (learning rates 3e-3 and 3e-2, for regression 0.3 too, up to 150 steps each,
     dropout off). The progress is 0 at the loss of the best constant prediction and 1 at the floor, which is not zero under label
-    smoothing and for probability targets. Below `progress` the finding is made.
+    smoothing and for probability targets. Below `progress` the finding is made. Where more than twice `units` classes have to pass a layer
+    of `units` units or less, it is named.
 
     ## Why it matters
     A network with more weights than the batch has targets can learn a batch by heart. One that cannot has a fault in the model, the
@@ -43,6 +46,7 @@ class CannotOverfitBatch(Rule):
 
     progress: float = 0.4
     weights_per_target: float = 5.0
+    units: int = 2
 
     def judge(self, record: Record) -> Iterator[Finding]:
         run = record.facts["probe.overfit"]
@@ -53,12 +57,17 @@ class CannotOverfitBatch(Rule):
         if run["weights"] < self.weights_per_target * run["targets"]:
             raise NotRun(f"too few weights to learn a batch by heart: {run['weights']} for {run['targets']} targets")
         if run["progress"] < self.progress:
+            narrow = self._narrowest(record)
+            fix = "the model, the loss or the targets are wrong, not the learning rate: follow one sample from the batch to the loss"
+            if narrow is not None:
+                fix = f"widen {narrow['name']}, if all that the classes are told apart by has to pass it"
             yield self.finding(
                 f"after {run['steps']} steps on one batch of {run['batch_size']} the loss is {run['final']:.3g}; a constant "
                 "prediction gives "
-                f"{run['chance']:.3g}, the floor is {run['floor']:.3g}",
-                where=record.source("training_step") or "training_step",
-                fix="the model, the loss or the targets are wrong, not the learning rate: follow one sample from the batch to the loss",
+                f"{run['chance']:.3g}, the floor is {run['floor']:.3g}"
+                + (f"; {narrow['name']} passes on {narrow['fan_out']} of {narrow['fan_in']} numbers" if narrow is not None else ""),
+                where=narrow["name"] if narrow is not None else record.source("training_step") or "training_step",
+                fix=fix,
                 final=run["final"],
                 floor=run["floor"],
                 chance=run["chance"],
@@ -66,3 +75,10 @@ class CannotOverfitBatch(Rule):
                 limit=self.progress,
                 steps=run["steps"],
             )
+
+    def _narrowest(self, record: Record) -> dict[str, Any] | None:
+        """A layer of fewer units than it takes to tell the classes apart linearly, whose output alone feeds the next layer."""
+        layers = [e for e in record.facts.get("probe.initialization", ()) if e.get("kind", "weighted") == "weighted"]
+        classes = record.facts.get("probe.step", {}).get("classes") or 0
+        passed = [a for a, b in pairwise(layers) if a["fan_out"] == b["fan_in"] < a["fan_in"] and a["fan_out"] <= self.units]
+        return min(passed, key=lambda e: int(e["fan_out"])) if passed and classes > 2 * self.units else None

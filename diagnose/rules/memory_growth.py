@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from diagnose.record import Record
+from diagnose.record import Record, Series
 from diagnose.rules import NotRun, Rule
 from diagnose.statistics import mann_kendall
 from diagnose.values import Finding, Severity
@@ -16,21 +16,21 @@ from diagnose.values import Finding, Severity
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryGrowth(Rule):
-    """The memory of the process grows steadily, step by step.
+    """The memory of the process, or of its GPU, grows steadily, step by step.
 
     ## What it measures
-    Resident memory at the measured steps of the last two thirds of the run: it must grow by `bytes` in all and by `share` of its size,
-    in each of four quarters, with a significant trend. With fewer than `records` records (at least `few`) it must grow in proportion to the
-    steps over the last four fifths: a correlation with them above `straight`. Before memory shows it: at the end at least `held` of the
-    `graphs` or more measured steps of earlier epochs have an autograd graph that something still refers to.
+    Resident memory, and what tensors hold on the GPU, at the measured steps of the last two thirds of the run: it must grow by `bytes` in
+    all and by `share` of its size, in each of four quarters, with a significant trend. With fewer than `records` records (at least `few`)
+    it must grow in proportion to the steps over the last four fifths: a correlation with them above `straight`. Before memory shows it: at
+    the end at least `held` of the `graphs` or more measured steps of earlier epochs have an autograd graph that something still refers to.
 
     ## Why it matters
     Something keeps what belongs to a single step (a loss with its graph, outputs in a list): the run ends when memory does.
 
     ## When it is wrong
-    Caches that fill once grow at first, which is why the first third is left out. Memory on the device is not seen, and neither is growth
-    into memory that was freed before; what was freed before the fit is given back to the system at its start, where the C library is glibc.
-    Outputs that are kept until their epoch ends are no fault; a long buffer of losses in a short run looks like one.
+    Caches that fill once grow at first, which is why the first third is left out. Growth into memory of the process that was freed before
+    is not seen; what was freed before the fit is given back to the system at its start, where the C library is glibc. Outputs that are
+    kept until their epoch ends are no fault; a long buffer of losses in a short run looks like one.
 
     ## What to try
     Keep loss.item() or loss.detach() in place of the loss; empty lists at the end of an epoch; look for tensors that hooks or
@@ -66,7 +66,28 @@ class MemoryGrowth(Rule):
                     steps=seen,
                 )
                 return
-        series = record.series("memory/rss")
+        for name, place in (("memory/device", "the GPU"), ("memory/rss", "the process")):
+            if name in record:
+                grown = self._grown(record.series(name))
+                if grown is not None:
+                    start, end, part = grown
+                    yield self.finding(
+                        f"the memory of {place} grew from {start / 1e6:.0f} to {end / 1e6:.0f} MB in the {part} of the run, in every part "
+                        "of it",
+                        where=record.source("training_step") or place,
+                        fix="keep numbers in place of tensors that belong to a step: loss.item(), output.detach()",
+                        grown=end - start,
+                        limit=self.bytes,
+                        share=(end - start) / start,
+                    )
+                    return
+
+    def _grown(self, series: Series) -> tuple[float, float, str] | None:
+        """Memory at the beginning and end of the part of the run that is judged, if it grew steadily there.
+
+        Raises:
+            NotRun: There are too few records.
+        """
         known = np.isfinite(series.value)
         values, steps = series.value[known], series.step[known]
         if len(values) >= self.records:
@@ -82,12 +103,5 @@ class MemoryGrowth(Rule):
             corners = [float(values[0]), float(values[-1])]
             grown, part = corners[-1] - corners[0], "last four fifths"
             steady = grown > 0 and float(np.corrcoef(steps, values)[0, 1]) > self.straight
-        if steady and grown > self.bytes and grown > self.share * corners[0]:
-            yield self.finding(
-                f"the process grew from {corners[0] / 1e6:.0f} to {corners[-1] / 1e6:.0f} MB in the {part} of the run, in every part of it",
-                where=record.source("training_step") or "the process",
-                fix="keep numbers in place of tensors that belong to a step: loss.item(), output.detach()",
-                grown=grown,
-                limit=self.bytes,
-                share=grown / corners[0],
-            )
+        large = grown > self.bytes and grown > self.share * corners[0]
+        return (corners[0], corners[-1], part) if steady and large else None

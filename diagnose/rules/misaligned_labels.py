@@ -55,6 +55,7 @@ class MisalignedLabels(Rule):
         "generalization-gap",
         "underfitting",
         "prediction-collapse",
+        "vanishing-gradient",
     )
 
     memorised: float = 6.0

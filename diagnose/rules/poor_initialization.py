@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from diagnose.record import Record
 from diagnose.rules import Rule
@@ -20,6 +21,10 @@ class PoorInitialization(Rule):
     weights and equal gradients. Two layers or more with a gain above `gain`, each of which multiplies the signal by `growth` or more, are
     reported, as are two or more that multiply a signal above `faint` by twice `gain`, whatever their own gain (weights that are all
     positive add up instead of averaging out; below `faint` what comes out may be the bias), and two or more with a gain below `low_gain`.
+    So is an embedding of more than one column with entries above `embedding` that no normalisation follows. And what reaches the layers,
+    if it grows in four steps or more, none counted above `gain`, by `stream` in all, as along residual branches that are added at full
+    size, and the first outputs are far too large: a loss of `loud` times that of chance, or predictions spread over ten times that many
+    times the size of the targets.
 
     ## Why it matters
     With a gain of g a signal changes by about g per layer: with g = 8, as N(0, 1) gives at a fan-in of 64, four layers multiply it by
@@ -31,7 +36,8 @@ class PoorInitialization(Rule):
     judged by the same numbers; their gains stay below `gain`. One layer alone is not judged: at least two must be out of range.
 
     ## What to try
-    Use `nn.init.kaiming_normal_` (ReLU) or `xavier_uniform_` (tanh, sigmoid), or torch's default.
+    Use `nn.init.kaiming_normal_` (ReLU) or `xavier_uniform_` (tanh, sigmoid), or torch's default; embeddings with a standard deviation of
+    1 or less; in residual networks a norm before each block, or branches that start small.
 
     ## References
     Glorot and Bengio (2010), equation 12; He et al. (2015), equation 10; TheDeepChecker (2023).
@@ -60,9 +66,13 @@ class PoorInitialization(Rule):
     low_gain: float = 0.05
     growth: float = 2.0
     faint: float = 0.2
+    embedding: float = 10.0
+    stream: float = 10.0
+    loud: float = 3.0
 
     def judge(self, record: Record) -> Iterator[Finding]:
-        layers = record.facts["probe.initialization"]
+        every = record.facts["probe.initialization"]
+        layers = [e for e in every if e.get("kind", "weighted") == "weighted"]
         fix = "initialise with nn.init.kaiming_normal_ (ReLU) or nn.init.xavier_uniform_ (tanh, sigmoid), or keep torch's default"
         same = [e for e in layers if e["symmetric"] and not e["last"] and e["fan_out"] > 1]
         if same:
@@ -93,6 +103,18 @@ class PoorInitialization(Rule):
                 limit=self.gain,
                 growth=total,
             )
+        elif (stream := self._stream(record, free)) is not None:
+            yield stream
+        for e in every:
+            if e.get("kind") == "embedding" and e["fan_out"] > 1 and not e["normalised"] and e["gain"] > self.embedding:
+                yield self.finding(
+                    f"{e['name']} starts with entries of {e['gain']:.3g} in the root mean square, where 1 or less is usual, and no "
+                    "normalisation follows",
+                    where=e["name"],
+                    fix="draw embeddings with a standard deviation of 1 or less, or normalise what they give",
+                    gain=e["gain"],
+                    limit=self.embedding,
+                )
         small = [e for e in free if not same and e["gain"] < self.low_gain and not e["zero"] and not e["last"]]
         if len(small) >= 2:
             yield self.finding(
@@ -104,3 +126,27 @@ class PoorInitialization(Rule):
                 gain=small[0]["gain"],
                 limit=self.low_gain,
             )
+
+    def _stream(self, record: Record, layers: list[dict[str, Any]]) -> Finding | None:
+        """What reaches the layers grows in many small steps, as along residual branches that are added at full size."""
+        first = record.facts.get("probe.initial_loss", {})
+        loud = first["ratio"] > self.loud if first.get("uniform") is not None else False
+        spread = first.get("prediction_std", 0.0) > 10 * self.loud * max(first.get("target_rms", 0.0), 1e-12)
+        if len(layers) < 2 or not (loud or spread):
+            return None
+        reached, grown, steps = max(layers[0]["output_std"], self.faint), 1.0, 0
+        for e in layers[1:]:
+            if e["input_std"] > 1.1 * reached:
+                grown *= min(e["input_std"] / reached, self.gain)
+                reached, steps = e["input_std"], steps + 1
+        if steps < 4 or grown < self.stream:
+            return None
+        return self.finding(
+            f"what reaches the layers grows from {layers[0]['output_std']:.3g} to {reached:.3g} in {steps} steps, so the first outputs are "
+            "far too large",
+            where=layers[-1]["name"],
+            fix="normalise before each block, multiply its branch by 1/sqrt(blocks), or start its last layer at zero",
+            growth=reached / max(layers[0]["output_std"], 1e-12),
+            limit=self.stream,
+            steps=steps,
+        )

@@ -22,14 +22,17 @@ class SaturatedUnits(Rule):
     The share of sigmoid or tanh units that lie within 0.01 of a bound for nearly every sample: at least `share` of the units of one
     activation, in `persistence` of at least `records` measured steps. It is a warning where the loss has lost less than `progress` of
     its start, where the model is hardly better than a constant prediction, or where `extreme` of the units of a hidden layer are
-    saturated, which no training needs; else it is worth knowing only.
+    saturated, which no training needs; else it is worth knowing only. Units that are thrown from one bound to the other, so that none sits
+    at one of them for nearly every sample, count where this is so from the start: `share` of all entries of a hidden activation in the
+    first `records` measured steps, and in `persistence` of all, as many at the one bound as at the other.
 
     ## Why it matters
     At its bounds the slope of the activation is almost zero, so nothing before it learns.
 
     ## When it is wrong
-    Gates may rightly stand open, and a classifier whose last sigmoid is sure of itself is not at fault: activations that feed a binary
-    cross-entropy as the last of the network are left out.
+    Gates may rightly stand open, which is one bound alone, and codes of zeros and ones are learned, not there from the start. A classifier
+    whose last sigmoid is sure of itself is not at fault: activations that feed a binary cross-entropy as the last of the network are left
+    out.
 
     ## What to try
     Standardise the inputs, initialise with smaller weights, normalise before the activation; for the output of a regression, remove the
@@ -59,6 +62,7 @@ class SaturatedUnits(Rule):
             raise NotRun(f"too short, or no bounded activation: fewer than {self.records} measured steps")
         come = progress(losses(record, 20))
         learned = skill(record)
+        pushed = record.series("activation/pushed") if "activation/pushed" in record else None
         stuck = come.relative < self.progress or (learned is not None and learned < self.progress)
         for place in columns:
             values = finite(series.value[:, place])
@@ -76,3 +80,19 @@ class SaturatedUnits(Rule):
                     persistence=often,
                     progress=come.relative,
                 )
+            elif pushed is not None and place < len(series.labels) - 1:
+                entries = finite(pushed.column(series.labels[place]))
+                wide = float(np.mean(entries >= self.share)) if len(entries) >= self.records else 0.0
+                if wide >= self.persistence and np.median(entries[: self.records]) >= self.share:
+                    name = series.labels[place]
+                    yield self.finding(
+                        f"{np.median(entries):.0%} of what {name} gives lies at one or the other of its bounds, from the start and in "
+                        f"{wide:.0%} of the measured steps",
+                        where=name,
+                        fix="bring what reaches this activation down: standardise the inputs, or initialise with smaller weights",
+                        severity=Severity.WARNING if stuck else Severity.INFO,
+                        share=float(np.median(entries)),
+                        limit=self.share,
+                        persistence=wide,
+                        progress=come.relative,
+                    )

@@ -10,6 +10,7 @@ import numpy as np
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import losses, refuse_games, skill, update_of
+from diagnose.rules.loss_not_decreasing import LossNotDecreasing
 from diagnose.statistics import progress
 from diagnose.values import Finding, Severity
 
@@ -25,6 +26,9 @@ class VanishingGradient(Rule):
     `progress` of its start, or the model be hardly better than a constant prediction. Where an adaptive optimizer moves the weights all
     the same, less than `lost` of the largest gradient is asked for, and both signs that nothing is learned.
 
+    Plain recurrent layers are judged in time as well: the gradient with respect to the first tenth of at least `steps` time steps was below
+    `reach` of the largest before training, and after it loss-not-decreasing is found.
+
     ## Why it matters
     Layers that get no gradient stay as they were initialised: the network is as good as its last layers on random features.
 
@@ -32,13 +36,15 @@ class VanishingGradient(Rule):
     Adaptive optimizers undo small gradients, which is why the updates are judged too: in six and eight plain sigmoid layers under Adam the
     first got 2e-5 and 5e-7 of the largest gradient and nothing was learned, in sixteen ReLU layers 4e-6, and the loss fell by 43 %. A
     deep network that learns all the same is not reported. Models whose modules are declared in another order than they run in may look
-    shuffled; then the rule is silent.
+    shuffled; then the rule is silent. In time the gradient vanishes in nearly every plain recurrence of many steps, and does no harm where
+    the last steps tell enough; hence only where nothing was learned.
 
     ## What to try
     ReLU-like activations in place of sigmoid and tanh, normalisation layers, residual connections, an initialisation for the activation
-    that is used.
+    that is used. For recurrent layers nn.LSTM or nn.GRU with a forget bias, attention or a mean over the time steps, shorter sequences.
 
     ## References
+    Y. Bengio, P. Simard and P. Frasconi (1994), on gradients in time.
     X. Glorot and Y. Bengio (2010); AUTOTRAINER (ICSE 2021): ratio below 1e-3 and norm below 1e-4.
     """
 
@@ -55,9 +61,15 @@ class VanishingGradient(Rule):
     progress: float = 0.1
     records: int = 10
     layers: int = 3
+    steps: int = 20
+    reach: float = 1e-6
 
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
+        lost = self._lost_in_time(record)
+        if lost is not None:
+            yield lost
+            return
         come = progress(losses(record, 30))
         series = record.series("grad_norm/layers")
         value = np.where(series.value > 0, series.value, np.nan)
@@ -90,3 +102,23 @@ class VanishingGradient(Rule):
                 update=moves,
                 progress=come.relative,
             )
+
+    def _lost_in_time(self, record: Record) -> Finding | None:
+        """A plain recurrent layer whose gradient never reached the beginning, in a run that learned nothing."""
+        known = record.facts.get("probe.recurrence", ())
+        short = [e for e in known if e["kind"] == "RNN" and e["steps"] >= self.steps and e["reach"] < self.reach]
+        try:
+            if not short or not any(LossNotDecreasing().judge(record)):
+                return None
+        except NotRun:
+            return None
+        layer = min(short, key=lambda e: float(e["reach"]))
+        return self.finding(
+            f"the gradient of {layer['name']} shrinks to {layer['reach']:.1g} of its largest over {layer['steps']} time steps, and the "
+            "loss does not fall: what stands at their beginning reaches no weight",
+            where=layer["name"],
+            fix="use nn.LSTM or nn.GRU, or give the last layer a mean or attention over all time steps",
+            reach=layer["reach"],
+            limit=self.reach,
+            steps=layer["steps"],
+        )

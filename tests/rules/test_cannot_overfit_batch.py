@@ -6,7 +6,7 @@ import pytest
 
 from diagnose.rules.cannot_overfit_batch import CannotOverfitBatch
 from diagnose.values import Severity
-from tests.rules.probes import findings, not_run
+from tests.rules.probes import findings, not_run, step
 
 STUCK: dict[str, Any] = {"initial": 2.4, "final": 1.9, "floor": 0.0, "chance": 2.2, "progress": 0.14, "steps": 150, "rate": 0.03}
 STUCK |= {"batch_size": 32, "targets": 32, "weights": 4000, "sole": True, "losses": [2.4, 1.9]}
@@ -23,6 +23,25 @@ def test_a_batch_that_is_not_learned() -> None:
     assert finding.message == "after 150 steps on one batch of 32 the loss is 1.9; a constant prediction gives 2.2, the floor is 0"
     assert "not the learning rate" in finding.fix
     assert finding.evidence == {"final": 1.9, "floor": 0.0, "chance": 2.2, "progress": 0.14, "limit": 0.4, "steps": 150}
+
+
+def squeezed(units: int, classes: int, **changes: Any) -> list[Any]:
+    layers = [{"name": name, "fan_in": a, "fan_out": b} for name, a, b in (("net.0", 64, units), ("net.2", units, classes))]
+    facts = {"probe__initialization": layers, "probe__step": step(classes=classes)}
+    return findings(CannotOverfitBatch(), probe__overfit={**STUCK, **changes}, **facts)
+
+
+def test_a_layer_that_ten_classes_cannot_pass_is_named() -> None:
+    (finding,) = squeezed(1, 10)
+    assert finding.where == "net.0"
+    assert finding.message.endswith("; net.0 passes on 1 of 64 numbers")
+    assert "widen net.0" in finding.fix
+
+
+def test_wider_layers_fewer_classes_and_learned_batches_are_not_blamed_on_it() -> None:
+    assert squeezed(3, 10)[0].where == "model.py:31"
+    assert squeezed(1, 4)[0].where == "model.py:31"
+    assert squeezed(1, 10, progress=0.9) == []
 
 
 def test_it_is_a_symptom() -> None:

@@ -15,7 +15,7 @@ LABELS = {"update_ratio__layers": ["a", "b"], "grad_norm__layers": ["a", "b"]}
 
 
 def record(ratio: float, norm: float) -> Record:
-    series = {"update_ratio__layers": [[ratio, 1e-3]] * 10, "grad_norm__layers": [[norm, 0.1]] * 10}
+    series: dict[str, Any] = {"update_ratio__layers": [[ratio, 1e-3]] * 10, "grad_norm__layers": [[norm, 0.1]] * 10}
     return training([1.1] * 300, labels=LABELS, weights__moved=[0.0, 1e-3], **series)
 
 
@@ -58,13 +58,13 @@ def test_a_run_in_which_nothing_moves_is_an_error_and_says_that_no_step_was_seen
 
 @pytest.mark.parametrize(("rate", "said"), [(0.0, "the learning rate is 0"), (0.1, "steps without moving")])
 def test_it_says_why_steps_move_nothing(rate: float, said: str) -> None:
-    series = {"grad_norm__total": [0.3] * 10, "lr": [[rate]] * 10}
+    series: dict[str, Any] = {"grad_norm__total": [0.3] * 10, "lr": [[rate]] * 10}
     (found,) = findings(FrozenParameter(), training([1.1] * 60, labels={"lr": ["SGD"]}, weights__moved=[0.0] * 10, **series))
     assert said in found.message
 
 
 def test_a_run_that_moved_late_is_healthy() -> None:
-    series = {"update_ratio__layers": [[1e-3, 1e-3]] * 10, "grad_norm__layers": [[0.1, 0.1]] * 10}
+    series: dict[str, Any] = {"update_ratio__layers": [[1e-3, 1e-3]] * 10, "grad_norm__layers": [[0.1, 0.1]] * 10}
     assert findings(FrozenParameter(), training([1.1] * 60, labels=LABELS, weights__moved=[0.0, 0.0, 1e-4], **series)) == ()
 
 

@@ -28,6 +28,12 @@ def test_a_short_run_that_grows_in_proportion_to_its_steps_is_found() -> None:
     assert findings(MemoryGrowth(), training(memory__rss=[5e8] * 6 + [8e8] * 6)) == ()
 
 
+def test_growth_on_the_gpu_is_found_where_the_process_does_not_grow() -> None:
+    (found,) = findings(MemoryGrowth(), training(memory__rss=[1e9] * 60, memory__device=np.linspace(5e8, 2e9, 60)))
+    assert found.message.startswith("the memory of the GPU grew from")
+    assert findings(MemoryGrowth(), training(memory__rss=[1e9] * 60, memory__device=[5e8, *[2e9] * 59])) == ()
+
+
 def test_few_records_are_too_short() -> None:
     assert "too short" in not_run(MemoryGrowth(), training(memory__rss=[1e9] * 5))
 

@@ -73,3 +73,40 @@ def test_a_last_layer_that_starts_at_zero_is_no_fault() -> None:
     assert judge(layer("a"), layer("b", 0.0, zero=True, symmetric=True, last=True)) == []
     assert judge(layer("a", 0.0, zero=True), layer("b", 0.0, zero=True), layer("c", last=True)) == []  # unequal gradients
     assert judge(layer("a", 0.0, zero=True, symmetric=True, fan_out=1), layer("c", last=True)) == []  # one unit
+
+
+def embedding(gain: float, **changes: Any) -> dict[str, Any]:
+    return layer("embed", gain, **{"kind": "embedding", "output_std": gain, "fan_out": 16, **changes})
+
+
+def test_embeddings_that_are_far_too_large() -> None:
+    (finding,) = judge(embedding(40.0), layer("gate", input_std=40.0, output_std=23.0))
+    assert finding.where == "embed"
+    assert "entries of 40 in the root mean square" in finding.message
+
+
+def test_embeddings_of_usual_size_before_a_norm_or_of_one_column_are_clean() -> None:
+    assert judge(embedding(1.0)) == []
+    assert judge(embedding(9.0)) == []
+    assert judge(embedding(40.0, normalised=True)) == []
+    assert judge(embedding(40.0, fan_out=1)) == []
+
+
+def stream(growth: float, blocks: int, **first: Any) -> list[Any]:
+    layers = [layer(str(i), 1.4, input_std=growth**i, output_std=1.4 * growth**i) for i in range(blocks)]
+    fact = {"uniform": 2.3, "ratio": 50.0, **first}
+    return findings(PoorInitialization(), probe__initialization=layers, probe__initial_loss=fact)
+
+
+def test_branches_added_at_full_size_are_found_where_the_first_outputs_are_too_large() -> None:
+    (finding,) = stream(1.5, 16)
+    assert finding.message.startswith("what reaches the layers grows from 1.4 to 438 in 14 steps")
+    assert stream(1.5, 16, uniform=None, ratio=None, prediction_std=400.0, target_rms=1.0) != []
+
+
+def test_streams_that_grow_little_or_do_no_harm_are_clean() -> None:
+    assert stream(1.5, 16, ratio=1.2) == []
+    assert stream(1.5, 16, uniform=None, ratio=None, prediction_std=4.0, target_rms=1.0) == []
+    assert stream(1.05, 16) == []
+    assert stream(1.5, 5) == []
+    assert stream(1000.0, 3) == []  # another input joins

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from diagnose.rules.saturated_units import SaturatedUnits
-from diagnose.values import Severity
+from diagnose.values import Finding, Severity
 from tests.rules.training import falling, findings, not_run, training
 
 LABELS = {"activation__saturated": ["fc1 → tanh", "fc2 → sigmoid"]}
@@ -38,3 +38,23 @@ def test_unbounded_activations_do_not_run() -> None:
     assert "no bounded activation" in not_run(
         SaturatedUnits(), training([1.0], labels=LABELS, activation__saturated=rows(float("nan"), float("nan")))
     )
+
+
+def thrown(loss: list[float], entries: list[float]) -> tuple[Finding, ...]:
+    labels = {**LABELS, "activation__pushed": LABELS["activation__saturated"]}
+    pushed = [[share, 0.0] for share in entries]
+    return findings(SaturatedUnits(), training(loss, labels=labels, activation__saturated=rows(0.0), activation__pushed=pushed))
+
+
+def test_units_thrown_from_bound_to_bound_from_the_start_are_found() -> None:
+    (found,) = thrown([1.09] * 200, [0.75] * 10)
+    assert (found.where, found.severity) == ("fc1 → tanh", Severity.WARNING)
+    assert "75% of what fc1 → tanh gives lies at one or the other of its bounds" in found.message
+    (learning,) = thrown(falling(1.1, 0.1), [0.75] * 10)
+    assert learning.severity == Severity.INFO
+
+
+def test_codes_of_zeros_and_ones_that_are_learned_are_healthy() -> None:
+    assert thrown([1.09] * 200, [0.0, 0.1, 0.2, 0.3, 0.4, *[0.9] * 40]) == ()
+    assert thrown([1.09] * 200, [0.75] * 5 + [0.2] * 5) == ()
+    assert thrown([1.09] * 200, [0.45] * 10) == ()

@@ -44,3 +44,23 @@ def test_an_adaptive_optimizer_in_vain_is_found() -> None:
 def test_few_steps_are_too_short() -> None:
     record = training([2.3] * 40, labels=LAYERS, grad_norm__layers=[[1.0, 1.0, 1.0, 1.0]] * 4)
     assert not_run(VanishingGradient(), record).startswith("too short: 4 measured steps")
+
+
+def in_time(loss: list[float], **changes: Any) -> Record:
+    entry = {"name": "rnn", "kind": "RNN", "steps": 90, "reach": 1e-20, **changes}
+    norms = [[0.1, 0.1, 0.1, 0.6]] * 20
+    return training(loss, facts={"probe.recurrence": [entry]}, labels=LAYERS, grad_norm__layers=norms)
+
+
+def test_a_plain_recurrence_that_the_gradient_does_not_pass_is_found_where_nothing_is_learned() -> None:
+    (found,) = findings(VanishingGradient(), in_time([1.39] * 300))
+    assert found.where == "rnn"
+    assert "over 90 time steps" in found.message
+
+
+def test_a_recurrence_that_learns_or_reaches_far_or_has_gates_is_healthy() -> None:
+    assert findings(VanishingGradient(), in_time(falling(1.39, 0.5))) == ()
+    assert findings(VanishingGradient(), in_time([1.39] * 300, reach=1e-5)) == ()
+    assert findings(VanishingGradient(), in_time([1.39] * 300, steps=19)) == ()
+    assert findings(VanishingGradient(), in_time([1.39] * 300, kind="LSTM")) == ()
+    assert findings(VanishingGradient(), in_time([1.39] * 60)) == ()
