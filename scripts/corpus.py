@@ -4,7 +4,7 @@ A case is a module with ``RULES`` (names of rules, any of which names the fault 
 program), ``TRAINER`` (keyword arguments of ``lightning.Trainer``) and ``build()``, which returns the module, the training loader and the
 validation loader or ``None``. Each case runs in a process of its own, so that a crash or a hang costs only that case.
 
-    python scripts/corpus.py [FOLDER ...] [--repaired] [--only GLOB] [--jobs 2] [--json FILE] [--verbose]
+    python scripts/corpus.py [FOLDER ...] [--repaired] [--only GLOB] [--jobs 2] [--json FILE] [--records FOLDER] [--verbose]
 
 Without folders it runs tests/corpus and tests/healthy. Where a folder holds ``repairs.json`` (case → pairs of a text and what mends it),
 ``--repaired`` runs the mended programs, which are to be healthy. Only warnings and errors count. Exit status 1 when a case crashed or a
@@ -89,8 +89,11 @@ def timed(action: Callable[[], Any]) -> tuple[float, Any, str]:
     return time.perf_counter() - start, result, trouble
 
 
-def run_case(path: Path) -> Result:
-    """Run one case in this process: trained plainly, checked, trained under `Doctor`, each time built anew from the same seed."""
+def run_case(path: Path, records: Path | None = None) -> Result:
+    """Run one case in this process: trained plainly, checked, trained under `Doctor`, each time built anew from the same seed.
+
+    With ``records`` the evidence is kept there: ``<case>/before`` and ``<case>/during``, and ``<case>/rules.json``, its `RULES`.
+    """
     import logging
     import warnings
 
@@ -101,6 +104,7 @@ def run_case(path: Path) -> Result:
 
     import diagnose
     from diagnose.callbacks import Doctor
+    from diagnose.record import Record
 
     torch.set_num_threads(1)
     case = load(path)
@@ -120,20 +124,25 @@ def run_case(path: Path) -> Result:
     result.bare, _, result.trouble = fit()
     built = build()
     start = time.perf_counter()
-    result.before = [f.to_dict() for f in diagnose.check(*built).findings]
+    folder = records / path.stem if records is not None else None
+    evidence = Record(folder / "before" if folder is not None else None)
+    result.before = [f.to_dict() for f in diagnose.check(*built, record=evidence).findings]
     result.check = time.perf_counter() - start
-    doctor = Doctor()
+    doctor = Doctor(record=folder / "during" if folder is not None else None)
     result.watched, _, trouble = fit(doctor)
     result.during = [f.to_dict() for f in doctor.diagnosis.findings]
+    if folder is not None:
+        evidence.close()
+        (folder / "rules.json").write_text(json.dumps(result.rules) + "\n")
     if trouble and not result.trouble:
         result.crash = f"only with Doctor: {trouble}"
     return result
 
 
-def run_apart(path: Path, timeout: float) -> Result:
+def run_apart(path: Path, timeout: float, records: Path | None = None) -> Result:
     """Run one case in a process of its own."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))}
-    command = [sys.executable, __file__, "--one", str(path)]
+    command = [sys.executable, __file__, "--one", str(path), *(["--records", str(records)] if records is not None else [])]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env={"OMP_NUM_THREADS": "1", **environment})
     except subprocess.TimeoutExpired:
@@ -233,11 +242,12 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="cases at a time (more than one spoils the seconds)")
     parser.add_argument("--timeout", type=float, default=180, help="seconds for one case")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures and every finding")
+    parser.add_argument("--records", type=Path, metavar="FOLDER", help="keep the evidence of each case there, for scripts/margins.py")
     parser.add_argument("--verbose", action="store_true", help="print the findings")
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        print("\n" + MARK + json.dumps(asdict(run_case(args.one))))
+        print("\n" + MARK + json.dumps(asdict(run_case(args.one, args.records))))
         return 0
 
     scratch = TemporaryDirectory()
@@ -246,7 +256,7 @@ def main() -> int:
         paths = repair(paths, Path(scratch.name))
     results = []
     with ThreadPoolExecutor(args.jobs) as pool:
-        for result in pool.map(lambda path: run_apart(path, args.timeout), paths):
+        for result in pool.map(lambda path: run_apart(path, args.timeout, args.records), paths):
             results.append(result)
             print(f"{result.verdict:8}{result.case}: {', '.join(sorted(result.raised)) or '-'}", end="", flush=True)
             print(f"  (expected {', '.join(result.rules) or 'none'})" if result.verdict != "ok" else "", flush=True)
