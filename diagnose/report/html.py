@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 LIMIT = 200  # rows of a table on the page
-HEADS = 46  # letters in the heads of a table that stands beside another
+LETTERS = 63  # a line of a table that stands beside another; longer ones need the whole width
+CELL = 20  # letters of a text before it is wrapped
 TONES = {
     "error": "fault found",
     "warning": "needs attention",
@@ -101,7 +102,10 @@ def gauged(headline: Headline) -> bool:
 
 def broad(table: Table) -> bool:
     """Whether a table needs the whole width of the page."""
-    return len(table.columns) > 6 or sum(map(len, table.columns)) > HEADS
+    widest = [len(head) for head in table.columns]
+    for row in table.rows[:LIMIT]:
+        widest = [max(w, min(CELL, len(cell(v, f)))) for w, v, f in zip(widest, row, table.formats, strict=True)]
+    return len(table.columns) > 6 or (len(table.columns) > 2 and sum(widest) + 1.5 * len(widest) > LETTERS)
 
 
 def page(text: str) -> Markup:

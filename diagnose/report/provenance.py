@@ -31,8 +31,8 @@ def provenance_section(record: Record) -> Section | None:
     task = record.facts.get("task") or {}
     tables = [
         pairs("run", "Run", ("what", "value"), run_rows(known)),
-        data_table(record),
         pairs("versions", "Versions", ("package", "version"), flatten(versions)),
+        data_table(record),
         pairs("config", "Config", ("key", "value"), flatten(record.facts.get("config") or {}), folded=True),
         pairs("task", "Task", ("what", "value"), ((word(k), v) for k, v in flatten(task) if v not in (None, "")), folded=True),
         pairs("code", "Code", ("what", "where"), flatten(record.facts.get("source") or {}), folded=True),
