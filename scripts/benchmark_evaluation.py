@@ -1,11 +1,13 @@
 """What an evaluation costs, side by side with scikit-learn and torchmetrics.
 
-    python scripts/benchmark_evaluation.py [--only numbers,shell,confusion,tsne] [--quick] [--json FILE]
+    python scripts/benchmark_evaluation.py [--only numbers,shell,confusion,tsne,libraries] [--quick] [--json FILE] [--interpreter PYTHON]
 
 *numbers*: all numbers of 1,000,000 predictions of 10 classes, with 1,000 resamples, beside the same point values by scikit-learn and by
 torchmetrics, which give no intervals; memory is the peak of what was allocated beyond the predictions. *shell*: the whole command on a
 table, from a cold start. *confusion*: 10,000,000 predictions in batches of 4,096. *tsne*: our maps beside those of scikit-learn, with the
-share of the 10 nearest neighbours in the layer that are so in the map. ``--quick`` runs everything small, to see that it runs.
+share of the 10 nearest neighbours in the layer that are so in the map. *libraries*: a page about 2,000 rows of 3 classes, beside those of
+the report libraries that run; each is looked for in this Python and in each ``--interpreter``, as they need other versions of numpy and
+pandas. ``--quick`` runs everything small, to see that it runs.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from scripts import report_libraries  # noqa: E402 - the folder above must be known first
 
 Row = dict[str, Any]
 
@@ -197,7 +201,24 @@ def preserved(features: np.ndarray, place: np.ndarray, k: int = 10) -> float:
     return float(np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(*near, strict=True)]))
 
 
-PARTS = {"numbers": numbers, "shell": shell, "confusion": confusion, "tsne": tsne}
+def libraries(quick: bool, interpreters: list[str]) -> list[Row]:
+    """A page about one table, from a cold start."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        report_libraries.table(folder / "predictions.csv", *predictions(200 if quick else 2000, 3))
+        rows = [report_libraries.timed_ours(ROOT, folder / "predictions.csv", folder)]
+        for name in report_libraries.LIBRARIES:
+            rows.append(report_libraries.timed_library(name, interpreters, folder / "predictions.csv", folder))
+    return rows
+
+
+PARTS: dict[str, Callable[..., list[Row]]] = {
+    "numbers": numbers,
+    "shell": shell,
+    "confusion": confusion,
+    "tsne": tsne,
+    "libraries": libraries,
+}
 
 
 def main() -> None:
@@ -205,18 +226,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What an evaluation costs.")
     parser.add_argument("--only", default=",".join(PARTS), help=f"some of {', '.join(PARTS)}")
     parser.add_argument("--quick", action="store_true", help="everything small, to see that it runs")
+    parser.add_argument("--interpreter", action="append", default=[], help="a Python that has report libraries; may be given several times")
     parser.add_argument("--json", type=Path, help="write the rows to this file too")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     found = {}
     for name in options.only.split(","):
-        found[name] = rows = PARTS[name](options.quick)
+        more = {"interpreters": [sys.executable, *options.interpreter]} if name == "libraries" else {}
+        found[name] = rows = PARTS[name](options.quick, **more)
         print(f"\n{name}")
         for row in rows:
             beside = "  ".join(
                 f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items() if k not in ("what", "seconds")
             )
-            print(f"  {row['what']:48} {row['seconds']:8.2f} s  {beside}", flush=True)
+            seconds = "       –  " if row["seconds"] is None else f"{row['seconds']:8.2f} s"
+            print(f"  {row['what']:48} {seconds}  {beside}", flush=True)
     if options.json:
         options.json.write_text(json.dumps(found, indent=1))
 

@@ -9,7 +9,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from scripts import report_libraries
 
 INTERPRETER = """#!/bin/sh
 case "$*" in
@@ -153,3 +156,19 @@ def test_the_benchmark_of_the_evaluation_agrees_with_scikit_learn(root: Path) ->
     assert done.returncode == 0, done.stderr
     (line,) = (line for line in done.stdout.splitlines() if "scikit-learn" in line)
     assert float(line.split("apart")[1]) < 1e-6
+
+
+def test_report_libraries_are_timed_or_their_error_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"json": "open(page, 'w').write('x' * 1000)", "wave": "raise OSError('no such device')", "evidently_none": ""}
+    monkeypatch.setattr(report_libraries, "LIBRARIES", known)
+    target = np.array([0, 1, 2])
+    report_libraries.table(tmp_path / "t.csv", target, np.eye(3))
+    assert (tmp_path / "t.csv").read_text().splitlines()[:2] == [
+        "target,prediction,prob_0,prob_1,prob_2",
+        "0,0,1.000000,0.000000,0.000000",
+    ]
+    rows = [report_libraries.timed_library(name, [sys.executable], tmp_path / "t.csv", tmp_path) for name in known]
+    assert rows[0]["megabytes"] == pytest.approx(0.001)
+    assert rows[0]["seconds"] > 0
+    assert (rows[1]["seconds"], rows[1]["does not run"]) == (None, "OSError: no such device")
+    assert rows[2]["does not run"] == "ModuleNotFoundError: No module named 'evidently_none'"

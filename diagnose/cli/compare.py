@@ -91,7 +91,7 @@ def compare_runs(folders: tuple[Path, Path], chosen: Terms, arguments: Arguments
 
     console = Console(stderr=arguments.json, highlight=False)
     records = (read(folders[0]), read(folders[1]))
-    comparison = compare(*records, names=names or labels(folders))
+    comparison = compare(*records, names=names or own_names(records) or labels(folders))
     diagnosis = judge(comparison, margin=chosen.margin)
     report = build_comparison(comparison, diagnosis, records, created=datetime.now().isoformat(sep=" ", timespec="minutes"))
     folder = folders[1] / FOLDER
@@ -112,6 +112,14 @@ def document(status: int, folder: Path, comparison: dict[str, Any], diagnosis: D
     """As ``--json`` prints it."""
     where = {"folder": str(folder.absolute()), "report": str(folder.absolute() / "report.html")}
     return {"status": status, **where, "comparison": comparison, **diagnosis.to_dict()}
+
+
+def own_names(records: tuple[Record, Record]) -> tuple[str, str] | None:
+    """What two runs are about, ``mlp on digits`` or ``predictions.csv``, where that tells them apart."""
+    from diagnose.report.build import name_of
+
+    one, other = (name_of(record) for record in records)
+    return (one, other) if one != other else None
 
 
 def labels(places: tuple[Path, Path]) -> tuple[str, str]:

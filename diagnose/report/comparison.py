@@ -56,6 +56,8 @@ def badge(comparison: Mapping[str, Any], diagnosis: Diagnosis) -> str:
     if diagnosis.worst is Severity.ERROR:
         return "worse"
     first = [entry["differences"][0]["verdict"] for entry in comparison["loaders"].values() if entry.get("differences")]
+    if "worse" in first:
+        return "worse within the margin"
     return "not compared" if not first else "better" if "better" in first else "no difference shown"
 
 

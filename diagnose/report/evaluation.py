@@ -21,7 +21,12 @@ from diagnose.report.values import Cell, Headline, Picture, Section, Table
 AVERAGES = ("macro", "micro", "weighted")
 MEASURES = ("precision", "recall", "f1")
 LOWER = {"mae", "mse", "rmse", "log_loss", "brier", "ece", "loss", "perplexity", "hamming_loss"}
-FIRST = {"classification": ("accuracy", "macro_f1", "balanced_accuracy", "log_loss"), "regression": ("mae", "rmse", "r2")}
+FIRST = {
+    "regression": ("mae", "rmse", "r2"),
+    "next-token": ("perplexity", "accuracy", "log_loss"),
+    "multilabel": ("accuracy", "macro_f1", "hamming_loss"),
+}
+CLASSIFIED = ("accuracy", "macro_f1", "balanced_accuracy", "log_loss")
 NAMES = {
     "macro_f1": "macro F1", "f1": "F1", "r2": "R²", "mae": "MAE", "mse": "MSE", "rmse": "RMSE", "ece": "ECE", "mcc": "Matthews",
     "kappa": "Cohen's kappa", "roc_auc": "ROC AUC", "brier": "Brier score",
@@ -29,8 +34,10 @@ NAMES = {
 BINS = 15
 
 
-def name_of(metric: str) -> str:
+def name_of(metric: str, task: object = None) -> str:
     """A metric in words."""
+    if task == "multilabel" and metric == "accuracy":
+        return "all labels right"
     return NAMES.get(metric, metric.replace("_", " "))
 
 
@@ -44,8 +51,8 @@ def headlines(record: Record) -> tuple[Headline, ...]:
     """The numbers of the first screen; without an evaluation, the best that validation gave."""
     chosen: list[Headline] = []
     for name, entry in evaluations(record).items():
-        kind = "regression" if entry.get("task") == "regression" else "classification"
-        chosen += [measured(name, entry, metric) for metric in FIRST[kind] if value_of(entry, metric) is not None][:3]
+        first = FIRST.get(str(entry.get("task")), CLASSIFIED)
+        chosen += [measured(name, entry, metric) for metric in first if value_of(entry, metric) is not None][:3]
     if chosen:
         return tuple(chosen[:6])
     for series, label, better in (("val/accuracy", "validation accuracy", "higher"), ("val/loss", "validation loss", "lower")):
@@ -80,7 +87,7 @@ def measured(loader: str, entry: Mapping[str, Any], metric: str) -> Headline:
     low, high = interval(entry, metric)
     baseline, baseline_name = baseline_of(entry, metric)
     return Headline(
-        name=name_of(metric),
+        name=name_of(metric, entry.get("task")),
         value=value,
         low=low,
         high=high,
@@ -153,7 +160,8 @@ def section(record: Record, name: str, entry: Mapping[str, Any], *, only: bool) 
         curves_picture(slug, entry, names),
         values_picture(slug, record, entry, prefix) if entry.get("task") == "regression" else None,
     )
-    worst = gallery(record, prefix, tested, entry.get("features") or ()) if tested is not None else None
+    words = names if entry.get("task") == "next-token" else ()
+    worst = gallery(record, prefix, tested, entry.get("features") or (), words) if tested is not None else None
     tables = (
         numbers(entry),
         per_class(entry, names),
@@ -189,7 +197,7 @@ def numbers(entry: Mapping[str, Any]) -> Table:
         value = value_of(entry, metric)
         if value is not None:
             (low, high), (baseline, baseline_name) = interval(entry, metric), baseline_of(entry, metric)
-            rows.append((name_of(metric), value, low, high, baseline, baseline_name, without_input(entry, metric)))
+            rows.append((name_of(metric, entry.get("task")), value, low, high, baseline, baseline_name, without_input(entry, metric)))
     return Table(
         name="numbers",
         title="All numbers",

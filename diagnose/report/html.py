@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -68,6 +68,7 @@ def to_html(report: Report, drawn: Mapping[str, Drawn] | None = None) -> str:
         policy=policy(css, script),
         drawn={p.name: draw_panels(p) for p in report.pictures} if drawn is None else drawn,
         pages=defaultdict(str, {code: page(text) for code, text in report.pages.items()}),
+        findings=grouped(report.diagnosis.findings),
         explained=explained(report),
         outcomes=rows(report),
         spent=sum(seconds for _, seconds in report.stages) or 1.0,
@@ -119,6 +120,14 @@ def page(text: str) -> Markup:
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(5, int(token.tag[1]) + 2)}"
     return Markup(parser.renderer.render(tokens, parser.options, {}))
+
+
+def grouped(findings: Sequence[Finding]) -> list[list[Finding]]:
+    """Findings of one rule and severity stand together, where the first of them is: nine weak slices are one thing to read."""
+    groups: dict[tuple[str, Severity], list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault((finding.code, finding.severity), []).append(finding)
+    return list(groups.values())
 
 
 def explained(report: Report) -> defaultdict[str, list[Finding]]:

@@ -92,13 +92,15 @@ def worst_samples(tested: Samples) -> Table:
     )
 
 
-def gallery(record: Record, prefix: str, tested: Samples, features: Sequence[Mapping[str, Any]] = ()) -> Gallery | None:
-    """The kept inputs of the samples of highest loss; ``None`` where no input was kept."""
+def gallery(
+    record: Record, prefix: str, tested: Samples, features: Sequence[Mapping[str, Any]] = (), words: Sequence[str] = ()
+) -> Gallery | None:
+    """The kept inputs of the samples of highest loss, tokens by their ``words``; ``None`` where no input was kept."""
     inputs, rows = record.arrays.get(f"{prefix}/input"), record.arrays.get(f"{prefix}/input/rows")
     if inputs is None or rows is None or len(inputs) != len(rows) or not len(rows) or int(np.max(rows)) >= len(tested.target):
         return None
     pictures = thumbnails(inputs) if is_image(inputs) else [""] * len(rows)
-    texts = [""] * len(rows) if is_image(inputs) else described(inputs, features)
+    texts = [""] * len(rows) if is_image(inputs) else described(inputs, features, words)
     samples = tuple(
         Sample(
             row=int(row),

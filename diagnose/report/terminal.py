@@ -31,14 +31,16 @@ def print_summary(report: Report, console: Console, path: Path | None = None) ->
 
     console.print()
     console.print(Text.assemble(((report.badge or TONES[report.tone]).capitalize(), TONE[report.tone]), "  ", clean(report.verdict)))
+    fixes: dict[str, str] = {}
     for f in report.diagnosis.findings:
         console.print()
         head = Text.assemble((f"{f.severity.value:8}", COLOURS[f.severity]), (clean(f"{f.code} {f.rule}"), "bold"))
         head.append(f"  {clean(f.where)}" if f.where else "", "dim")
         console.print(head)
         console.print(Padding(Text(clean(sentence(f.message))), (0, 0, 0, 8)))
-        if f.fix:
+        if f.fix and fixes.get(f.code) != f.fix:  # what helps against nine of a kind is said once
             console.print(Padding(Text.assemble(("fix  ", "green"), clean(sentence(f.fix))), (0, 0, 0, 8)))
+        fixes[f.code] = f.fix
         if f.override:
             console.print(Padding(Text(clean(f.override), "cyan"), (0, 0, 0, 13)))
     if report.headlines:

@@ -69,12 +69,13 @@ def data_uri(image: NDArray[np.uint8]) -> str:
     return "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"".join(chunks)).decode("ascii")
 
 
-def described(inputs: NDArray[np.generic], features: Sequence[Mapping[str, Any]] = ()) -> list[str]:
+def described(inputs: NDArray[np.generic], features: Sequence[Mapping[str, Any]] = (), words: Sequence[str] = ()) -> list[str]:
     """The first values of each sample, or its tokens, as text; of named features those furthest from usual.
 
     Args:
         inputs: Shape ``(n, ...)``.
         features: ``name``, ``median`` and ``spread`` (between the quartiles) of each column of a table.
+        words: A name per token, where inputs are tokens and their names are known: single letters are written together.
     """
     rows = np.asarray(inputs).reshape(len(inputs), -1)
     if rows.dtype.kind in "US":
@@ -88,6 +89,10 @@ def described(inputs: NDArray[np.generic], features: Sequence[Mapping[str, Any]]
             for row, order in zip(rows, orders, strict=True)
         ]
     more = f" … ({rows.shape[1]} in all)"
+    if rows.dtype.kind in "iub" and words and int(rows.max(initial=0)) < len(words):
+        kinds = [word[1:-1] if len(word) > 2 and word[0] == word[-1] == "'" else word for word in words]
+        between = "" if sum(len(kind) == 1 for kind in kinds) > len(kinds) / 2 else " "
+        return [between.join(kinds[v] for v in row if v != PAD and v >= 0) for row in rows.tolist()]
     if rows.dtype.kind in "iub":
         return [" ".join(str(v) for v in row[:TOKENS] if v != PAD) + more * (len(row) > TOKENS) for row in rows.tolist()]
     return [", ".join(number(float(v)) for v in row[:VALUES]) + more * (len(row) > VALUES) for row in rows.tolist()]

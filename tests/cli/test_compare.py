@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from diagnose.cli.arguments import UsageError
-from diagnose.cli.compare import Terms, labels, pair, terms
+from diagnose.cli.compare import Terms, labels, own_names, pair, terms
+from diagnose.record import Record
 
 Cli = Callable[..., int]
 
@@ -100,3 +101,13 @@ def test_words_of_a_pair() -> None:
     with pytest.raises(UsageError, match="two files are compared"):
         pair(["ckpt_path=[a,b]", "predictions=[a,b]"])
     assert terms(["fail_on=warning", "margin=0.5", "x=1"]) == (Terms(fail_on="warning", margin=0.5), ["x=1"])
+
+
+def test_runs_are_called_after_what_they_are_about_where_that_tells_them_apart() -> None:
+    def about(name: str) -> Record:
+        record = Record()
+        record.add("config", {"predictions": f"tables/{name}"})
+        return record
+
+    assert own_names((about("main.csv"), about("branch.csv"))) == ("main.csv", "branch.csv")
+    assert own_names((about("main.csv"), about("main.csv"))) is None

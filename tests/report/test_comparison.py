@@ -74,3 +74,10 @@ def test_tokens_of_sequences_are_compared_over_the_sequences() -> None:
     (note,) = report_of(*pair).sections[0].notes
     assert note.endswith("differences are resampled in pairs, over the 20 sequences or images that they belong to.")
     assert "McNemar" not in note
+
+
+def test_worse_within_the_margin_is_not_called_no_difference() -> None:
+    first, second = run(4, 0.1), run(40, 0.5)
+    comparison = compare(first, second, names=("main", "mine"))
+    report = build_comparison(comparison, judge(comparison, margin=0.5), (first, second))
+    assert (report.badge, report.tone) == ("worse within the margin", "clean")

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from rich.console import Console
 
 from diagnose.record import Record
 from diagnose.report import build_report, write_report
-from diagnose.values import Diagnosis
+from diagnose.report.html import broad, to_html
+from diagnose.report.terminal import print_summary
+from diagnose.report.values import Table
+from diagnose.values import Diagnosis, Finding, Outcome, Severity, Status
 from tests.browser import Page, browser
 from tests.report.synthetic import HOSTILE, faulty, full_record, healthy
 
@@ -257,3 +263,31 @@ def test_pictures_have_words_and_ids_are_unique(page: Page, pages: dict[str, Pat
     assert page.evaluate(
         "[...document.querySelectorAll('nav a')].every(a => document.querySelector(CSS.escape ? a.getAttribute('href') : ''))"
     )
+
+
+def test_findings_of_one_kind_stand_together_and_say_their_fix_once() -> None:
+    slices = [
+        Finding(code="E407", rule="weak-slice", severity=Severity.INFO, message=f"slice {k} is weak", where=f"site = {k}", fix=fix)
+        for k, fix in enumerate(("look at its samples", "look at its samples", "ask who labelled it"))
+    ]
+    outcome = Outcome(code="E407", rule="weak-slice", status=Status.FOUND, findings=tuple(slices))
+    report = build_report(Record(), Diagnosis(outcomes=(outcome,)))
+    page = to_html(report)
+    assert page.count("<article") == 1
+    assert "2 more of this kind" in page
+    assert page.count("Look at its samples.") == 1
+    assert page.count("Ask who labelled it.") == 1
+    console = Console(file=io.StringIO(), width=100)
+    print_summary(report, console)
+    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    assert printed.count("Look at its samples.") == 1
+    assert all(f"Slice {k} is weak." in printed for k in range(3))
+
+
+def test_a_long_name_takes_a_table_across_the_page() -> None:
+    columns = ("true", "predicted", "samples", "share of true", "such as")
+    formats: tuple[Literal["text", "number", "share", "count"], ...] = ("text", "text", "count", "share", "text")
+    names = ("cat", "a class with a name that is long")
+    tables = [Table(name="t", title="T", columns=columns, formats=formats, rows=((name, name, 3, 0.5, "1, 2, 3"),)) for name in names]
+    assert [broad(table) for table in tables] == [False, True]
+    assert not broad(Table(name="t", title="T", columns=("key", "value"), formats=("text", "text"), rows=(("k" * 90, "v" * 90),)))

@@ -11,6 +11,7 @@ import pytest
 from diagnose.evaluation import evaluate_predictions
 from diagnose.record import Record
 from diagnose.report import Report, Section, Table, build_report, write_report
+from diagnose.report.build import in_words
 from diagnose.report.samples import EACH, Samples, cells
 from diagnose.report.thumbnails import SIDE, data_uri, described, is_image, shrunk, thumbnails
 from diagnose.values import Diagnosis
@@ -196,3 +197,53 @@ def test_above_two_thousand_classes_the_reason_stands_instead_of_a_matrix() -> N
     assert "No confusion matrix: 2,100 classes are more than 2,000; the counts per class remain." in section.notes
     assert not [p for p in section.pictures if p.name.startswith("confusion")]
     assert len(table(section, "per-class").rows) > 2000
+
+
+def test_tokens_are_written_as_what_they_stand_for() -> None:
+    letters = ["'\\n'", "' '", "b", "e", "o", "t"]
+    assert described(np.array([[5, 4, 1, 2, 3, -100]]), words=letters) == ["to be"]
+    assert described(np.array([[0, 1]]), words=["hello", "world"]) == ["hello world"]
+    assert described(np.array([[7, 1]]), words=["hello", "world"]) == ["7 1"]
+
+
+def test_each_task_has_its_own_first_numbers() -> None:
+    record = Record()
+    rng = np.random.default_rng(0)
+    yes = rng.random((80, 3)) < 0.5
+    evaluate_predictions(record, yes.astype(int), (yes ^ (rng.random((80, 3)) < 0.1)).astype(int), loader="labels")
+    target = rng.integers(0, 4, 90)
+    probability = np.full((90, 4), 0.1) + 0.6 * np.eye(4)[target]
+    evaluate_predictions(record, target, target, probability, loader="tokens", task="next-token")
+    report = build_report(record, Diagnosis())
+    assert [h.name for h in report.headlines] == [
+        "all labels right", "macro F1", "hamming loss", "perplexity", "accuracy", "log loss",
+    ]  # fmt: skip
+    assert "against 0." in in_words(report.headlines[0])
+    assert "the the" not in in_words(report.headlines[0])
+
+
+def test_values_in_one_column_have_their_pictures_and_maps() -> None:
+    record = Record()
+    rng = np.random.default_rng(1)
+    target = rng.normal(size=(60, 1))
+    evaluation = evaluate_predictions(record, target, target + 0.1)
+    record.save_array("embedding/net", rng.normal(size=(60, 2)).astype(np.float32))
+    record.add("embedding", {"net": {"method": "PCA", "n": 60}})
+    report = build_report(record, evaluation.diagnosis)
+    assert record.arrays["test/target"].shape == (60,)
+    shown = next(s for s in report.sections if s.name == "evaluation-test")
+    assert [panel["kind"] for panel in shown.pictures[0].panels] == ["agreement", "histogram"]
+    assert table(shown, "by-quantile").rows
+    (maps,) = next(s for s in report.sections if s.name == "layers").pictures
+    assert maps.note.endswith("Coloured by the true value.")
+    assert [name.split(" to ")[0] for name, _ in maps.legend] == sorted((name.split(" to ")[0] for name, _ in maps.legend), key=float)
+    assert len(maps.legend) == 7
+
+
+def test_several_outputs_have_a_picture_each() -> None:
+    record = Record()
+    target = np.random.default_rng(2).normal(size=(50, 8))
+    evaluation = evaluate_predictions(record, target, target)
+    (picture,) = next(s for s in build_report(record, evaluation.diagnosis).sections if s.name == "evaluation-test").pictures
+    assert [panel["title"] for panel in picture.panels[:6]] == [f"Output {k}" for k in range(6)]
+    assert "Of 8 outputs, the first 6 are drawn." in picture.note
