@@ -113,7 +113,9 @@ class Record:
             for name, value in values.items():
                 self._rows.setdefault(name, []).append((*place, list(value) if isinstance(value, (list, tuple)) else value))
             if self._file is not None:
-                lines.append(json.dumps({"at": place, "row": _encode(values)}))
+                lines.append(
+                    json.dumps({"at": place, "row": {name: _entry(value) for name, value in values.items()}}, separators=(",", ":"))
+                )
         if lines:
             self._write_line("\n".join(lines))
 
@@ -140,15 +142,15 @@ class Record:
         known = self._series.get(name)
         if known is not None and len(known) == len(rows) and known.labels == self.labels.get(name, ()):
             return known
-        place = np.array([row[:3] for row in rows], dtype=np.int64).reshape(len(rows), 3)
+        *places, values = zip(*rows, strict=True)
+        place = np.array(places, dtype=np.int64)
         labels = self.labels.get(name, ())
-        values = [row[3] for row in rows]
-        if any(isinstance(v, list) for v in values):
+        if list in set(map(type, values)):
             width = len(labels) or max(len(v) for v in values)
-            values = [[*v, *[None] * (width - len(v))] for v in values]  # layers that were found later
+            values = tuple([*v, *[None] * (width - len(v))] for v in values)  # layers that were found later
         value = np.array(values, dtype=np.float64)
         value.flags.writeable = place.flags.writeable = False
-        made = Series(step=place[:, 0], epoch=place[:, 1], batch=place[:, 2], value=value, labels=labels)
+        made = Series(step=place[0], epoch=place[1], batch=place[2], value=value, labels=labels)
         self._series[name] = made
         return made
 
@@ -243,6 +245,11 @@ def _encode(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_encode(v) for v in value]
     return value
+
+
+def _entry(value: Number | Sequence[Number]) -> Any:
+    """An entry of a row; columns that were not measured are many, and NaN is longer than null."""
+    return [None if v != v else _encode(v) for v in value] if isinstance(value, (list, tuple)) else _encode(value)
 
 
 def _decode(value: Any) -> Any:

@@ -41,6 +41,29 @@ def finite(values: ArrayLike) -> Values:
     return array[np.isfinite(array)]
 
 
+def median(values: ArrayLike) -> float:
+    """Median of the values; NaN where one of them is NaN, or where there are none. `numpy.median` takes ten times as long for a few.
+
+    >>> median([3.0, 1.0, 2.0, 10.0])
+    2.5
+    """
+    ordered = np.sort(np.asarray(values, dtype=np.float64), axis=None)
+    n = len(ordered)
+    return float((ordered[(n - 1) // 2] + ordered[n // 2]) / 2) if n and ordered[-1] == ordered[-1] else math.nan
+
+
+def medians(table: Values) -> Values:
+    """Median of each column of a table, shape ``(n, k)``, without its NaN; NaN for a column of nothing else.
+
+    >>> medians(np.array([[1.0, np.nan], [3.0, 4.0]]))
+    array([2., 4.])
+    """
+    ordered = np.sort(table, axis=0)
+    n, column = np.count_nonzero(~np.isnan(table), axis=0), np.arange(table.shape[1])
+    middle: Values = (ordered[(n - 1) // 2, column] + ordered[n // 2, column]) / 2
+    return middle
+
+
 def spread(values: ArrayLike) -> float:
     """Robust standard deviation: the median distance from the median times 1.4826; 0 for no value.
 
@@ -48,7 +71,7 @@ def spread(values: ArrayLike) -> float:
     1.483
     """
     array = finite(values)
-    return float(1.4826 * np.median(np.abs(array - np.median(array)))) if len(array) else 0.0
+    return 1.4826 * median(np.abs(array - median(array))) if len(array) else 0.0
 
 
 def blocks(values: ArrayLike, count: int) -> Values:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau, theilslopes
 
-from diagnose.statistics import autocorrelation, blocks, finite, level, mann_kendall, progress, spread, theil_sen, trend
+from diagnose.statistics import autocorrelation, blocks, finite, level, mann_kendall, median, medians, progress, spread, theil_sen, trend
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -88,3 +88,17 @@ def test_short_series_have_no_trend() -> None:
     assert mann_kendall([1.0, 2.0]) == 0
     assert theil_sen([1.0]) == 0
     assert trend([]).z == 0
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 100])
+def test_medians_are_those_of_numpy(size: int) -> None:
+    values = np.random.default_rng(size).normal(size=(size, 5))
+    assert median(values[:, 0]) == np.median(values[:, 0])
+    assert median([*values[:, 0], math.inf]) == np.median([*values[:, 0], math.inf])
+    assert np.array_equal(medians(values), np.median(values, axis=0))
+    values[0, 1], values[:, 2], values[0, 3] = math.nan, math.nan, math.inf
+    assert math.isnan(median(values))
+    assert math.isnan(median([]))
+    kept = [c for c in range(5) if c != 2 and not (size == 1 and c == 1)]
+    assert np.array_equal(medians(values)[kept], np.nanmedian(values[:, kept], axis=0))
+    assert math.isnan(medians(values)[2])

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import refuse_games
-from diagnose.statistics import finite
+from diagnose.statistics import finite, median
 from diagnose.values import Finding, Severity
 
 
@@ -54,7 +52,7 @@ class AccumulationMismatch(Rule):
         shares = finite(record.series("backward/share").value)
         if min(len(passes), len(shares)) < self.steps:
             raise NotRun(f"too short: {min(len(passes), len(shares))} steps, at least {self.steps} are needed")
-        typical, share = float(np.median(passes)), float(np.median(shares))
+        typical, share = median(passes), median(shares)
         if typical >= self.passes and abs(share - 1) < self.tolerance:
             yield self.finding(
                 f"{typical:.0f} backward passes make up a step, and each differentiates the whole loss (share {share:.2f}, expected "

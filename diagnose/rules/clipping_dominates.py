@@ -9,7 +9,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.statistics import finite
+from diagnose.statistics import finite, median
 from diagnose.values import Finding, Severity
 
 
@@ -47,9 +47,9 @@ class ClippingDominates(Rule):
         ratios = finite(record.series("clip/ratio").value)
         if len(ratios) < self.records:
             raise NotRun(f"too short: {len(ratios)} measured steps, at least {self.records} are needed")
-        often, typical = float(np.mean(ratios < 0.999)), float(np.median(ratios))
+        often, typical = float(np.mean(ratios < 0.999)), median(ratios)
         if often >= self.share and typical < self.ratio:
-            norm = float(np.median(finite(record.series("grad_norm/total").value)))
+            norm = median(finite(record.series("grad_norm/total").value))
             yield self.finding(
                 f"clipping is active in {often:.0%} of {len(ratios)} measured steps and leaves {typical:.1%} of a gradient with a "
                 f"norm of {norm:.3g}",

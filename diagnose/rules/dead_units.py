@@ -10,7 +10,7 @@ import numpy as np
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import later
-from diagnose.statistics import finite
+from diagnose.statistics import finite, median
 from diagnose.values import Finding, Severity
 
 
@@ -59,7 +59,7 @@ class DeadUnits(Rule):
             short = short and not enough
             often = float(np.mean(values >= self.share)) if enough and len(values) else 0.0
             if often >= self.persistence:
-                found.append((name, float(np.median(values)), often))
+                found.append((name, median(values), often))
         if short:
             raise NotRun(f"too short: fewer than {self.records} measured steps with at least eight samples per unit")
         if found:

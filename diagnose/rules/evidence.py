@@ -9,7 +9,7 @@ import numpy as np
 
 from diagnose.record import Record, Series
 from diagnose.rules import NotRun
-from diagnose.statistics import Values, finite
+from diagnose.statistics import Values, finite, median
 
 
 def losses(record: Record, rows: int, epochs: int = 0) -> Values:
@@ -147,7 +147,7 @@ def update_of(record: Record, label: str) -> float:
     if "update_ratio/layers" not in record or label not in record.series("update_ratio/layers").labels:
         return 0.0
     values = finite(record.series("update_ratio/layers").column(label))
-    return float(np.median(values)) if len(values) else 0.0
+    return median(values) if len(values) else 0.0
 
 
 def periodic(record: Record, values: Values, share: float = 0.5) -> bool:

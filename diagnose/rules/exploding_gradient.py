@@ -10,7 +10,7 @@ import numpy as np
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import losses, refuse_games
-from diagnose.statistics import finite, progress, trend
+from diagnose.statistics import finite, median, progress, trend
 from diagnose.values import Finding, Severity
 
 
@@ -59,7 +59,7 @@ class ExplodingGradient(Rule):
         loss = record.series("train/loss").value
         broken = ~np.isfinite(loss)
         outputs, targets = (finite(record.series(n).value) if n in record else np.ones(1) for n in ("prediction/std", "target/std"))
-        early = float(np.median(finite(norms)[:10])) if np.isfinite(norms).any() else 0.0
+        early = median(finite(norms)[:10]) if np.isfinite(norms).any() else 0.0
         if (
             len(outputs)
             and len(targets)
@@ -85,7 +85,7 @@ class ExplodingGradient(Rule):
                 raise NotRun(f"too short: {len(finite(norms))} measured steps, at least {self.records} are needed")
             come = progress(losses(record, self.records))
             known = finite(norms)
-            first, last = float(np.median(known[:10])), float(np.median(known[-max(4, len(known) // 5) :]))
+            first, last = median(known[:10]), median(known[-max(4, len(known) // 5) :])
             grew = last / max(first, 1e-12)
             runaway = come.end > come.start or come.end < min(0.0, come.start) - abs(come.start)
             if grew < self.growth or last < self.size or trend(known).z < 3 or not runaway:

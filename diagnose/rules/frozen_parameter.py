@@ -10,7 +10,7 @@ import numpy as np
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import losses, planned_steps, refuse_early, refuse_games, run, update_of
-from diagnose.statistics import finite
+from diagnose.statistics import finite, median
 from diagnose.values import Finding, Severity
 
 
@@ -79,12 +79,12 @@ class FrozenParameter(Rule):
             if len(norms) < self.records:
                 continue
             if moved[place] == 0:
-                why = "its gradient is zero" if norms.max() == 0 else f"its gradient has a norm of {np.median(norms):.2g}"
+                why = "its gradient is zero" if norms.max() == 0 else f"its gradient has a norm of {median(norms):.2g}"
                 said = f"{name} did not change in any of {len(column)} measured steps; {why}"
             elif self._held(record, name, updates.labels[fastest]):
                 said = (
-                    f"a step moves {name} by {np.median(column):.1g} of its size, {updates.labels[fastest]} by "
-                    f"{np.median(finite(updates.value[:, fastest])):.1g}, though its gradient is not much smaller"
+                    f"a step moves {name} by {median(column):.1g} of its size, {updates.labels[fastest]} by "
+                    f"{median(finite(updates.value[:, fastest])):.1g}, though its gradient is not much smaller"
                 )
             else:
                 continue
@@ -93,8 +93,8 @@ class FrozenParameter(Rule):
                 where=name,
                 fix="look at the learning rate of its parameter group and at what stands between it and the loss",
                 steps=len(column),
-                update=float(np.median(column)),
-                gradient=float(np.median(norms)),
+                update=median(column),
+                gradient=median(norms),
             )
 
     def _standstill(self, record: Record) -> Finding:
@@ -134,5 +134,5 @@ class FrozenParameter(Rule):
         if steps is None or not len(pulls):
             return False
         pace, best = update_of(record, name), update_of(record, fastest)
-        pulled = np.median(finite(gradients.column(name))) >= self.pull * np.median(pulls) > 0
+        pulled = median(finite(gradients.column(name))) >= self.pull * median(pulls) > 0
         return bool(pulled and pace * steps < self.far and pace < self.slow * best)

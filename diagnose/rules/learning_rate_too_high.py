@@ -10,7 +10,7 @@ import numpy as np
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import gathered, losses, periodic, refuse_games, run, skill, tail
-from diagnose.statistics import Values, blocks, progress
+from diagnose.statistics import Values, blocks, median, medians, progress
 from diagnose.values import Finding, Severity
 
 
@@ -78,7 +78,7 @@ class LearningRateTooHigh(Rule):
         if len(known) < 2:
             raise NotRun(f"too short: {len(known)} measured steps, at least 2 are needed")
         largest = np.nanmax(known, axis=1)
-        typical, peak = float(np.median(largest[:10])), float(largest.max())
+        typical, peak = median(largest[:10]), float(largest.max())
         loss = record.series("train/loss").value
         broken = ~np.isfinite(loss)
         before = loss[: int(np.argmax(broken))] if broken.any() else loss
@@ -121,7 +121,7 @@ class LearningRateTooHigh(Rule):
 
     def _flattened(self, record: Record, ratios: Values) -> bool:
         """Whether most layers made giant first steps and the model is left with one answer."""
-        first = np.nanmedian(ratios[:10][:, np.isfinite(ratios[:10]).any(axis=0)], axis=0)
+        first = medians(ratios[:10][:, np.isfinite(ratios[:10]).any(axis=0)])
         top, base = tail(record, "prediction/top_share"), tail(record, "target/top_share")
-        one = len(top) and len(base) and float(np.median(top)) >= self.collapsed and float(base.mean()) < self.collapsed - 0.1
-        return bool(one and len(first) and np.median(first) > self.update)
+        one = len(top) and len(base) and median(top) >= self.collapsed and float(base.mean()) < self.collapsed - 0.1
+        return bool(one and len(first) and median(first) > self.update)

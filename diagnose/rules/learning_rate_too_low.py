@@ -11,7 +11,7 @@ from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import below_chance, losses, planned_steps, refuse_early, refuse_games, run
 from diagnose.rules.evidence import skill as skill_of
-from diagnose.statistics import Values, finite, progress, trend
+from diagnose.statistics import Values, finite, median, progress, trend
 from diagnose.values import Finding, Severity
 
 
@@ -70,7 +70,7 @@ class LearningRateTooLow(Rule):
         if len(known) < 5:
             raise NotRun(f"too short: {len(known)} measured steps, at least 5 are needed")
         largest = np.nanmax(known, axis=1)
-        typical = float(np.median(largest))
+        typical = median(largest)
         steps = planned_steps(record) or int(record.series("train/loss").step[-1]) + 1
         come = progress(values)
         gradient = finite(record.series("grad_norm/total").value) if "grad_norm/total" in record else np.ones(1)
@@ -78,7 +78,7 @@ class LearningRateTooLow(Rule):
         good = below_chance(record, come.end) or (learned is not None and learned > self.skill)
         moving = typical * steps < self.travel or typical < self.update
         rate = (run(record).get("optimizers") or [{"lr": 0.0}])[0]["lr"]
-        if moving and typical > 0 and come.relative < self.progress and np.median(gradient) > self.gradient and not good:
+        if moving and typical > 0 and come.relative < self.progress and median(gradient) > self.gradient and not good:
             yield self.finding(
                 f"a step moves the weights by {typical:.1g} of their size, so {steps} steps move them by {typical * steps:.2g} at most, "
                 f"and the loss went from {come.start:.4g} to {come.end:.4g}",

@@ -10,7 +10,7 @@ import numpy as np
 
 from diagnose.record import Record, Series
 from diagnose.rules import NotRun, Rule
-from diagnose.statistics import mann_kendall
+from diagnose.statistics import mann_kendall, median
 from diagnose.values import Finding, Severity
 
 
@@ -92,7 +92,7 @@ class MemoryGrowth(Rule):
         values, steps = series.value[known], series.step[known]
         if len(values) >= self.records:
             late = values[len(values) // 3 :]
-            corners = [float(np.median(part)) for part in np.array_split(late, 5)]
+            corners = [median(part) for part in np.array_split(late, 5)]
             grown, part = corners[-1] - corners[0], "last two thirds"
             steady = all(b - a > 0.1 * grown / 4 for a, b in pairwise(corners)) and mann_kendall(late) > 4
         else:

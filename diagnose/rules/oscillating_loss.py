@@ -10,7 +10,7 @@ import numpy as np
 from diagnose.record import Record
 from diagnose.rules import Rule
 from diagnose.rules.evidence import gathered, losses, refuse_games, refuse_unknown
-from diagnose.statistics import blocks, spread, trend
+from diagnose.statistics import blocks, median, spread, trend
 from diagnose.values import Finding, Severity
 
 
@@ -62,12 +62,12 @@ class OscillatingLoss(Rule):
         within = spread(half - np.repeat(means, np.diff(np.linspace(0, len(half), len(means) + 1).astype(int)))) / np.sqrt(
             len(half) / len(means)
         )
-        across, middle = spread(means), float(np.median(means))
+        across, middle = spread(means), median(means)
         direction = trend(half, 40)
         steps = np.sign(np.diff(means))
         turned = int(np.sum(steps[1:] * steps[:-1] < 0))
         still = abs(direction.z) < 2 and float(means[:10].mean() - means[-10:].mean()) < self.gain * abs(middle)
-        start = abs(float(np.median(values[: max(3, len(values) // 100)])))
+        start = abs(median(values[: max(3, len(values) // 100)]))
         wide = across > self.swing * abs(middle) and across > self.scale * start and across > self.excess * within
         if still and turned >= self.turns and wide:
             swinging = gathered(record) > self.gathered

@@ -10,7 +10,7 @@ import numpy as np
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import refuse_games, run
-from diagnose.statistics import finite, mann_kendall, spread
+from diagnose.statistics import finite, mann_kendall, median, spread
 from diagnose.values import Finding, Severity
 
 
@@ -65,7 +65,7 @@ class Overfitting(Rule):
         later = value[best:]
         if len(later) <= self.after:
             return
-        low, high = float(value[best]), float(np.median(later[-3:]))
+        low, high = float(value[best]), median(later[-3:])
         rise = high - low
         noise = spread(np.diff(value))
         gained = max(float(value[0]) - low, 0.0)

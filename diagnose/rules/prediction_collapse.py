@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import losses, refuse_early, refuse_games, rising_weights, tail
-from diagnose.statistics import Values
+from diagnose.statistics import Values, median
 from diagnose.values import Finding, Severity
 
 
@@ -63,19 +61,19 @@ class PredictionCollapse(Rule):
         if len(top) and len(base):
             held, held_base = tail(record, "val/top_share", 0.2), tail(record, "val/target_top_share", 0.2)
             common = float(base.mean())
-            upside_down = self._starved(record, float(np.median(top)), common, held, held_base)
+            upside_down = self._starved(record, median(top), common, held, held_base)
             if upside_down is not None:
                 yield upside_down
                 return
             if common > self.majority:
                 raise NotRun(f"{common:.0%} of the targets are one class")
             everywhere = not len(held) or held_base[-1] > self.majority or held[-1] >= self.share
-            if float(np.median(top)) >= self.share and everywhere:
+            if median(top) >= self.share and everywhere:
                 yield self.finding(
-                    f"{np.median(top):.0%} of the predictions are one class, while no class has more than {common:.0%} of the targets",
+                    f"{median(top):.0%} of the predictions are one class, while no class has more than {common:.0%} of the targets",
                     where="predictions",
                     fix="look at what reaches the last layer: the model ignores its input",
-                    share=float(np.median(top)),
+                    share=median(top),
                     limit=self.share,
                     target_share=common,
                 )
@@ -83,10 +81,10 @@ class PredictionCollapse(Rule):
         width, target = tail(record, "prediction/std"), tail(record, "target/std")
         if not len(width) or not len(target) or target.mean() <= 0:
             raise NotRun(record.missing.get("prediction/std", "no predictions could be read from the loss, or the targets do not vary"))
-        ratio = float(np.median(width) / target.mean())
+        ratio = float(median(width) / target.mean())
         if ratio < self.spread:
             yield self.finding(
-                f"the predictions spread by {np.median(width):.2g}, the targets by {target.mean():.3g}",
+                f"the predictions spread by {median(width):.2g}, the targets by {target.mean():.3g}",
                 where="predictions",
                 fix="look at what reaches the last layer: the model ignores its input",
                 spread=ratio,

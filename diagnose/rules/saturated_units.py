@@ -10,7 +10,7 @@ import numpy as np
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import losses, skill
-from diagnose.statistics import finite, progress
+from diagnose.statistics import finite, median, progress
 from diagnose.values import Finding, Severity
 
 
@@ -70,12 +70,12 @@ class SaturatedUnits(Rule):
             if often >= self.persistence and not (binary and place == len(series.labels) - 1):
                 name, hidden = series.labels[place], place < len(series.labels) - 1
                 yield self.finding(
-                    f"{np.median(values):.0%} of the units of {name} sit at their bounds for nearly every sample, in {often:.0%} of "
+                    f"{median(values):.0%} of the units of {name} sit at their bounds for nearly every sample, in {often:.0%} of "
                     "the measured steps",
                     where=name,
                     fix="standardise what reaches this activation: scale the inputs, or initialise with smaller weights",
-                    severity=Severity.WARNING if stuck or (hidden and np.median(values) >= self.extreme) else Severity.INFO,
-                    share=float(np.median(values)),
+                    severity=Severity.WARNING if stuck or (hidden and median(values) >= self.extreme) else Severity.INFO,
+                    share=median(values),
                     limit=self.share,
                     persistence=often,
                     progress=come.relative,
@@ -83,15 +83,15 @@ class SaturatedUnits(Rule):
             elif pushed is not None and place < len(series.labels) - 1:
                 entries = finite(pushed.column(series.labels[place]))
                 wide = float(np.mean(entries >= self.share)) if len(entries) >= self.records else 0.0
-                if wide >= self.persistence and np.median(entries[: self.records]) >= self.share:
+                if wide >= self.persistence and median(entries[: self.records]) >= self.share:
                     name = series.labels[place]
                     yield self.finding(
-                        f"{np.median(entries):.0%} of what {name} gives lies at one or the other of its bounds, from the start and in "
+                        f"{median(entries):.0%} of what {name} gives lies at one or the other of its bounds, from the start and in "
                         f"{wide:.0%} of the measured steps",
                         where=name,
                         fix="bring what reaches this activation down: standardise the inputs, or initialise with smaller weights",
                         severity=Severity.WARNING if stuck else Severity.INFO,
-                        share=float(np.median(entries)),
+                        share=median(entries),
                         limit=self.share,
                         persistence=wide,
                         progress=come.relative,

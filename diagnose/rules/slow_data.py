@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.statistics import finite
+from diagnose.statistics import finite, median
 from diagnose.values import Finding, Severity
 
 
@@ -48,7 +46,7 @@ class SlowData(Rule):
         waited, took = finite(record.series("time/data").value), finite(record.series("time/step").value)
         if min(len(waited), len(took)) < self.records:
             raise NotRun(f"too short: {min(len(waited), len(took))} records, at least {self.records} are needed")
-        share, step = float(np.median(waited) / max(np.median(took), 1e-12)), float(np.median(took))
+        share, step = median(waited) / max(median(took), 1e-12), median(took)
         if share > self.share and step > self.seconds:
             yield self.finding(
                 f"{share:.0%} of the {step:.3g} seconds per step are spent waiting for data",

@@ -10,7 +10,7 @@ import numpy as np
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import refuse_games, skill, tail
-from diagnose.statistics import finite
+from diagnose.statistics import finite, median
 from diagnose.values import Finding, Severity
 
 
@@ -81,12 +81,12 @@ class SuspiciousValidation(Rule):
         same = finite(loss.value[loss.batch >= first - (series.batch[1] - series.batch[0])])
         if not len(held) or not len(same):
             raise NotRun("the losses are not finite")
-        ratio = float(np.median(held) / np.median(same)) if np.median(same) > 0 and np.median(held) >= 0 else 1.0
+        ratio = median(held) / median(same) if median(same) > 0 and median(held) >= 0 else 1.0
         right, trained = tail(record, "val/accuracy"), tail(record, "train/accuracy")
         gap = float(right.mean() - trained.mean()) if len(right) and len(trained) else self.gap
         if ratio < self.ratio and gap >= self.gap:
             yield self.finding(
-                f"the validation loss is {np.median(held):.3g}, {ratio:.2g} times the training loss ({np.median(same):.3g})"
+                f"the validation loss is {median(held):.3g}, {ratio:.2g} times the training loss ({median(same):.3g})"
                 + (f", and its accuracy is higher by {gap:.0%}" if len(right) else ""),
                 where="val_dataloader",
                 fix="look at how the split was made, and compare both losses in the same mode",

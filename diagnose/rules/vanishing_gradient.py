@@ -11,7 +11,7 @@ from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import losses, refuse_games, skill, update_of
 from diagnose.rules.loss_not_decreasing import LossNotDecreasing
-from diagnose.statistics import progress
+from diagnose.statistics import median, medians, progress
 from diagnose.values import Finding, Severity
 
 
@@ -81,7 +81,7 @@ class VanishingGradient(Rule):
         value = value[:, kept]
         with np.errstate(invalid="ignore"):
             share = value[:, 0] / np.nanmax(value, axis=1)
-            middle = np.nanmedian(value, axis=0)
+            middle = medians(value)
         small = float(np.nanmean(share < self.ratio))
         rising = float(np.mean(np.diff(np.log(middle)) > 0))
         name = series.labels[kept[0]]
@@ -92,11 +92,11 @@ class VanishingGradient(Rule):
         in_vain = float(np.nanmean(share < self.lost)) >= self.persistence and all(signs)
         if small >= self.persistence and rising >= 0.6 and (still or in_vain):
             yield self.finding(
-                f"the gradient of {name} is {np.median(share):.1g} of the largest in {small:.0%} of the measured steps, "
+                f"the gradient of {name} is {median(share):.1g} of the largest in {small:.0%} of the measured steps, "
                 f"and it moves by {moves:.1g} of its size per step; the loss went from {come.start:.4g} to {come.end:.4g}",
                 where=name,
                 fix="use ReLU-like activations, normalisation or residual connections between the first and the last layer",
-                ratio=float(np.median(share)),
+                ratio=median(share),
                 limit=self.ratio,
                 persistence=small,
                 update=moves,

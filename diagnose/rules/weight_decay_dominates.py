@@ -10,6 +10,7 @@ import numpy as np
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import refuse_games
+from diagnose.statistics import median
 from diagnose.values import Finding, Severity
 
 
@@ -82,9 +83,9 @@ class WeightDecayDominates(Rule):
             moved = record.series("update_ratio/layers").value[:10] if "update_ratio/layers" in record else np.empty((0, 1))
             rates = np.nanmax(record.series("lr").value[:10], axis=1) if "lr" in record else np.array([optimizer["lr"]])
             typical = float(np.nanmedian(moved)) if len(moved) else 0.0
-            force, limit = float(np.median(rates)) * decay / max(typical, 1e-12), self.decoupled
+            force, limit = median(rates) * decay / max(typical, 1e-12), self.decoupled
         else:
-            force, limit = decay * float(np.median(size[:10])) / max(float(np.median(pull[:10])), 1e-12), self.coupled
+            force, limit = decay * median(size[:10]) / max(median(pull[:10]), 1e-12), self.coupled
         if force > limit:
             yield self.finding(
                 f"weight decay {decay:g} pulls {force:.3g} times as hard as the data, and the weights shrank to {shrank:.0%} of their size",
