@@ -166,6 +166,11 @@ def test_the_best_epoch_counts() -> None:
     assert Outcome(curve=[float("nan")]).best("min") is None
 
 
+RAY = {  # it shall neither give up on a busy machine nor end processes where memory is short
+    "RAY_gcs_server_port_wait_time_s": str(LONG),
+    "RAY_worker_register_timeout_seconds": str(LONG),
+    "RAY_memory_monitor_refresh_ms": "0",
+}
 MEET = """
 import os, time
 from pathlib import Path
@@ -188,7 +193,8 @@ def searching(root: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
     (root / "here").mkdir()
     own = ("tune.confirm.best=0", "tune.parallel=2", "allow_targets=[meet]", "+callbacks.meet._target_=meet.Meet")
     command = [sys.executable, "-m", "diagnose", "tune", *TINY, *OWN, *own, *words]
-    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as search:
+    environment = {**os.environ, **RAY}
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment) as search:
         try:
             yield search
         finally:
