@@ -10,6 +10,7 @@ from diagnose.measure.graph import sums_to_one
 from diagnose.measure.losses import LossCall, class_last
 
 UNLABELLED = 255
+MOST = 1000  # classes
 
 
 def classes(call: LossCall) -> int | None:
@@ -47,10 +48,15 @@ def label_statistics(call: LossCall) -> dict[str, int]:
 
 
 def class_weights(call: LossCall) -> dict[str, list[float]] | None:
-    """How much each class weighs in a loss, and how often it is among the targets: ``weight``, ``count``; ``None`` without such weights."""
+    """How much each class weighs in a loss, and how often it is among the targets: ``weight``, ``count``.
+
+    ``None`` without such weights, and for more than a thousand classes.
+    """
     target, several = call.target, call.kind in ("cross_entropy", "nll_loss")
     given = call.options.get("weight" if several else "pos_weight")
     if target is None or not isinstance(given, torch.Tensor) or (several and target.is_floating_point()):
+        return None
+    if given.numel() > MOST:
         return None
     weight = given.detach().reshape(-1).tolist()
     if several:

@@ -33,7 +33,10 @@ class PoorInitialization(Rule):
     ## When it is wrong
     A layer followed by a normalisation may have any gain. Zero weights are no fault where the gradient makes the units different at the
     first step (the last layer of a residual branch, LoRA), so equal weights count only with equal gradients. Pretrained weights are
-    judged by the same numbers; their gains stay below `gain`. One layer alone is not judged: at least two must be out of range.
+    judged by the same numbers; their gains stay below `gain`. One layer alone is not judged: at least two must be out of
+    range. Of 154 healthy programs 18 have embeddings that no normalisation follows, with entries of 3.1 or less (17 of them of 1.1 or
+    less), and streams grow 7.9 times or less, that in four blocks that learned; faulty programs had entries of 15 and more, and streams
+    that grew a thousandfold.
 
     ## What to try
     Use `nn.init.kaiming_normal_` (ReLU) or `xavier_uniform_` (tanh, sigmoid), or torch's default; embeddings with a standard deviation of

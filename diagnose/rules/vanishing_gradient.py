@@ -37,7 +37,8 @@ class VanishingGradient(Rule):
     first got 2e-5 and 5e-7 of the largest gradient and nothing was learned, in sixteen ReLU layers 4e-6, and the loss fell by 43 %. A
     deep network that learns all the same is not reported. Models whose modules are declared in another order than they run in may look
     shuffled; then the rule is silent. In time the gradient vanishes in nearly every plain recurrence of many steps, and does no harm where
-    the last steps tell enough; hence only where nothing was learned.
+    the last steps tell enough (1.8e-21 over 90 steps in a network that learned, 2e-12 over 50 in one that did not); hence only where
+    nothing was learned.
 
     ## What to try
     ReLU-like activations in place of sigmoid and tanh, normalisation layers, residual connections, an initialisation for the activation

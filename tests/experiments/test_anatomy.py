@@ -348,3 +348,5 @@ def test_class_weights_and_how_often_the_classes_occur() -> None:
     assert class_weights(per_label) is None
     assert class_weights(LossCall("cross_entropy", torch.zeros(5, 3), y, None, {"weight": None})) is None
     assert class_weights(LossCall("mse_loss", torch.zeros(5), torch.zeros(5))) is None
+    words = LossCall("cross_entropy", torch.zeros(5, 2000), y, None, {"weight": torch.ones(2000)})
+    assert class_weights(words) is None
