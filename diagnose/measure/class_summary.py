@@ -52,7 +52,8 @@ def class_summary(
     if group is not None:
         entry["groups"] = int(group.max()) + 1
     dealt = classification.headline(support * predicted / cells.n, support, predicted)  # all linear in the hits, so these are expectations
-    independent = {"name": "own predictions dealt at random", **{k: plain(v) for k, v in dealt.items()}}
+    nil = {name: 0.0 for name in ("mcc", "kappa") if numbers[name] is not None}  # exactly; what is computed is off by rounding
+    independent = {"name": "own predictions dealt at random", **{k: plain(v) for k, v in dealt.items()}, **nil}
     extra: dict[str, dict[str, Any]] = {}
     if probability is not None:
         scores, ranges = probabilities(probability, target, prediction, seed, group)

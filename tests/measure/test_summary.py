@@ -200,6 +200,7 @@ def test_predictions_dealt_at_random_are_the_mean_over_permutations() -> None:
     assert found["macro_f1"] == pytest.approx(
         np.mean([metrics.f1_score(target, p, average="macro", zero_division=0) for p in dealt[:1000]]), abs=0.01
     )
+    assert (found["mcc"], found["kappa"]) == (0.0, 0.0)
     yes, said = rng.random((60, 3)) < 0.4, rng.random((60, 3)) < 0.5
     found = summary("multilabel", yes, said, classes=3)["independent"]
     dealt = [said[rng.permutation(60)] for _ in range(2000)]
