@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 import weakref
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,7 +20,6 @@ EVENTS = "events.jsonl"
 
 Number = float | int | None
 Place = tuple[int, int, int]
-Row = tuple[int, int, int, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,6 +48,38 @@ class Series:
         return self.value[:, self.labels.index(label)]
 
 
+@dataclass(slots=True, eq=False)
+class Rows:
+    """The rows of a series while it grows, as bare numbers: objects would take five times their memory.
+
+    Attributes:
+        places: Step, epoch and batch of each row, one after the other.
+        values: The numbers of all rows.
+        widths: How many of them each row has; -1 for a row that is no vector.
+    """
+
+    places: array[int] = field(default_factory=lambda: array("q"))
+    values: array[float] = field(default_factory=lambda: array("d"))
+    widths: array[int] = field(default_factory=lambda: array("q"))
+
+    def append(self, place: Place, value: Number | Sequence[Number]) -> None:
+        """Add a row; ``None`` becomes NaN."""
+        entries = value if isinstance(value, Sequence) else (value,)
+        numbers = array("d", [math.nan if v is None else v for v in entries])
+        self.places.extend(place)
+        self.values.extend(numbers)
+        self.widths.append(len(numbers) if entries is value else -1)
+
+    def table(self, labels: int) -> NDArray[np.float64]:
+        """The values, shape ``(n,)``, or ``(n, k)`` with NaN where an earlier row has fewer, as layers were found later."""
+        widths, values = np.array(self.widths), np.array(self.values)
+        if widths.max() < 0:
+            return values
+        table = np.full((len(widths), labels or int(widths.max())), math.nan)
+        table[np.arange(table.shape[1]) < widths[:, None]] = values
+        return table
+
+
 class Record:
     """What was measured in one run.
 
@@ -65,7 +97,7 @@ class Record:
         self.missing: dict[str, str] = {}
         self.labels: dict[str, tuple[str, ...]] = {}
         self.arrays: dict[str, NDArray[Any]] = {}
-        self._rows: dict[str, list[Row]] = {}
+        self._rows: dict[str, Rows] = {}
         self._series: dict[str, Series] = {}
         self._file: IO[str] | None = None
         if path is not None:
@@ -111,7 +143,9 @@ class Record:
         lines = []
         for place, values in rows:
             for name, value in values.items():
-                self._rows.setdefault(name, []).append((*place, list(value) if isinstance(value, (list, tuple)) else value))
+                series = self._rows.get(name) or Rows()
+                series.append(place, value)
+                self._rows[name] = series
             if self._file is not None:
                 lines.append(
                     json.dumps({"at": place, "row": {name: _entry(value) for name, value in values.items()}}, separators=(",", ":"))
@@ -140,15 +174,10 @@ class Record:
             raise KeyError(f"no series {name!r} in this record; there are {', '.join(sorted(self._rows)) or 'none'}")
         rows = self._rows[name]
         known = self._series.get(name)
-        if known is not None and len(known) == len(rows) and known.labels == self.labels.get(name, ()):
-            return known
-        *places, values = zip(*rows, strict=True)
-        place = np.array(places, dtype=np.int64)
         labels = self.labels.get(name, ())
-        if list in set(map(type, values)):
-            width = len(labels) or max(len(v) for v in values)
-            values = tuple([*v, *[None] * (width - len(v))] for v in values)  # layers that were found later
-        value = np.array(values, dtype=np.float64)
+        if known is not None and len(known) == len(rows.widths) and known.labels == labels:
+            return known
+        place, value = np.array(rows.places).reshape(-1, 3).T, rows.table(len(labels))
         value.flags.writeable = place.flags.writeable = False
         made = Series(step=place[0], epoch=place[1], batch=place[2], value=value, labels=labels)
         self._series[name] = made
@@ -209,8 +238,8 @@ class Record:
                     break
                 raise ValueError(f"line {number} of {file} is damaged: {error}") from error
             record._take(event, file)
-        for array in sorted(path.glob("arrays/*.npy")):
-            record.arrays[array.stem.replace("@", "/")] = np.load(array, allow_pickle=False)
+        for kept in sorted(path.glob("arrays/*.npy")):
+            record.arrays[kept.stem.replace("@", "/")] = np.load(kept, allow_pickle=False)
         return record
 
     def _take(self, event: dict[str, Any], file: Path) -> None:
