@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -42,10 +43,13 @@ class Seeing(lightning.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def seen(epochs: int = 1, **options: Any) -> dict[str, list[Tensor]]:
+def seen(epochs: int = 1, keep: Path | None = None, resume: Path | None = None, **options: Any) -> dict[str, list[Tensor]]:
     module = Seeing()
     data = Bundled("digits", **{"batch_size": 1000, "normalise": "none", **options})
-    lightning.Trainer(max_epochs=epochs, **QUIET).fit(module, datamodule=data)
+    trainer = lightning.Trainer(max_epochs=epochs, **QUIET)
+    trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=resume is not None or None)
+    if keep:
+        trainer.save_checkpoint(keep)
     return module.seen
 
 
@@ -73,6 +77,19 @@ def test_it_is_new_in_each_batch_and_epoch_and_the_same_in_each_run() -> None:
     added = [(a - b).flatten()[:2000].numpy() for a, b in zip(one["train"], clean["train"], strict=True)]
     assert abs(np.corrcoef(np.stack(added))[np.triu_indices(len(added), 1)]).max() < 0.1
     assert not torch.equal(one["train"][0], other["train"][0])
+
+
+def test_a_run_that_is_resumed_has_the_noise_that_it_would_have_had(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"batch_size": 500}
+    for noise in (0.0, 0.5):
+        seen(1, keep=tmp_path / f"{noise}.ckpt", input_noise=noise, **options)
+    whole = [a - b for a, b in zip(*(seen(2, input_noise=n, **options)["train"] for n in (0.5, 0.0)), strict=True)]
+    rest = [
+        a - b for a, b in zip(*(seen(2, resume=tmp_path / f"{n}.ckpt", input_noise=n, **options)["train"] for n in (0.5, 0.0)), strict=True)
+    ]
+    assert (len(whole), len(rest)) == (6, 3)
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(whole[3:], rest, strict=True))
+    assert not torch.allclose(whole[0], rest[0], atol=1e-4)
 
 
 def test_it_draws_from_no_generator_of_the_run() -> None:
