@@ -13,6 +13,7 @@ import torch
 from diagnose.cli import ensemble as ensembles
 from diagnose.data.bundled import Bundled
 from diagnose.record import Record
+from diagnose.report.drawn import Drawn
 
 Cli = Callable[..., int]
 TINY = ("data=iris", "model.hidden=[8]", "trainer.max_epochs=3", "trainer.accelerator=cpu", "layers=[]")
@@ -26,6 +27,12 @@ def latest(root: Path, command: str = "train") -> tuple[Path, dict[str, Any]]:
 def weights(path: Path) -> torch.Tensor:
     found: torch.Tensor = torch.load(path, weights_only=False)["state_dict"]["net.1.weight"]
     return found
+
+
+@pytest.fixture(autouse=True)
+def _undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures take half of a run of three epochs; tests/test_ensemble.py looks at that of an ensemble."""
+    monkeypatch.setattr("diagnose.report.write.draw_panels", lambda picture: Drawn("medium", ()))
 
 
 @pytest.mark.slow
