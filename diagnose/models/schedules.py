@@ -89,7 +89,7 @@ def _cyclic(optimizer: Optimizer, steps: int, *, cycles: int = 5) -> LRScheduler
     if not isinstance(cycles, int) or cycles < 1:
         raise ValueError(f"scheduler.cycles must be a whole number, at least 1, got {cycles!r}")
     length = ceil(steps / cycles)
-    return LambdaLR(optimizer, lambda step: (1 + cos(pi * (step % length) / length)) / 2)
+    return LambdaLR(optimizer, lambda step: (1 + cos(pi * (step % length if step < steps else length) / length)) / 2)
 
 
 def _onecycle(optimizer: Optimizer, steps: int, *, warmup: float = 0.3) -> LRScheduler:

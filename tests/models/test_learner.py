@@ -98,7 +98,7 @@ def test_the_rate_follows_the_scheduler() -> None:
     assert last_rate(fitted({"name": "warmup", "then": "constant"})[0]) == pytest.approx(0.01)
 
 
-ENDS = {"exponential": 0.01 * 0.01, "two_stage": 0.01 * 0.003, "cosine": 0.0, "warmup": 0.0, "onecycle": 0.01 / 25 / 1e4}
+ENDS = {"exponential": 0.01 * 0.01, "two_stage": 0.01 * 0.003, "cosine": 0.0, "cyclic": 0.0, "warmup": 0.0, "onecycle": 0.01 / 25 / 1e4}
 
 
 @pytest.mark.parametrize("name", ENDS)
