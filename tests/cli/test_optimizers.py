@@ -21,8 +21,9 @@ SECOND = sqrt(0.99 * 0.01 + 0.01)  # root of rmsprop's running mean square after
 def weights(name: str, *words: str) -> list[float]:
     """A weight of 1 after each of two steps with the gradient 1."""
     composed = config(Arguments(command="train"), "train", [f"optimizer={name}", f"optimizer.lr={RATE}", *words]).config
-    settings = OmegaConf.to_container(composed.optimizer, resolve=True)
-    assert isinstance(settings, dict)
+    plain = OmegaConf.to_container(composed.optimizer, resolve=True)
+    assert isinstance(plain, dict)
+    settings = {str(key): value for key, value in plain.items()}
     weight = nn.Parameter(torch.ones(1, dtype=torch.float64))
     settings.pop("decay_all")
     made = locate(settings.pop("_target_"), ("torch",))([weight], **settings)
