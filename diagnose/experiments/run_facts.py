@@ -51,7 +51,7 @@ def describe_run(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
         "world_size": trainer.world_size,
         "git": commit(str(Path.cwd())),
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__), "lightning": home(trainer).__version__},
-        "optimizers": [describe_optimizer(o) for o in trainer.optimizers],
+        "optimizers": [describe_optimizer(o) for o in trainer.optimizers if o.param_groups],  # without any, Lightning puts an empty one
         "schedulers": [describe_scheduler(c) for c in trainer.lr_scheduler_configs],
     }
 
