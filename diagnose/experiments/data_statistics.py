@@ -11,12 +11,13 @@ from diagnose.experiments import data_identity, data_shift
 from diagnose.experiments.data_copies import Unreadable
 from diagnose.experiments.data_fields import Target, describe, describe_target, target
 from diagnose.experiments.data_leak import telling
+from diagnose.experiments.data_nearest import nearest
 from diagnose.experiments.data_order import order
 from diagnose.experiments.data_reading import ENOUGH, Sample, chosen_rows, read
 from diagnose.namespace import is_combined
 from diagnose.record import Record
 
-FACTS = ("data.order", "data.overlap", "data.shift", "data.conflicts", "data.telling")
+FACTS = ("data.order", "data.overlap", "data.shift", "data.conflicts", "data.telling", "data.nearest")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,6 +69,7 @@ def measure_data(
           ``values`` (see `data_shift.values`, or ``None``), ``loss`` (its kind).
         - ``data.conflicts``: see `data_identity.conflicts`.
         - ``data.telling``: see `data_leak.telling`.
+        - ``data.nearest``: see `data_nearest.nearest`, of the first validation loader.
     """
     try:
         first = read(train, batches=batches, samples=samples, seconds=seconds)
@@ -96,6 +98,13 @@ def measure_data(
         record.add("data.telling", column)
     _identity(record, first, others, found, parts, loss, (train, loaders), "; ".join(reasons) or "there is no validation loader")
     _shift(record, first, others, found, parts, loss, "; ".join(reasons) or "there is no validation loader")
+    near = None
+    if "val/0" in others and len(parts.inputs) == 1 and parts.target and "target" not in parts.guessed:
+        near = nearest(first, others["val/0"], parts.inputs[0], (found, target(others["val/0"], parts.target, loss)))
+    if near is None:
+        record.skip("data.nearest", "there are no validation rows with one field of real numbers and one class each")
+    else:
+        record.add("data.nearest", near)
 
 
 def assign(sample: Sample, roles: Mapping[str, str], loss: Mapping[str, Any] | None) -> Roles:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import losses, refuse_games, skill
+from diagnose.rules.evidence import losses, refuse_games, skill, tail
 from diagnose.statistics import progress, trend
 from diagnose.values import Finding, Severity
 
@@ -21,6 +23,10 @@ class Underfitting(Rule):
     constant prediction (0) and the floor that the same model came near on one batch (1). Less than `gained` of the way is reported, in
     runs of `rows` batches and `epochs` epochs. One batch must have been learned by heart to `capable` of the way: by `diagnose.check`
     before the fit, or by the Doctor itself where the run has at least 9000 batches.
+
+    Or the accuracy in the last third, on training or validation data (the better one, `validations` values at least), stays behind what the
+    majority of the five nearest training rows gives on validation rows, by `ahead` of the way from the largest class to 1, while the
+    loss falls by less than `falling` over the last third.
 
     ## Why it matters
     The model can learn these targets, and does not: something holds it back.
@@ -39,7 +45,7 @@ class Underfitting(Rule):
     code = "T309"
     name = "underfitting"
     severity = Severity.WARNING
-    needs = ("train/loss", "probe.overfit")
+    needs = ("train/loss",)
     role = "symptom"
 
     gained: float = 0.1
@@ -47,18 +53,27 @@ class Underfitting(Rule):
     capable: float = 0.8
     rows: int = 200
     epochs: int = 5
+    ahead: float = 0.25
+    falling: float = 0.1
+    validations: int = 2
 
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
         values = losses(record, self.rows, self.epochs)
-        one = record.facts["probe.overfit"]
+        third = trend(values[-len(values) // 3 :])
+        come = progress(values)
+        settled = abs(third.change) < self.still * max(abs(come.end), 1e-12)
+        finding = self._below_neighbours(record, third.change / max(abs(come.end), 1e-12))
+        if finding is not None:
+            yield finding
+            return
+        one = record.facts.get("probe.overfit")
+        if one is None:
+            raise NotRun("what the model can reach is not known: no batch was learned by heart before")
         if not one.get("sole", True) or one["progress"] < self.capable:
             raise NotRun("the model did not learn one batch by heart, so what it can reach is not known")
-        come = progress(values)
-        third = trend(values[-len(values) // 3 :])
         gained = (one["chance"] - come.end) / max(one["chance"] - one["floor"], 1e-12)
         learned = skill(record)
-        settled = abs(third.change) < self.still * max(abs(come.end), 1e-12)
         if settled and come.drop > 0 and gained < self.gained and (learned is None or learned < self.gained):
             yield self.finding(
                 f"the loss settles at {come.end:.4g}, {gained:.0%} of the way from chance ({one['chance']:.4g}) to the floor "
@@ -70,3 +85,25 @@ class Underfitting(Rule):
                 gained=gained,
                 limit=self.gained,
             )
+
+    def _below_neighbours(self, record: Record, change: float) -> Finding | None:
+        """The finding that rows beside it in the training data tell more about a validation row than the model does."""
+        near = record.facts.get("data.nearest")
+        reached = [tail(record, name) for name in ("val/accuracy", "train/accuracy")]
+        if near is None or len(reached[0]) < self.validations or near["majority"] >= 1 or change < -self.falling:
+            return None
+        own = max(float(np.median(values)) for values in reached if len(values))
+        ahead = near["accuracy"] - own
+        error = (near["accuracy"] * (1 - near["accuracy"]) / near["rows"]) ** 0.5
+        if ahead < self.ahead * (1 - near["majority"]) or ahead < 4 * error:
+            return None
+        return self.finding(
+            f"the model reaches an accuracy of {own:.3f}, and the {near['neighbours']} nearest training rows {near['accuracy']:.3f} on "
+            f"{near['rows']} validation rows, without any training",
+            where="val/accuracy",
+            fix="give the model more units or layers, or a higher learning rate, and take regularisation away",
+            accuracy=own,
+            nearest=near["accuracy"],
+            majority=near["majority"],
+            limit=self.ahead,
+        )

@@ -20,3 +20,37 @@ def test_a_loss_that_settles_far_below_chance_is_healthy() -> None:
 def test_without_a_batch_learned_by_heart_it_does_not_run() -> None:
     facts = {"probe.overfit": {**PROBE["probe.overfit"], "progress": 0.2}}
     assert "did not learn one batch" in not_run(Underfitting(), training(falling(2.5, 2.25), facts=facts))
+
+
+NEAR = {"data.nearest": {"accuracy": 0.97, "rows": 256, "majority": 0.35, "classes": 3, "neighbours": 5}}
+
+
+def settled(accuracy: float) -> list[float]:
+    return [min(accuracy, 0.3 + 0.1 * i) for i in range(10)]
+
+
+def test_a_model_behind_its_nearest_neighbours_is_found() -> None:
+    record = training(falling(1.1, 0.75, noise=0.01), facts=NEAR, val__accuracy=settled(0.7), train__accuracy=settled(0.65))
+    (found,) = findings(Underfitting(), record)
+    assert found.message == (
+        "the model reaches an accuracy of 0.700, and the 5 nearest training rows 0.970 on 256 validation rows, without any training"
+    )
+
+
+def test_a_model_near_its_neighbours_or_still_falling_is_healthy() -> None:
+    facts = {**NEAR, **PROBE}
+    near = training(falling(1.1, 0.4, noise=0.01), facts=facts, val__accuracy=settled(0.85))
+    assert findings(Underfitting(), near) == ()
+    regularised = training(falling(1.1, 0.75, noise=0.01), facts=facts, val__accuracy=settled(0.9), train__accuracy=settled(0.6))
+    assert findings(Underfitting(), regularised) == ()
+    line = [1.1 - 0.002 * i for i in range(300)]
+    assert findings(Underfitting(), training(line, facts=facts, val__accuracy=settled(0.7))) == ()
+
+
+def test_few_validation_rows_prove_nothing() -> None:
+    few = {**PROBE, "data.nearest": {**NEAR["data.nearest"], "accuracy": 0.9, "rows": 8}}
+    assert findings(Underfitting(), training(falling(1.1, 0.75, noise=0.01), facts=few, val__accuracy=settled(0.6))) == ()
+
+
+def test_without_anything_to_hold_it_against_it_does_not_run() -> None:
+    assert "not known" in not_run(Underfitting(), training(falling(1.1, 0.75)))

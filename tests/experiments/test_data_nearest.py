@@ -1,0 +1,55 @@
+"""The nearest training rows as a model, against scikit-learn's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+from torch.utils.data import DataLoader, TensorDataset
+
+from diagnose.experiments.data_statistics import measure_data
+from diagnose.record import Record
+
+LOSS = {"kind": "cross_entropy", "input_shape": [20, 3], "target_shape": [20], "target_dtype": "int64", "classes": 3, "ignore_index": -100}
+
+
+def measured(train: TensorDataset, val: TensorDataset | None) -> Record:
+    record = Record()
+    roles = {"batch[0]": "input", "batch[1]": "target"}
+    measure_data(record, DataLoader(train, 20), None if val is None else DataLoader(val, 20), roles=roles, loss=LOSS)
+    return record
+
+
+def rings(rows: int, seed: int) -> TensorDataset:
+    generator = torch.Generator().manual_seed(seed)
+    ring = torch.randint(3, (rows,), generator=generator)
+    angle = 6.2832 * torch.rand(rows, generator=generator)
+    radius = 0.4 + 0.6 * ring + 0.3 * torch.randn(rows, generator=generator)
+    return TensorDataset(torch.stack([radius * angle.cos(), 50 + 9 * radius * angle.sin()], 1), ring)
+
+
+def test_its_accuracy_is_that_of_scikit_learn() -> None:
+    train, val = rings(900, 0), rings(200, 1)
+    fact = measured(train, val).facts["data.nearest"]
+    (x, y), (u, v) = ([t.numpy() for t in part.tensors] for part in (train, val))
+    mean, std = x.mean(0), x.std(0)
+    expected = KNeighborsClassifier(5).fit((x - mean) / std, y).score((u - mean) / std, v)
+    assert 0.6 < expected < 0.95
+    assert fact["accuracy"] == pytest.approx(expected, abs=0.011)  # ties among five votes are broken alike, those of distance are not
+    assert fact["rows"] == 200
+    assert fact["majority"] == pytest.approx(np.bincount(v).max() / 200)
+
+
+def test_copies_of_training_rows_do_not_count() -> None:
+    generator = torch.Generator().manual_seed(0)
+    noise = TensorDataset(torch.randn(600, 8, generator=generator), torch.randint(3, (600,), generator=generator))
+    assert measured(noise, noise).facts["data.nearest"]["accuracy"] < 0.5
+
+
+def test_where_there_is_nothing_to_compare_it_says_so() -> None:
+    words = TensorDataset(torch.arange(1000).reshape(200, 5) % 9, torch.arange(200) % 3)
+    for train, val in ((rings(100, 0), None), (words, words), (rings(30, 0), rings(30, 1))):
+        record = measured(train, val)
+        assert "data.nearest" not in record.facts
+        assert "no validation rows with one field of real numbers" in record.missing["data.nearest"]
