@@ -42,6 +42,7 @@ class UnshuffledTrain(Rule):
         "split-shift",
         "oscillating-loss",
         "diverging-loss",
+        "dead-units",
         "prediction-collapse",
         "misaligned-labels",
         "initial-loss",
