@@ -9,8 +9,8 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import Rule
-from diagnose.rules.evidence import gathered, losses, refuse_games, refuse_unknown
-from diagnose.statistics import blocks, median, spread, trend
+from diagnose.rules.evidence import gathered, losses, planned_steps, refuse_games, refuse_unknown
+from diagnose.statistics import blocks, finite, median, spread, trend
 from diagnose.values import Finding, Severity
 
 
@@ -22,7 +22,9 @@ class OscillatingLoss(Rule):
     Means of forty blocks of the second half of all batches. They must show no trend, turn around at least `turns` times, spread by more
     than `swing` of their level and `scale` of the loss at the start of training, and by `excess` times what the batches within the blocks
     explain; and the half must have gained less than `gain` on its beginning. It needs `rows` batches and `epochs` epochs (or ten times the
-    rows). Where momentum adds the steps up to more than `gathered` times the learning rate, it is named.
+    rows). Where momentum adds the steps up to more than `gathered` times the learning rate, it is named. It is named as well where it
+    remembers more steps than the run has, 1 / (1 - momentum), and the validation loss changes by more than `between` from one to the
+    next, up and down in at least a third of them.
 
     ## Why it matters
     The steps jump across the valley instead of into it, or something in the data comes and goes.
@@ -52,6 +54,7 @@ class OscillatingLoss(Rule):
     rows: int = 200
     epochs: int = 3
     gathered: float = 100.0
+    between: float = 0.08
 
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
@@ -80,4 +83,27 @@ class OscillatingLoss(Rule):
                 limit=self.swing,
                 turns=turned,
                 noise=float(within),
+            )
+        else:
+            yield from self._longer_than_the_run(record)
+
+    def _longer_than_the_run(self, record: Record) -> Iterator[Finding]:
+        """Momentum that forgets nothing within the run, and a validation loss that swings with it."""
+        held = finite(record.series("val/loss").value) if "val/loss" in record else np.empty(0)
+        factor, steps = gathered(record), planned_steps(record)
+        if steps is None or factor < max(steps, self.gathered) or len(held) < self.turns:
+            return
+        moves = np.diff(held)
+        turned, size = int(np.sum(moves[1:] * moves[:-1] < 0)), median(np.abs(moves)) / max(abs(median(held)), 1e-12)
+        if turned >= len(moves) / 3 and size > self.between:
+            yield self.finding(
+                f"momentum remembers {factor:.3g} steps of a run of {steps}, and from one validation to the next the loss changes by "
+                f"{size:.0%}, up and down",
+                where="momentum",
+                fix="lower the momentum to 0.9",
+                override=record.override("momentum", 0.9),
+                swing=size,
+                limit=self.between,
+                turns=turned,
+                remembered=factor,
             )

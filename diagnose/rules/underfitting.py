@@ -26,7 +26,8 @@ class Underfitting(Rule):
 
     Or the accuracy in the last third, on training or validation data (the better one, `validations` values at least), stays behind what the
     majority of the five nearest training rows gives on validation rows, by `ahead` of the way from the largest class to 1, while the
-    loss falls by less than `falling` over the last third.
+    loss falls by less than `falling` over the last third. Where the largest class has more than `even` times its even share, or the loss
+    weighs the classes, accuracy may be given up on purpose and is not judged.
 
     ## Why it matters
     The model can learn these targets, and does not: something holds it back.
@@ -55,6 +56,7 @@ class Underfitting(Rule):
     epochs: int = 5
     ahead: float = 0.25
     falling: float = 0.1
+    even: float = 1.4
     validations: int = 2
 
     def judge(self, record: Record) -> Iterator[Finding]:
@@ -90,7 +92,9 @@ class Underfitting(Rule):
         """The finding that rows beside it in the training data tell more about a validation row than the model does."""
         near = record.facts.get("data.nearest")
         reached = [tail(record, name) for name in ("val/accuracy", "train/accuracy")]
-        if near is None or len(reached[0]) < self.validations or near["majority"] >= 1 or change < -self.falling:
+        if near is None or len(reached[0]) < self.validations or change < -self.falling:
+            return None
+        if near["majority"] * near["classes"] > self.even or record.facts.get("probe.step", {}).get("class_weights"):
             return None
         own = max(float(np.median(values)) for values in reached if len(values))
         ahead = near["accuracy"] - own

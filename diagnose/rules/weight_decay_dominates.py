@@ -24,7 +24,7 @@ class WeightDecayDominates(Rule):
     is decay: rate times decay over the relative size of the step. For a penalty that `training_step` adds to the loss by hand, the
     norm of its gradient over that of the data's in the first step, where what is added is the same for every batch, so that it depends
     on the weights alone. Above `coupled` or `decoupled`, and with weights that shrink below `shrunk` of their size, the finding is made.
-    It needs `records` measured steps.
+    Where they shrink below `emptied`, `weak` is enough in place of `coupled`. It needs `records` measured steps.
 
     ## Why it matters
     The optimizer mostly makes the weights smaller; the network ends near zero and predicts a constant.
@@ -48,6 +48,8 @@ class WeightDecayDominates(Rule):
     coupled: float = 2.0
     decoupled: float = 0.5
     shrunk: float = 0.7
+    weak: float = 0.5
+    emptied: float = 0.3
     records: int = 5
 
     def judge(self, record: Record) -> Iterator[Finding]:
@@ -65,14 +67,15 @@ class WeightDecayDominates(Rule):
         shrank = float(np.min(size)) / float(size[0]) if size[0] > 0 else 1.0
         if shrank >= self.shrunk:
             return
-        if by_hand > self.coupled:
+        coupled = self.coupled if shrank >= self.emptied else self.weak
+        if by_hand > coupled:
             yield self.finding(
                 f"what training_step adds to the loss pulls {by_hand:.3g} times as hard as the data, and the weights shrank to {shrank:.0%}"
                 " of their size",
                 where=record.source("training_step") or "training_step",
                 fix=f"multiply the penalty by {min(0.01, 0.1 / by_hand):.0e} first, or use the optimizer's weight_decay",
                 force=by_hand,
-                limit=self.coupled,
+                limit=coupled,
                 shrunk=shrank,
             )
             return
@@ -85,7 +88,7 @@ class WeightDecayDominates(Rule):
             typical = float(np.nanmedian(moved)) if len(moved) else 0.0
             force, limit = median(rates) * decay / max(typical, 1e-12), self.decoupled
         else:
-            force, limit = decay * median(size[:10]) / max(median(pull[:10]), 1e-12), self.coupled
+            force, limit = decay * median(size[:10]) / max(median(pull[:10]), 1e-12), coupled
         if force > limit:
             yield self.finding(
                 f"weight decay {decay:g} pulls {force:.3g} times as hard as the data, and the weights shrank to {shrank:.0%} of their size",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from diagnose.record import Record
 from diagnose.rules.oscillating_loss import OscillatingLoss
 from tests.rules.training import falling, findings, not_run, training
 
@@ -38,3 +39,19 @@ def test_a_falling_loss_is_healthy() -> None:
 
 def test_few_batches_are_too_short() -> None:
     assert "too short" in not_run(OscillatingLoss(), training([1.0, 2.0] * 20))
+
+
+def test_momentum_that_outlasts_the_run_is_named_by_its_swings() -> None:
+    rng = np.random.default_rng(0)
+    loss = list(0.65 + 0.1 * rng.standard_normal(300))
+    swinging = [0.7 + 0.12 * (-1) ** i for i in range(20)]
+
+    def record(momentum: float, held: list[float]) -> Record:
+        run = {"optimizers": [{"name": "SGD", "lr": 0.002, "momentum": momentum}]}
+        return training(loss, run=run, val__loss=held)
+
+    (found,) = findings(OscillatingLoss(), record(0.999, swinging))
+    assert found.where == "momentum"
+    assert "remembers 1e+03 steps of a run of 300" in found.message
+    assert findings(OscillatingLoss(), record(0.9, swinging)) == ()
+    assert findings(OscillatingLoss(), record(0.999, [0.7 - 0.02 * i for i in range(20)])) == ()

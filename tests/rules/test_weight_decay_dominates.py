@@ -66,3 +66,8 @@ def test_an_ordinary_penalty_is_healthy() -> None:
 
 def test_a_second_loss_that_changes_with_the_batch_is_no_penalty() -> None:
     assert findings(WeightDecayDominates(), penalised([8.0, 7.4, 8.3], 12.0)) == ()
+
+
+def test_a_lesser_penalty_is_found_where_it_emptied_the_weights() -> None:
+    assert len(findings(WeightDecayDominates(), penalised([8.0, 8.0, 8.0], 1.7, shrunk=0.1))) == 1
+    assert findings(WeightDecayDominates(), penalised([8.0, 8.0, 8.0], 1.7, shrunk=0.5)) == ()
