@@ -26,7 +26,8 @@ class LearningRateTooLow(Rule):
 
     Steps of usual size may be too small for the run as well: after a whole run of at least `long` batches the loss lost less than `whole`
     of its start, and its slope over the last third is still at least `steady` of the slope over the first (Mann-Kendall's statistic beyond
-    `certain` standard deviations). A loss that comes near to anything it can reach slows down before.
+    `certain` standard deviations), and the validation loss, if there is one, fell as well. A loss that comes near to anything it can
+    reach slows down before.
 
     ## Why it matters
     The model would learn, given a hundred times the steps, or ten times the rate.
@@ -106,6 +107,9 @@ class LearningRateTooLow(Rule):
     def _steady(self, record: Record, values: Values) -> bool:
         """Whether a whole run ended while the loss was falling about as fast as in the beginning."""
         if not run(record).get("finished", True) or len(values) < self.long:
+            return False
+        held = finite(record.series("val/loss").value) if "val/loss" in record else np.empty(0)
+        if len(held) and held[-1] >= held[0]:  # what is learned is learned by heart
             return False
         first, last = trend(values[: len(values) // 3]), trend(values[-(len(values) // 3) :])
         return last.z < -self.certain and last.slope <= self.steady * min(first.slope, 0.0)

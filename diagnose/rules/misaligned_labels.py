@@ -54,6 +54,7 @@ class MisalignedLabels(Rule):
         "below-baseline",
         "generalization-gap",
         "underfitting",
+        "learning-rate-too-low",
         "prediction-collapse",
         "vanishing-gradient",
     )

@@ -9,8 +9,8 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import refuse_games, run
-from diagnose.statistics import finite, mann_kendall, median, spread
+from diagnose.rules.evidence import refuse_games, run, tail
+from diagnose.statistics import Values, finite, mann_kendall, median, spread
 from diagnose.values import Finding, Severity
 
 
@@ -24,6 +24,9 @@ class Overfitting(Rule):
     fell by `fall` in the same time. Or the minimum is the first or second of at least `many` validations, and both losses have moved
     apart by `never` since. It is a warning unless the validation accuracy is still within `accuracy` of its best and the loss below
     `worse` times its first value: a sure model pays more for its errors, and that alone is only worth knowing.
+
+    Or learning by heart, without any rise: the training loss fell below `nothing` of that of a constant prediction, and the validation loss
+    never below `hardly` of it.
 
     ## Why it matters
     From the minimum on the model learns its training data by heart, and what is saved last is not what is best.
@@ -53,6 +56,8 @@ class Overfitting(Rule):
     worse: float = 1.2
     many: int = 10
     never: float = 0.05
+    nothing: float = 0.01
+    hardly: float = 0.7
 
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
@@ -61,6 +66,10 @@ class Overfitting(Rule):
         value, batch = series.value[known], series.batch[known]
         if len(value) < self.after + 2:
             raise NotRun(f"too short: {len(value)} validations, at least {self.after + 2} are needed")
+        by_heart = self._by_heart(record, value)
+        if by_heart is not None:
+            yield by_heart
+            return
         best = int(np.argmin(value))
         later = value[best:]
         if len(later) <= self.after:
@@ -94,3 +103,23 @@ class Overfitting(Rule):
                 end=high,
                 train_fall=fell,
             )
+
+    def _by_heart(self, record: Record, held: Values) -> Finding | None:
+        """Nothing is left of the training loss, and hardly anything of it was gained in validation."""
+        start = record.facts.get("probe.initial_loss", {})
+        trained, chance = tail(record, "train/loss", 0.1), start.get("chance")
+        if not len(trained) or not chance or start.get("total") != start.get("loss") or record.facts.get("validation", {}).get("logged"):
+            return None
+        low = float(held.min())
+        if median(trained) >= self.nothing * chance or low <= self.hardly * chance or held[-1] <= low:
+            return None
+        return self.finding(
+            f"the training loss fell to {median(trained):.2g} and the validation loss never below {low:.4g}, where a constant prediction "
+            f"has {chance:.4g}: the samples are learned by heart",
+            where=f"epoch {int(record.series('val/loss').epoch[-1])}",
+            fix="add data, augmentation or weight decay, or take a smaller model; look for inputs that number the samples",
+            minimum=low,
+            end=float(held[-1]),
+            chance=chance,
+            limit=self.hardly,
+        )

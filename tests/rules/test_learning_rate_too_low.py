@@ -47,3 +47,9 @@ def test_a_loss_that_slows_down_or_is_cut_short_is_healthy() -> None:
     assert findings(LearningRateTooLow(), training(crawling, labels=labels, update_ratio__layers=steps)) == ()
     going_on = training([0.693 - 1e-4 * i for i in range(450)], run={"finished": False}, labels=labels, update_ratio__layers=steps)
     assert findings(LearningRateTooLow(), going_on) == ()
+
+
+def test_a_loss_that_only_falls_in_training_is_another_fault() -> None:
+    crawling = [0.693 - 1e-4 * i for i in range(450)]
+    held = [0.69 + 0.01 * i for i in range(10)]
+    assert findings(LearningRateTooLow(), training(crawling, labels=LABELS, update_ratio__layers=[[1e-4, 7e-4]] * 30, val__loss=held)) == ()

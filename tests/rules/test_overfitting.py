@@ -41,3 +41,14 @@ def test_validation_that_levels_off_is_healthy() -> None:
 
 def test_two_validations_are_too_short() -> None:
     assert not_run(Overfitting(), training(falling(1.0, 0.1), val__loss=[0.5, 0.9])).startswith("too short: 2 validations")
+
+
+def test_samples_learned_by_heart_are_found_without_a_rise() -> None:
+    facts = {"probe.initial_loss": {"loss": 1.09, "total": 1.09, "chance": 1.05}}
+    flat = [1.0, 0.9, 0.86, 0.85, 0.851, 0.852, 0.851, 0.853, 0.852, 0.852]
+    (found,) = findings(Overfitting(), training(falling(1.1, 0.0005), facts=facts, val__loss=flat))
+    assert "learned by heart" in found.message
+    learned = [0.7 * value for value in flat]
+    assert findings(Overfitting(), training(falling(1.1, 0.0005), facts=facts, val__loss=learned)) == ()
+    assert findings(Overfitting(), training(falling(1.1, 0.3), facts=facts, val__loss=flat)) == ()
+    assert findings(Overfitting(), training(falling(1.1, 0.0005), val__loss=flat)) == ()
