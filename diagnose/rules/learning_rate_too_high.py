@@ -95,7 +95,7 @@ class LearningRateTooHigh(Rule):
             thrown = thrown or (once and learned is not None and learned < self.skill) or self._flattened(record, known)
             grew = (end > start + (self.worse - 1) * abs(start) or thrown) and not periodic(record, loss)
         if grew and (typical > self.update or peak > 10 * self.update):
-            name = record.series("update_ratio/layers").labels[int(np.nanargmax(np.nanmax(known, axis=0)))]
+            name = record.series("update_ratio/layers").labels[int(np.nanargmax(np.fmax.reduce(known, axis=0)))]
             optimizer = (run(record).get("optimizers") or [{"lr": 0.0}])[0]
             rate, momentum, factor = optimizer["lr"], optimizer.get("momentum", 0.0), gathered(record)
             outcome = "became NaN or infinite" if broken.any() else f"went from {start:.4g} to {end:.4g}"

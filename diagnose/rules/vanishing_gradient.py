@@ -81,7 +81,7 @@ class VanishingGradient(Rule):
             raise NotRun(f"{len(kept)} layers get a gradient, at least {self.layers} are needed")
         value = value[:, kept]
         with np.errstate(invalid="ignore"):
-            share = value[:, 0] / np.nanmax(value, axis=1)
+            share = value[:, 0] / np.fmax.reduce(value, axis=1)
             middle = medians(value)
         small = float(np.nanmean(share < self.ratio))
         rising = float(np.mean(np.diff(np.log(middle)) > 0))

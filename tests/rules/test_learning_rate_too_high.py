@@ -87,3 +87,9 @@ def test_giant_first_steps_of_most_layers_and_one_answer_at_the_end_are_found() 
     assert found([0.4, 0.3], 1.0) == 1
     assert found([0.4, 0.01], 0.7) == 0
     assert found([0.15, 0.01], 1.0) == 0  # one layer that starts near zero, and a collapse of another cause
+
+
+def test_a_layer_that_was_never_measured_is_passed_over() -> None:
+    rows = [[np.nan, 3.0], [np.nan, 40.0], [np.nan, np.nan]]
+    (found,) = findings(LearningRateTooHigh(), training([10.0, 500.0, 1e8, np.nan], labels=LABELS, update_ratio__layers=rows))
+    assert found.where == "lr=0.1"

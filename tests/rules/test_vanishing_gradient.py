@@ -64,3 +64,10 @@ def test_a_recurrence_that_learns_or_reaches_far_or_has_gates_is_healthy() -> No
     assert findings(VanishingGradient(), in_time([1.39] * 300, steps=19)) == ()
     assert findings(VanishingGradient(), in_time([1.39] * 300, kind="LSTM")) == ()
     assert findings(VanishingGradient(), in_time([1.39] * 60)) == ()
+
+
+def test_a_step_without_any_gradient_is_passed_over() -> None:
+    norms = [[1e-4, 1e-3, 1e-2, 0.6]] * 19 + [[0.0] * 4]
+    updates = [[1e-6, 1e-3, 1e-3, 1e-2]] * 20
+    record = training([2.3] * 300, labels=LAYERS, grad_norm__layers=norms, update_ratio__layers=updates)
+    assert findings(VanishingGradient(), record)[0].where == "a"
