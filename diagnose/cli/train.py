@@ -48,6 +48,7 @@ def train(job: Job) -> Result:
         if suggested_rate(job, module, data, record) is not None:
             module = setup.module(settings, data)
         setup.trainer(settings, place, watchers(job, record, place, module), module).fit(module, datamodule=data, **resume)
+        leave_group()
         return Result(status=0)
     with runs.folder(job.composed) as folder, closing(Record(folder / "record")) as record:
         job.console.print(f"folder     {folder}\nseed       {settings['seed']}", soft_wrap=True, markup=False)
@@ -61,6 +62,7 @@ def train(job: Job) -> Result:
             job.console.print(f"data       {note}", soft_wrap=True, markup=False)
         record.add("data_notes", list(notes))
         failure = attempt(lambda: work(job, record, folder, trainer, module, data, resume), record, trainer, job)
+        leave_group()
         record.add("stages", job.stages.rows())
         result = finish(record, folder, rules=job.rules, fail_on=job.fail_on, stages=job.stages, console=job.console)
     if isinstance(failure, Exception):
@@ -111,6 +113,14 @@ def work(
     except ValueError as error:  # no predictions to be found, or none that is finite: the report says so
         record.skip("evaluation", str(error))
         job.console.print(f"not evaluated: {error}", style="yellow", markup=False, soft_wrap=True)
+
+
+def leave_group() -> None:
+    """End the threads by which processes talk: left to the end of Python, they now and then take the process down, and it the others."""
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def attempt(task: Callable[[], None], record: Record, trainer: Trainer, job: Job) -> BaseException | None:

@@ -174,6 +174,7 @@ def test_the_counts_of_two_processes_are_summed(tmp_path: Path) -> None:
         "    trainer = lightning.Trainer(accelerator='cpu', devices=2, strategy='ddp', logger=False, enable_progress_bar=False,\n"
         "                                callbacks=[callback])\n"
         "    trainer.test(Module(), LOADER, verbose=False)\n"
+        "    torch.distributed.destroy_process_group()\n"
     )
     root = str(Path(__file__).parents[2])
     with held_port() as port:

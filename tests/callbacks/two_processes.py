@@ -212,3 +212,5 @@ if __name__ == "__main__":
     for scenario in sys.argv[1:]:
         globals()[scenario]()
         print(scenario, "ended", flush=True)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()  # else gloo's threads may take the process down when Python ends
