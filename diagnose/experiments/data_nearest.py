@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from diagnose.experiments.data_fields import Target
 from diagnose.experiments.data_reading import Sample
@@ -31,12 +32,10 @@ def nearest(train: Sample, val: Sample, path: str, targets: tuple[Target | None,
     if any(t is None or t.kind != "class" for t in targets):
         return None
     mine, theirs = (t.values for t in targets if t is not None)
-    a, own = _spread(first.numpy(), TRAIN), _spread(mine, TRAIN)
-    b, held_out = _spread(second.numpy(), HELD_OUT), _spread(theirs, HELD_OUT)
+    a, own = _table(first, TRAIN), _spread(mine, TRAIN)
+    b, held_out = _table(second, HELD_OUT), _spread(theirs, HELD_OUT)
     if min(len(a), len(b)) < FEWEST or not (np.isfinite(a).all() and np.isfinite(b).all()):
         return None
-    a, b = (rows.reshape(len(rows), -1).astype(np.float64) for rows in (a, b))
-    a, b = (rows[:, :: max(1, rows.shape[1] // COLUMNS)] for rows in (a, b))
     scale = np.where(a.std(0) > 0, a.std(0), np.inf)
     a, b = (a - a.mean(0)) / scale, (b - a.mean(0)) / scale
     distances = (b**2).sum(1)[:, None] + (a**2).sum(1)[None] - 2 * b @ a.T
@@ -52,6 +51,12 @@ def nearest(train: Sample, val: Sample, path: str, targets: tuple[Target | None,
         "classes": len(classes),
         "neighbours": NEIGHBOURS,
     }
+
+
+def _table(rows: Tensor, most: int) -> NDArray[np.float64]:
+    """Some of the columns of some of the rows: images have many more than are needed."""
+    flat = _spread(rows.flatten(1).numpy(), most)
+    return flat[:, :: max(1, flat.shape[1] // COLUMNS)].astype(np.float64)
 
 
 def _spread(rows: NDArray[Any], most: int) -> NDArray[Any]:

@@ -73,12 +73,14 @@ class OscillatingLoss(Rule):
         start = abs(median(values[: max(3, len(values) // 100)]))
         wide = across > self.swing * abs(middle) and across > self.scale * start and across > self.excess * within
         if still and turned >= self.turns and wide:
-            swinging = gathered(record) > self.gathered
+            factor = gathered(record)
+            swinging = factor > self.gathered
             yield self.finding(
                 f"in the second half of training the loss swings by {across:.3g} about {middle:.4g}, turns around {turned} times and "
-                "gains nothing" + (f"; momentum adds the steps up to {gathered(record):.3g} times the learning rate" if swinging else ""),
+                "gains nothing" + (f"; momentum adds the steps up to {factor:.3g} times the learning rate" if swinging else ""),
                 where="momentum" if swinging else "train/loss",
                 fix="lower the momentum to 0.9" if swinging else "lower the learning rate, shuffle the data, or use larger batches",
+                override=record.override("momentum", 0.9) if swinging else "",
                 swing=across / max(abs(middle), 1e-12),
                 limit=self.swing,
                 turns=turned,

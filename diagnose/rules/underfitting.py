@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import losses, refuse_games, skill, tail
-from diagnose.statistics import progress, trend
+from diagnose.statistics import median, progress, trend
 from diagnose.values import Finding, Severity
 
 
@@ -96,7 +94,7 @@ class Underfitting(Rule):
             return None
         if near["majority"] * near["classes"] > self.even or record.facts.get("probe.step", {}).get("class_weights"):
             return None
-        own = max(float(np.median(values)) for values in reached if len(values))
+        own = max(median(values) for values in reached if len(values))
         ahead = near["accuracy"] - own
         error = (near["accuracy"] * (1 - near["accuracy"]) / near["rows"]) ** 0.5
         if ahead < self.ahead * (1 - near["majority"]) or ahead < 4 * error:

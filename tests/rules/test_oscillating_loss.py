@@ -17,8 +17,10 @@ def test_swings_are_found() -> None:
 
 def test_momentum_that_keeps_it_swinging_is_named() -> None:
     waves = 1 + 0.8 * np.sin(np.arange(400) / 3.0)
-    (found,) = findings(OscillatingLoss(), training(waves, run={"optimizers": [{"name": "SGD", "lr": 0.1, "momentum": 0.999}]}))
-    assert found.where == "momentum"
+    facts = {"config_keys": {"momentum": "optimizer.momentum"}}
+    run = {"optimizers": [{"name": "SGD", "lr": 0.1, "momentum": 0.999}]}
+    (found,) = findings(OscillatingLoss(), training(waves, run=run, facts=facts))
+    assert (found.where, found.override) == ("momentum", "optimizer.momentum=0.9")
     assert "1e+03 times the learning rate" in found.message
 
 
