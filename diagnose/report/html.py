@@ -106,7 +106,7 @@ def broad(table: Table) -> bool:
     widest = [len(head) for head in table.columns]
     for row in table.rows[:LIMIT]:
         widest = [max(w, min(CELL, len(cell(v, f)))) for w, v, f in zip(widest, row, table.formats, strict=True)]
-    return len(table.columns) > 6 or (len(table.columns) > 2 and sum(widest) + 1.5 * len(widest) > LETTERS)
+    return len(table.columns) > 6 or (len(table.columns) > 2 and sum(widest) + 2.5 * len(widest) > LETTERS)
 
 
 def page(text: str) -> Markup:

@@ -208,6 +208,16 @@ def test_a_phone_needs_no_sideways_scrolling(page: Page, pages: dict[str, Path],
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+@pytest.mark.parametrize("name", ["faulty", "healthy"])
+def test_no_table_is_cut_on_a_desktop(page: Page, pages: dict[str, Path], name: str) -> None:
+    page.look(width=1280)
+    page.open(pages[name])
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    tables = "[...document.querySelectorAll('.block .scroll')]"
+    assert page.evaluate(f"{tables}.length") > 5
+    assert page.evaluate(f"{tables}.filter(t => t.scrollWidth > t.clientWidth + 1).map(t => t.getAttribute('aria-label'))") == []
+
+
 CONTRAST = """
 (() => {
   const channels = c => c.match(/[\\d.]+/g).slice(0, 3).map(v => v / 255);
