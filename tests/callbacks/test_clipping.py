@@ -18,7 +18,9 @@ from torch.utils.data import DataLoader, TensorDataset
 from diagnose.callbacks import Doctor, GradientClipping, GradientMonitor
 from diagnose.cli import main
 from tests.callbacks.identity import QUIET
-from tests.callbacks.jobs import Adversarial, Bag, Module, mlp
+from tests.callbacks.jobs_networks import Bag
+from tests.callbacks.jobs_steps import Adversarial
+from tests.callbacks.trainings import Module, mlp
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`"),

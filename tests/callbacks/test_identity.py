@@ -13,7 +13,8 @@ from torch import nn
 from torch.backends.cpu import get_cpu_capability
 
 from tests.callbacks.identity import Run, differences, outcome, watchers
-from tests.callbacks.jobs import JOBS, Module, fit, noisy, table
+from tests.callbacks.jobs import JOBS
+from tests.callbacks.trainings import Module, fit, noisy, table
 
 
 @pytest.mark.parametrize("name", JOBS)

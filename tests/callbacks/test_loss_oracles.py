@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from diagnose.callbacks import ConfusionMatrix, Doctor, HiddenTSNE, LossMonitor
-from tests.callbacks.test_monitors import Net, data, fit
+from tests.callbacks.plain_training import Net, data, fit
 
 pytestmark = pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`")
 

@@ -1,0 +1,95 @@
+"""Monitors from start to end: what fails in them, what they leave, where they keep it, and when they look."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor
+
+from diagnose.callbacks import ActivationMonitor, Doctor, GradientMonitor
+from diagnose.callbacks.notes import Cadence
+from diagnose.record import Record
+from tests.callbacks.plain_training import QUIET, Net, data, fit
+
+pytestmark = pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`")
+
+
+def test_a_failing_instrument_switches_itself_off_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr("diagnose.callbacks.updates.each_norm", lambda tensors: 1 / 0)
+    doctor = Doctor(probes=False)
+    with caplog.at_level(logging.WARNING, "diagnose"):
+        fit(Net(), doctor)
+    (said,) = [r.message for r in caplog.records if "switched itself off" in r.message]
+    assert said.startswith("Updates failed in before_step (ZeroDivisionError: division by zero) and switched itself off")
+    assert "ZeroDivisionError" in doctor.record.missing["update_ratio/layers"]
+    assert len(doctor.record.series("train/loss")) == 10
+
+
+def test_strict_raises_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diagnose.callbacks.updates.each_norm", lambda tensors: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        fit(Net(), Doctor(probes=False, strict=True))
+
+
+def test_compiled_modules_are_listed_as_not_monitored() -> None:
+    module, monitor = Net(), ActivationMonitor()
+    module.first.compile(backend="eager")
+    fit(module, monitor)
+    assert monitor.record.missing["activation/dead"] == "not monitored: torch.compile holds first"
+
+
+def test_no_mode_and_no_hook_stays_after_an_exception() -> None:
+    class Breaking(Net):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
+            self(batch[0])
+            raise KeyError("mine")
+
+    module = Breaking()
+    with pytest.raises(KeyError, match="mine"):
+        fit(module, Doctor(probes=False, every_n_steps=1))
+    assert torch._C._len_torch_function_stack() == 0
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
+
+
+def test_a_folder_holds_the_record(tmp_path: Path) -> None:
+    doctor = Doctor(probes=False, record=tmp_path / "record")
+    fit(Net(), doctor)
+    doctor.record.close()
+    read = Record.read(tmp_path / "record")
+    np.testing.assert_allclose(read.series("train/loss").value, doctor.record.series("train/loss").value, rtol=1e-6)
+
+
+def test_resuming_continues_where_it_stopped(tmp_path: Path) -> None:
+    first = Doctor(probes=False)
+    trainer = fit(Net(), first)
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    second = Doctor(probes=False)
+    Trainer(**{**QUIET, "max_epochs": 2}, callbacks=[second]).fit(Net(), data(), ckpt_path=tmp_path / "a.ckpt")
+    assert second.record.series("train/loss").batch.tolist() == list(range(10, 20))
+
+
+def test_every_n_steps_must_be_positive() -> None:
+    with pytest.raises(ValueError, match="every_n_steps must be a positive number of optimizer steps or None, got 0"):
+        GradientMonitor(every_n_steps=0)
+
+
+def test_the_cadence_thins_out() -> None:
+    cadence, position, places = Cadence(), 0, []
+    while position < 1000:
+        places.append(position)
+        position = cadence.after(position)
+    assert places[:12] == list(range(12))
+    assert len(places) < 60
+    assert places[-1] - places[-2] == 50
+
+
+def test_a_chosen_cadence_is_kept_from_the_beginning() -> None:
+    monitor = GradientMonitor(every_n_steps=4)
+    fit(Net(), monitor)
+    assert monitor.record.series("grad_norm/total").step.tolist() == [0, 4, 8]
