@@ -15,6 +15,7 @@ from torch.utils.hooks import RemovableHandle
 
 from diagnose.measure.calls import See
 from diagnose.measure.gradients import clean
+from diagnose.measure.recurrence import CELLS, LAYERS, inside, weight_of
 
 BOUNDS = {"sigmoid": (0.0, 1.0), "hardsigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "hardtanh": (-1.0, 1.0)}
 MARGIN = 0.01
@@ -272,6 +273,8 @@ class FunctionSites:
             (FUNCTIONS, self.activation),
             (PASSING, self.norm),
             (WEIGHTED, self.layer),
+            (LAYERS, self.recurrence),
+            (CELLS, self.recurrence),
         ]
         return {function: see for functions, see in looked_at for function in functions}
 
@@ -279,6 +282,25 @@ class FunctionSites:
         """A function that carries a weight was called."""
         if len(args) > 1:
             self.sites.last, self.sites.channels_first = self.names.get(id(args[1]), self.sites.last), WEIGHTED[func]
+
+    def recurrence(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], output: Any) -> None:
+        """A recurrent layer or cell was called: its hidden states are an activation, or its gates are."""
+        sites, weight = self.sites, weight_of(func, args)
+        if weight is None or recomputing():
+            return
+        sites.last, sites.channels_first = self.names.get(id(weight), sites.last), False
+        gated = (CELLS if func in CELLS else LAYERS)[func] in ("lstm", "gru")
+        label = f"{sites.last} → {'gates' if gated else 'states'}"
+        if label in sites.found or sites.error is not None:
+            return
+        try:
+            with torch._C.DisableTorchFunction():
+                found = inside(func, args, output)
+        except Exception as error:
+            sites.error = error
+            return
+        if found is not None:
+            sites.see(label, *found, channels_first=False)
 
     def norm(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], output: Any) -> None:
         """A normalisation was called."""

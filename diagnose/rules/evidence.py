@@ -9,7 +9,7 @@ import numpy as np
 
 from diagnose.record import Record, Series
 from diagnose.rules import NotRun
-from diagnose.statistics import Values, finite, median
+from diagnose.statistics import Progress, Values, finite, median, progress, trend
 
 
 def losses(record: Record, rows: int, epochs: int = 0) -> Values:
@@ -140,6 +140,33 @@ def below_chance(record: Record, loss: float, share: float = 0.7) -> bool:
     if chance is None and record.facts.get("task", {}).get("loss") in ("cross_entropy", "nll_loss") and classes:
         chance = math.log(classes) if classes > 1 else None
     return chance is not None and loss < share * chance
+
+
+def come_nowhere(record: Record, values: Values, drop: float = 0.02, sure: float = 0.05, skilled: float = 0.15) -> Progress | None:
+    """The progress of a loss that shows no downward trend worth the name, or ``None``.
+
+    It fell by less than ``drop`` of its start, or by less than ``sure`` of it, within two standard errors and without a significant trend;
+    it is not below chance, and the model gained less than ``skilled`` over a constant prediction.
+    """
+    come, learned = progress(values), skill(record)
+    unsure = come.drop < 2 * come.error and come.relative < sure and trend(values).z > -1.5
+    level = (come.relative < drop or unsure) and not below_chance(record, come.end) and (learned is None or learned < skilled)
+    return come if level else None
+
+
+def falls_steadily(record: Record, values: Values, rows: int = 300, steady: float = 0.8, certain: float = 5.0) -> bool:
+    """Whether a whole run of ``rows`` batches ended while the loss was falling about as fast as in the beginning.
+
+    The slope of the last third is at least ``steady`` times that of the first, beyond ``certain`` standard deviations, and the validation
+    loss, if there is one, fell as well.
+    """
+    if not run(record).get("finished", True) or len(values) < rows:
+        return False
+    held = finite(record.series("val/loss").value) if "val/loss" in record else np.empty(0)
+    if len(held) and held[-1] >= held[0]:  # what is learned is learned by heart
+        return False
+    first, last = trend(values[: len(values) // 3]), trend(values[-(len(values) // 3) :])
+    return last.z < -certain and last.slope <= steady * min(first.slope, 0.0)
 
 
 def update_of(record: Record, label: str) -> float:

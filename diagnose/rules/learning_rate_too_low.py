@@ -9,9 +9,9 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import below_chance, losses, planned_steps, refuse_early, refuse_games, run
+from diagnose.rules.evidence import below_chance, falls_steadily, losses, planned_steps, refuse_early, refuse_games, run
 from diagnose.rules.evidence import skill as skill_of
-from diagnose.statistics import Values, finite, median, progress, trend
+from diagnose.statistics import finite, median, progress
 from diagnose.values import Finding, Severity
 
 
@@ -92,7 +92,7 @@ class LearningRateTooLow(Rule):
                 progress=come.relative,
                 learning_rate=rate,
             )
-        elif come.relative < self.whole and self._steady(record, values):
+        elif come.relative < self.whole and falls_steadily(record, values, self.long, self.steady, self.certain):
             yield self.finding(
                 f"the loss went from {come.start:.4g} to {come.end:.4g} in {len(values)} batches and falls at the end as at the start",
                 where=f"lr={rate:g}" if rate else "optimizer",
@@ -103,13 +103,3 @@ class LearningRateTooLow(Rule):
                 limit=self.whole,
                 learning_rate=rate,
             )
-
-    def _steady(self, record: Record, values: Values) -> bool:
-        """Whether a whole run ended while the loss was falling about as fast as in the beginning."""
-        if not run(record).get("finished", True) or len(values) < self.long:
-            return False
-        held = finite(record.series("val/loss").value) if "val/loss" in record else np.empty(0)
-        if len(held) and held[-1] >= held[0]:  # what is learned is learned by heart
-            return False
-        first, last = trend(values[: len(values) // 3]), trend(values[-(len(values) // 3) :])
-        return last.z < -self.certain and last.slope <= self.steady * min(first.slope, 0.0)

@@ -9,9 +9,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import below_chance, losses, refuse_early, refuse_games, refuse_unknown
-from diagnose.rules.evidence import skill as skill_of
-from diagnose.statistics import progress, trend
+from diagnose.rules.evidence import come_nowhere, losses, refuse_early, refuse_games, refuse_unknown
 from diagnose.values import Finding, Severity
 
 
@@ -60,10 +58,8 @@ class LossNotDecreasing(Rule):
         refuse_unknown(record, values)
         if not np.isfinite(record.series("train/loss").value[-self.rows // 4 :]).all():
             raise NotRun("the loss is not finite at the end")
-        come = progress(values)
-        learned = skill_of(record)
-        unsure = come.drop < 2 * come.error and come.relative < self.sure and trend(values).z > -1.5
-        if (come.relative < self.drop or unsure) and not below_chance(record, come.end) and (learned is None or learned < self.skill):
+        come = come_nowhere(record, values, self.drop, self.sure, self.skill)
+        if come is not None:
             yield self.finding(
                 f"the loss was {come.start:.4g} in the first tenth of {len(values)} batches and {come.end:.4g} in the last fifth "
                 f"(drop {come.relative:.1%}, standard error {come.error / max(abs(come.start), 1e-12):.1%})",

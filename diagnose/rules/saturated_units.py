@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,8 @@ class SaturatedUnits(Rule):
     its start, where the model is hardly better than a constant prediction, or where `extreme` of the units of a hidden layer are
     saturated, which no training needs; else it is worth knowing only. Units that are thrown from one bound to the other, so that none sits
     at one of them for nearly every sample, count where this is so from the start: `share` of all entries of a hidden activation in the
-    first `records` measured steps, and in `persistence` of all, as many at the one bound as at the other.
+    first `records` measured steps, and in `persistence` of all, as many at the one bound as at the other. The gates of LSTM and GRU layers
+    are judged together, and the states of plain recurrent layers.
 
     ## Why it matters
     At its bounds the slope of the activation is almost zero, so nothing before it learns.
@@ -68,7 +69,7 @@ class SaturatedUnits(Rule):
             values = finite(series.value[:, place])
             often = float(np.mean(values >= self.share))
             if often >= self.persistence and not (binary and place == len(series.labels) - 1):
-                name, hidden = series.labels[place], place < len(series.labels) - 1
+                name, hidden = series.labels[place], self._hidden(series.labels, place)
                 yield self.finding(
                     f"{median(values):.0%} of the units of {name} sit at their bounds for nearly every sample, in {often:.0%} of "
                     "the measured steps",
@@ -80,7 +81,7 @@ class SaturatedUnits(Rule):
                     persistence=often,
                     progress=come.relative,
                 )
-            elif pushed is not None and place < len(series.labels) - 1:
+            elif pushed is not None and self._hidden(series.labels, place):
                 entries = finite(pushed.column(series.labels[place]))
                 wide = float(np.mean(entries >= self.share)) if len(entries) >= self.records else 0.0
                 if wide >= self.persistence and median(entries[: self.records]) >= self.share:
@@ -96,3 +97,7 @@ class SaturatedUnits(Rule):
                         persistence=wide,
                         progress=come.relative,
                     )
+
+    def _hidden(self, labels: Sequence[str], place: int) -> bool:
+        """Whether an activation is none of the output."""
+        return place < len(labels) - 1 or labels[place].endswith((" → gates", " → states"))

@@ -9,8 +9,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import losses, refuse_games, skill, update_of
-from diagnose.rules.loss_not_decreasing import LossNotDecreasing
+from diagnose.rules.evidence import come_nowhere, falls_steadily, losses, planned_steps, refuse_early, refuse_games, skill, update_of
 from diagnose.statistics import median, medians, progress
 from diagnose.values import Finding, Severity
 
@@ -26,8 +25,10 @@ class VanishingGradient(Rule):
     `progress` of its start, or the model be hardly better than a constant prediction. Where an adaptive optimizer moves the weights all
     the same, less than `lost` of the largest gradient is asked for, and both signs that nothing is learned.
 
-    Plain recurrent layers are judged in time as well: the gradient with respect to the first tenth of at least `steps` time steps was below
-    `reach` of the largest before training, and after it loss-not-decreasing is found.
+    Recurrent layers, and layers that run ten times or more in a forward pass, are judged in time as well: before training the gradient with
+    respect to the first tenth of at least `steps` time steps was below `reach` of the largest, and over `rows` batches and `epochs` epochs,
+    `done` of the run at least, the loss did not fall by what loss-not-decreasing asks for, or it lost less than `progress` and fell at
+    the end as fast as at the start, though the layer could have moved by `travel` of its size.
 
     ## Why it matters
     Layers that get no gradient stay as they were initialised: the network is as good as its last layers on random features.
@@ -64,6 +65,10 @@ class VanishingGradient(Rule):
     layers: int = 3
     steps: int = 20
     reach: float = 1e-6
+    rows: int = 100
+    epochs: int = 3
+    done: float = 0.3
+    travel: float = 0.02
 
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
@@ -105,20 +110,28 @@ class VanishingGradient(Rule):
             )
 
     def _lost_in_time(self, record: Record) -> Finding | None:
-        """A plain recurrent layer whose gradient never reached the beginning, in a run that learned nothing."""
-        known = record.facts.get("probe.recurrence", ())
-        short = [e for e in known if e["kind"] == "RNN" and e["steps"] >= self.steps and e["reach"] < self.reach]
+        """A recurrent layer whose gradient never reached the beginning, in a run that learned next to nothing, though it moved."""
+        short = [e for e in record.facts.get("probe.recurrence", ()) if e["steps"] >= self.steps and e["reach"] < self.reach]
+        if not short:
+            return None
         try:
-            if not short or not any(LossNotDecreasing().judge(record)):
-                return None
+            refuse_early(record, self.done)
+            values = losses(record, self.rows, self.epochs)
         except NotRun:
+            return None
+        steps = planned_steps(record) or len(values)
+        if update_of(record, short[0]["name"]) * steps < self.travel:
+            return None
+        late = progress(values).relative < self.progress and falls_steadily(record, values)
+        if not late and come_nowhere(record, values) is None:
             return None
         layer = min(short, key=lambda e: float(e["reach"]))
         return self.finding(
             f"the gradient of {layer['name']} shrinks to {layer['reach']:.1g} of its largest over {layer['steps']} time steps, and the "
-            "loss does not fall: what stands at their beginning reaches no weight",
+            f"loss {'hardly falls' if late else 'does not fall'}: what stands at their beginning reaches no weight",
             where=layer["name"],
-            fix="use nn.LSTM or nn.GRU, or give the last layer a mean or attention over all time steps",
+            fix="use nn.LSTM or nn.GRU with a forget bias of 1 or more, or an orthogonal recurrence; or give the last layer a mean or "
+            "attention over all time steps",
             reach=layer["reach"],
             limit=self.reach,
             steps=layer["steps"],

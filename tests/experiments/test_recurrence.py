@@ -58,6 +58,29 @@ def test_an_identity_recurrence_reaches_far() -> None:
     assert recurrence(module).facts["probe.recurrence"][0]["reach"] > 0.1
 
 
+def test_a_loop_over_time_is_a_recurrence_too() -> None:
+    class Loop(Reader):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = nn.RNNCell(2, 12)  # type: ignore[assignment]
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = torch.zeros(len(x), 12)
+            for row in x.unbind(1):
+                h = self.rnn(row, h)
+            scores: Tensor = self.net(h)
+            return scores
+
+    batches: list[Any] = []
+    module = Loop()
+    (found,) = recurrence(module, batches=batches).facts["probe.recurrence"]
+    x, y = batches[0][0].clone().requires_grad_(), batches[0][1]
+    (gradient,) = torch.autograd.grad(F.cross_entropy(module(x), y), x)
+    by_time = gradient.norm(dim=(0, 2))
+    assert (found["name"], found["kind"], found["steps"]) == ("rnn", "RNNCell", 30)
+    assert found["reach"] == pytest.approx(float(by_time[:3].max() / by_time.max()), rel=1e-3)
+
+
 def test_layers_that_run_twice_or_not_at_all_are_left_out() -> None:
     class Twice(Reader):
         def forward(self, x: Tensor) -> Tensor:

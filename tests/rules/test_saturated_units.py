@@ -34,6 +34,12 @@ def test_a_sure_sigmoid_before_binary_cross_entropy_is_healthy() -> None:
     assert findings(SaturatedUnits(), training(falling(0.7, 0.01), facts=facts, labels=LABELS, activation__saturated=rows(0.0, 0.99))) == ()
 
 
+def test_gates_are_never_the_output() -> None:
+    labels = {"activation__saturated": ["lstm → gates"]}
+    (found,) = findings(SaturatedUnits(), training(falling(1.1, 0.1), labels=labels, activation__saturated=[[0.97]] * 10))
+    assert found.severity == Severity.WARNING
+
+
 def test_unbounded_activations_do_not_run() -> None:
     assert "no bounded activation" in not_run(
         SaturatedUnits(), training([1.0], labels=LABELS, activation__saturated=rows(float("nan"), float("nan")))

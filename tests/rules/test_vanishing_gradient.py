@@ -46,23 +46,31 @@ def test_few_steps_are_too_short() -> None:
     assert not_run(VanishingGradient(), record).startswith("too short: 4 measured steps")
 
 
-def in_time(loss: list[float], **changes: Any) -> Record:
+def in_time(loss: list[float], update: float = 1e-3, **changes: Any) -> Record:
     entry = {"name": "rnn", "kind": "RNN", "steps": 90, "reach": 1e-20, **changes}
-    norms = [[0.1, 0.1, 0.1, 0.6]] * 20
-    return training(loss, facts={"probe.recurrence": [entry]}, labels=LAYERS, grad_norm__layers=norms)
+    labels = {**LAYERS, "update_ratio__layers": ["rnn"]}
+    norms, updates = [[0.1, 0.1, 0.1, 0.6]] * 20, [[update]] * 20
+    return training(loss, facts={"probe.recurrence": [entry]}, labels=labels, grad_norm__layers=norms, update_ratio__layers=updates)
 
 
-def test_a_plain_recurrence_that_the_gradient_does_not_pass_is_found_where_nothing_is_learned() -> None:
+def test_a_recurrence_that_the_gradient_does_not_pass_is_found_where_nothing_is_learned() -> None:
     (found,) = findings(VanishingGradient(), in_time([1.39] * 300))
     assert found.where == "rnn"
-    assert "over 90 time steps" in found.message
+    assert "over 90 time steps, and the loss does not fall" in found.message
+    assert len(findings(VanishingGradient(), in_time([1.39] * 300, kind="LSTM"))) == 1
 
 
-def test_a_recurrence_that_learns_or_reaches_far_or_has_gates_is_healthy() -> None:
+def test_a_recurrence_that_begins_to_learn_at_the_end_is_found() -> None:
+    late = [1.39 - 0.001 * max(0, n - 300) + 0.005 * (-1) ** n for n in range(450)]
+    (found,) = findings(VanishingGradient(), in_time(late))
+    assert "the loss hardly falls" in found.message
+
+
+def test_a_recurrence_that_learns_or_reaches_far_or_hardly_moves_is_left_alone() -> None:
     assert findings(VanishingGradient(), in_time(falling(1.39, 0.5))) == ()
     assert findings(VanishingGradient(), in_time([1.39] * 300, reach=1e-5)) == ()
     assert findings(VanishingGradient(), in_time([1.39] * 300, steps=19)) == ()
-    assert findings(VanishingGradient(), in_time([1.39] * 300, kind="LSTM")) == ()
+    assert findings(VanishingGradient(), in_time([1.39] * 300, update=1e-5)) == ()
     assert findings(VanishingGradient(), in_time([1.39] * 60)) == ()
 
 
