@@ -9,7 +9,7 @@ import numpy as np
 
 from diagnose.record import Record, Series
 from diagnose.rules import NotRun
-from diagnose.statistics import Progress, Values, finite, median, progress, trend
+from diagnose.statistics import Progress, Values, finite, mann_kendall, median, progress, theil_sen, trend
 
 
 def losses(record: Record, rows: int, epochs: int = 0) -> Values:
@@ -92,7 +92,8 @@ def skill(record: Record) -> float | None:
     """How much better than a constant prediction the model is at the end: 0 is no better, 1 is perfect, ``None`` is not known.
 
     The share of the possible gain in accuracy over the most frequent class, in training or validation, whichever is larger; for squared
-    errors the share of the targets' variance that is explained.
+    errors the share of the targets' variance that is explained, by the loss call itself where it is known: what a step returns may be
+    scaled, or a sum.
     """
     known = []
     for accuracy, base in (("train/accuracy", "target/top_share"), ("val/accuracy", "val/target_top_share")):
@@ -100,7 +101,8 @@ def skill(record: Record) -> float | None:
         if len(right) and len(chance) and chance.mean() < 0.999:
             known.append((right.mean() - chance.mean()) / (1 - chance.mean()))
     if record.facts.get("task", {}).get("loss") == "mse_loss":
-        for loss, target in (("train/loss", "target/std"), ("val/loss", "val/target_std")):
+        trained = "train/watched_loss" if "train/watched_loss" in record else "train/loss"
+        for loss, target in ((trained, "target/std"), ("val/loss", "val/target_std")):
             error, spread = tail(record, loss, 0.2), tail(record, target)
             if len(error) and len(spread) and spread.mean() > 0:
                 known.append(1 - error.mean() / float(np.mean(spread**2)))
@@ -158,15 +160,38 @@ def falls_steadily(record: Record, values: Values, rows: int = 300, steady: floa
     """Whether a whole run of ``rows`` batches ended while the loss was falling about as fast as in the beginning.
 
     The slope of the last third is at least ``steady`` times that of the first, beyond ``certain`` standard deviations, and the validation
-    loss, if there is one, fell as well.
+    loss, if there is one, fell as well. Where batches are too noisy to tell, at least eight validations, nearly each of them better than
+    the one before, whose slope in the last third is still half of that in the first, say so too.
     """
-    if not run(record).get("finished", True) or len(values) < rows:
+    if not run(record).get("finished", True):
         return False
     held = finite(record.series("val/loss").value) if "val/loss" in record else np.empty(0)
     if len(held) and held[-1] >= held[0]:  # what is learned is learned by heart
         return False
+    third = max(3, len(held) // 3)
+    if len(held) >= 8 and mann_kendall(held) < -3 and theil_sen(held[-third:]) <= 0.5 * theil_sen(held[:third]):
+        return True
+    if len(values) < rows:
+        return False
     first, last = trend(values[: len(values) // 3]), trend(values[-(len(values) // 3) :])
     return last.z < -certain and last.slope <= steady * min(first.slope, 0.0)
+
+
+def never_better(record: Record, share: float = 0.98, validations: int = 6) -> Values | None:
+    """The validation losses, where none of them came below ``share`` of the loss of a constant prediction; else ``None``.
+
+    Known where the watched loss is all that a step returns, and the validation loss comes of a loss call.
+    """
+    start, kinds = record.facts.get("probe.initial_loss", {}), record.facts.get("validation", {})
+    chance, same = start.get("chance"), start.get("total") == start.get("loss") and not kinds.get("logged")
+    held = finite(record.series("val/loss").value) if "val/loss" in record else np.empty(0)
+    return held if chance and same and len(held) >= validations and held.min() > share * chance else None
+
+
+def remembered(record: Record) -> float:
+    """How many steps the first optimizer remembers: 1 / (1 - momentum), or 1 / (1 - beta) of Adam's first moment."""
+    optimizer = (run(record).get("optimizers") or [{}])[0]
+    return float(1 / max(1 - max(optimizer.get("momentum", 0.0), (optimizer.get("betas") or [0.0])[0]), 1e-9))
 
 
 def update_of(record: Record, label: str) -> float:

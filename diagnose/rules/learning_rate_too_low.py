@@ -26,7 +26,8 @@ class LearningRateTooLow(Rule):
 
     Steps of usual size may be too small for the run as well: after a whole run of at least `long` batches the loss lost less than `whole`
     of its start, and its slope over the last third is still at least `steady` of the slope over the first (Mann-Kendall's statistic beyond
-    `certain` standard deviations), and the validation loss, if there is one, fell as well. A loss that comes near to anything it can
+    `certain` standard deviations), and the validation loss, if there is one, fell as well; or eight validations or more fell from one to
+    the next, at the end half as fast as at the start or faster. A loss that comes near to anything it can
     reach slows down before.
 
     ## Why it matters

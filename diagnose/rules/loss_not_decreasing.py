@@ -10,6 +10,7 @@ import numpy as np
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import come_nowhere, losses, refuse_early, refuse_games, refuse_unknown
+from diagnose.statistics import Values, median
 from diagnose.values import Finding, Severity
 
 
@@ -22,6 +23,9 @@ class LossNotDecreasing(Rule):
     needs `rows` batches, `epochs` epochs (or ten times the rows) and, while training goes on, `done` of the run. The drop must be below
     `drop` of the start, or below `sure` of it and within two standard errors without a significant trend; and the model must be no
     better than a constant prediction where that is known (`skill`).
+
+    Or the loss begins anew with each epoch: in `again` of at least `restarts` later epochs of eight batches or more its first two batches
+    have `high` of the very first loss or more, and the last quarter of the epoch `low` of it or less.
 
     ## Why it matters
     Nothing is learned. Whatever the cause, training on will not help.
@@ -50,6 +54,10 @@ class LossNotDecreasing(Rule):
     drop: float = 0.02
     sure: float = 0.05
     skill: float = 0.15
+    restarts: int = 3
+    again: float = 0.8
+    high: float = 0.9
+    low: float = 0.75
 
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
@@ -58,6 +66,10 @@ class LossNotDecreasing(Rule):
         refuse_unknown(record, values)
         if not np.isfinite(record.series("train/loss").value[-self.rows // 4 :]).all():
             raise NotRun("the loss is not finite at the end")
+        anew = self._anew(record)
+        if anew is not None:
+            yield anew
+            return
         come = come_nowhere(record, values, self.drop, self.sure, self.skill)
         if come is not None:
             yield self.finding(
@@ -71,3 +83,34 @@ class LossNotDecreasing(Rule):
                 limit=self.drop,
                 error=come.error,
             )
+
+    def _anew(self, record: Record) -> Finding | None:
+        """What an epoch learns is gone when the next begins."""
+        series = record.series("train/loss")
+        epochs = [series.value[series.epoch == e] for e in np.unique(series.epoch)]
+        epochs = [v for v in epochs if len(v) >= 8]
+        if len(epochs) < self.restarts + 1 or (start := float(epochs[0][:2].mean())) <= 0:
+            return None
+        firsts, lasts = (np.array([part(v) for v in epochs[1:]]) / start for part in (begin, end))
+        share = float(np.mean((firsts >= self.high) & (lasts <= self.low)))
+        if not share >= self.again:
+            return None
+        return self.finding(
+            f"{share:.0%} of {len(firsts)} later epochs begin with a loss near the very first, {start:.4g}, and end at "
+            f"{start * median(lasts):.4g}: what an epoch learns is gone when the next begins",
+            where="train/loss",
+            fix="look for what puts the weights back between epochs: reset_parameters, a state loaded again, a copy in the wrong direction",
+            start=start,
+            again=share,
+            limit=self.again,
+        )
+
+
+def begin(losses: Values) -> float:
+    """The level of the first two losses."""
+    return float(losses[:2].mean())
+
+
+def end(losses: Values) -> float:
+    """The level of the last quarter."""
+    return float(losses[-len(losses) // 4 :].mean())

@@ -9,7 +9,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import Rule
-from diagnose.rules.evidence import gathered, losses, planned_steps, refuse_games, refuse_unknown
+from diagnose.rules.evidence import gathered, losses, planned_steps, refuse_games, refuse_unknown, remembered
 from diagnose.statistics import blocks, finite, median, spread, trend
 from diagnose.values import Finding, Severity
 
@@ -23,8 +23,8 @@ class OscillatingLoss(Rule):
     than `swing` of their level and `scale` of the loss at the start of training, and by `excess` times what the batches within the blocks
     explain; and the half must have gained less than `gain` on its beginning. It needs `rows` batches and `epochs` epochs (or ten times the
     rows). Where momentum adds the steps up to more than `gathered` times the learning rate, it is named. It is named as well where it
-    remembers more steps than the run has, 1 / (1 - momentum), and the validation loss changes by more than `between` from one to the
-    next, up and down in at least a third of them.
+    remembers more steps than the run has, 1 / (1 - momentum) or 1 / (1 - beta) of Adam, and the validation loss changes by more than
+    `between` from one to the next, up and down in at least a third of them.
 
     ## Why it matters
     The steps jump across the valley instead of into it, or something in the data comes and goes.
@@ -92,7 +92,7 @@ class OscillatingLoss(Rule):
     def _longer_than_the_run(self, record: Record) -> Iterator[Finding]:
         """Momentum that forgets nothing within the run, and a validation loss that swings with it."""
         held = finite(record.series("val/loss").value) if "val/loss" in record else np.empty(0)
-        factor, steps = gathered(record), planned_steps(record)
+        factor, steps = remembered(record), planned_steps(record)
         if steps is None or factor < max(steps, self.gathered) or len(held) < self.turns:
             return
         moves = np.diff(held)

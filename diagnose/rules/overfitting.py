@@ -9,8 +9,8 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import refuse_games, run, tail
-from diagnose.statistics import Values, finite, mann_kendall, median, spread
+from diagnose.rules.evidence import never_better, refuse_games, run, tail
+from diagnose.statistics import Values, finite, mann_kendall, median, progress, spread
 from diagnose.values import Finding, Severity
 
 
@@ -27,6 +27,9 @@ class Overfitting(Rule):
 
     Or learning by heart, without any rise: the training loss fell below `nothing` of that of a constant prediction, and the validation loss
     never below `hardly` of it.
+
+    Or nothing that holds: no validation, of `after` + 2 at least, came below `chance` times the loss of a constant prediction, the losses
+    rose (Mann-Kendall above `certain` standard deviations) and ended above it, and the training loss fell by `little`.
 
     ## Why it matters
     From the minimum on the model learns its training data by heart, and what is saved last is not what is best.
@@ -58,6 +61,9 @@ class Overfitting(Rule):
     never: float = 0.05
     nothing: float = 0.01
     hardly: float = 0.7
+    chance: float = 0.98
+    certain: float = 2.3
+    little: float = 0.02
 
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
@@ -66,7 +72,7 @@ class Overfitting(Rule):
         value, batch = series.value[known], series.batch[known]
         if len(value) < self.after + 2:
             raise NotRun(f"too short: {len(value)} validations, at least {self.after + 2} are needed")
-        by_heart = self._by_heart(record, value)
+        by_heart = self._by_heart(record, value) or self._in_vain(record)
         if by_heart is not None:
             yield by_heart
             return
@@ -122,4 +128,24 @@ class Overfitting(Rule):
             end=float(held[-1]),
             chance=chance,
             limit=self.hardly,
+        )
+
+    def _in_vain(self, record: Record) -> Finding | None:
+        """Training gets better, and validation, never better than a constant prediction, gets worse."""
+        held = never_better(record, self.chance, self.after + 2)
+        if held is None or held[-1] <= (chance := record.facts["probe.initial_loss"]["chance"]) or mann_kendall(held) < self.certain:
+            return None
+        come = progress(record.series("train/loss").value)
+        if come.relative < self.little or come.drop < 3 * come.error:
+            return None
+        return self.finding(
+            f"the training loss fell by {come.relative:.0%}, and the validation loss, never better than {held.min():.4g} where a constant "
+            f"prediction has {chance:.4g}, rose to {held[-1]:.4g}: what is learned holds for the training samples alone",
+            where=f"epoch {int(record.series('val/loss').epoch[-1])}",
+            fix="check that inputs and labels belong together and that the network can see what tells the label; then regularise",
+            minimum=float(held.min()),
+            end=float(held[-1]),
+            chance=chance,
+            train_fall=come.relative,
+            limit=self.chance,
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import losses, refuse_early, refuse_games, rising_weights, tail
-from diagnose.statistics import Values, median
+from diagnose.statistics import Values, finite, median
 from diagnose.values import Finding, Severity
 
 
@@ -18,10 +18,10 @@ class PredictionCollapse(Rule):
 
     ## What it measures
     For classes, the share of the most frequent prediction in the last third of the measured batches, and in the last validation: above
-    `share`, while no class has more than `majority` of the targets. For regression and several labels, the spread of the predictions
-    over that of the targets, below `spread`. Where the loss weighs classes the more the more frequent they are, it is a warning as soon as
-    all classes but the most frequent get less than `starved` of their share of the predictions. It needs `rows` batches and, while
-    training goes on, `done` of the run.
+    `share`, while no class has more than `majority` of the targets. For regression and several labels, the spread of the predictions over
+    that of the targets, below `spread`; or both of them below `vanished` of what they were in the first batches. Where the loss weighs
+    classes the more the more frequent they are, it is a warning as soon as all classes but the most frequent get less than `starved` of
+    their share of the predictions. It needs `rows` batches and, while training goes on, `done` of the run.
 
     ## Why it matters
     The model ignores its input; accuracy looks like the share of the largest class.
@@ -49,6 +49,7 @@ class PredictionCollapse(Rule):
     share: float = 0.98
     majority: float = 0.9
     spread: float = 0.02
+    vanished: float = 0.05
     starved: float = 0.25
     rows: int = 60
     done: float = 0.3
@@ -81,6 +82,17 @@ class PredictionCollapse(Rule):
         width, target = tail(record, "prediction/std"), tail(record, "target/std")
         if not len(width) or not len(target) or target.mean() <= 0:
             raise NotRun(record.missing.get("prediction/std", "no predictions could be read from the loss, or the targets do not vary"))
+        left = self._left(record)
+        if left < self.vanished:
+            yield self.finding(
+                f"both sides of the loss have shrunk to {left:.1%} of the spread that they had at first: the targets come of the model, "
+                "and it makes them equal by making them constant",
+                where="predictions and targets",
+                fix="give the loss something that keeps them apart: negative pairs, a margin, or a stopped gradient with a predictor",
+                spread=left,
+                limit=self.vanished,
+            )
+            return
         ratio = float(median(width) / target.mean())
         if ratio < self.spread:
             yield self.finding(
@@ -90,6 +102,11 @@ class PredictionCollapse(Rule):
                 spread=ratio,
                 limit=self.spread,
             )
+
+    def _left(self, record: Record) -> float:
+        """How much is left of the spread of predictions and of targets, whichever kept more of it."""
+        known = [finite(record.series(name).value) for name in ("prediction/std", "target/std")]
+        return max(float(median(v[-3:]) / max(median(v[:3]), 1e-12)) if len(v) >= 10 else 1.0 for v in known)
 
     def _starved(self, record: Record, top: float, common: float, held: Values, held_base: Values) -> Finding | None:
         """Weights that rise with the frequency of the classes, and all but the most frequent class hardly predicted."""

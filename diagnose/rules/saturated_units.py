@@ -20,12 +20,13 @@ class SaturatedUnits(Rule):
 
     ## What it measures
     The share of sigmoid or tanh units that lie within 0.01 of a bound for nearly every sample: at least `share` of the units of one
-    activation, in `persistence` of at least `records` measured steps. It is a warning where the loss has lost less than `progress` of
-    its start, where the model is hardly better than a constant prediction, or where `extreme` of the units of a hidden layer are
-    saturated, which no training needs; else it is worth knowing only. Units that are thrown from one bound to the other, so that none sits
-    at one of them for nearly every sample, count where this is so from the start: `share` of all entries of a hidden activation in the
-    first `records` measured steps, and in `persistence` of all, as many at the one bound as at the other. The gates of LSTM and GRU layers
-    are judged together, and the states of plain recurrent layers.
+    activation, in `persistence` of at least `records` measured steps. It is a warning where the loss has lost less than `progress` of its
+    start, where the model is hardly better than a constant prediction, or where `extreme` of the units of a hidden layer are saturated,
+    which no training needs; else it is worth knowing only. Units that are thrown from one bound to the other, so that none sits at one of
+    them for nearly every sample, count where this is so from the start: `share` of all entries of a hidden activation in the first
+    `records` measured steps, and in `persistence` of all, as many at the one bound as at the other; those are a warning already where the
+    model gains less than `content` of what there is. The gates of LSTM and GRU layers are judged together, and the states of plain
+    recurrent layers.
 
     ## Why it matters
     At its bounds the slope of the activation is almost zero, so nothing before it learns.
@@ -53,6 +54,7 @@ class SaturatedUnits(Rule):
     persistence: float = 0.8
     extreme: float = 0.9
     progress: float = 0.2
+    content: float = 0.7
     records: int = 5
 
     def judge(self, record: Record) -> Iterator[Finding]:
@@ -65,11 +67,12 @@ class SaturatedUnits(Rule):
         learned = skill(record)
         pushed = record.series("activation/pushed") if "activation/pushed" in record else None
         stuck = come.relative < self.progress or (learned is not None and learned < self.progress)
+        poor = learned is not None and learned < self.content
         for place in columns:
             values = finite(series.value[:, place])
             often = float(np.mean(values >= self.share))
             if often >= self.persistence and not (binary and place == len(series.labels) - 1):
-                name, hidden = series.labels[place], self._hidden(series.labels, place)
+                name, hidden = series.labels[place], self._hidden(record, series.labels, place)
                 yield self.finding(
                     f"{median(values):.0%} of the units of {name} sit at their bounds for nearly every sample, in {often:.0%} of "
                     "the measured steps",
@@ -81,7 +84,7 @@ class SaturatedUnits(Rule):
                     persistence=often,
                     progress=come.relative,
                 )
-            elif pushed is not None and self._hidden(series.labels, place):
+            elif pushed is not None and self._hidden(record, series.labels, place):
                 entries = finite(pushed.column(series.labels[place]))
                 wide = float(np.mean(entries >= self.share)) if len(entries) >= self.records else 0.0
                 if wide >= self.persistence and median(entries[: self.records]) >= self.share:
@@ -91,13 +94,14 @@ class SaturatedUnits(Rule):
                         f"{wide:.0%} of the measured steps",
                         where=name,
                         fix="bring what reaches this activation down: standardise the inputs, or initialise with smaller weights",
-                        severity=Severity.WARNING if stuck else Severity.INFO,
+                        severity=Severity.WARNING if stuck or poor else Severity.INFO,
                         share=median(entries),
                         limit=self.share,
                         persistence=wide,
                         progress=come.relative,
                     )
 
-    def _hidden(self, labels: Sequence[str], place: int) -> bool:
-        """Whether an activation is none of the output."""
-        return place < len(labels) - 1 or labels[place].endswith((" → gates", " → states"))
+    def _hidden(self, record: Record, labels: Sequence[str], place: int) -> bool:
+        """Whether an activation is none of the output: it is not the last, or the loss is known to be given something else."""
+        inner = "probe.step" in record and not record.facts["probe.step"].get("head", True)
+        return place < len(labels) - 1 or inner or labels[place].endswith((" → gates", " → states"))

@@ -9,7 +9,17 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import come_nowhere, falls_steadily, losses, planned_steps, refuse_early, refuse_games, skill, update_of
+from diagnose.rules.evidence import (
+    come_nowhere,
+    falls_steadily,
+    losses,
+    never_better,
+    planned_steps,
+    refuse_early,
+    refuse_games,
+    skill,
+    update_of,
+)
 from diagnose.statistics import median, medians, progress
 from diagnose.values import Finding, Severity
 
@@ -27,8 +37,9 @@ class VanishingGradient(Rule):
 
     Recurrent layers, and layers that run ten times or more in a forward pass, are judged in time as well: before training the gradient with
     respect to the first tenth of at least `steps` time steps was below `reach` of the largest, and over `rows` batches and `epochs` epochs,
-    `done` of the run at least, the loss did not fall by what loss-not-decreasing asks for, or it lost less than `progress` and fell at
-    the end as fast as at the start, though the layer could have moved by `travel` of its size.
+    `done` of the run at least, the loss did not fall by what loss-not-decreasing asks for, or it lost less than `progress` and fell at the
+    end as fast as at the start or was never better than a constant prediction in validation, though the layer could have moved by `travel`
+    of its size.
 
     ## Why it matters
     Layers that get no gradient stay as they were initialised: the network is as good as its last layers on random features.
@@ -54,7 +65,7 @@ class VanishingGradient(Rule):
     name = "vanishing-gradient"
     severity = Severity.WARNING
     needs = ("grad_norm/layers", "train/loss")
-    explains = ("learning-rate-too-low", "frozen-parameter", "underfitting")
+    explains = ("learning-rate-too-low", "frozen-parameter", "underfitting", "overfitting")
 
     ratio: float = 1e-3
     lost: float = 1e-4
@@ -122,7 +133,7 @@ class VanishingGradient(Rule):
         steps = planned_steps(record) or len(values)
         if update_of(record, short[0]["name"]) * steps < self.travel:
             return None
-        late = progress(values).relative < self.progress and falls_steadily(record, values)
+        late = progress(values).relative < self.progress and (falls_steadily(record, values) or never_better(record) is not None)
         if not late and come_nowhere(record, values) is None:
             return None
         layer = min(short, key=lambda e: float(e["reach"]))

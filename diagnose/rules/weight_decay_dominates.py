@@ -9,7 +9,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import refuse_games
+from diagnose.rules.evidence import refuse_games, run, skill
 from diagnose.statistics import median
 from diagnose.values import Finding, Severity
 
@@ -25,6 +25,9 @@ class WeightDecayDominates(Rule):
     norm of its gradient over that of the data's in the first step, where what is added is the same for every batch, so that it depends
     on the weights alone. Above `coupled` or `decoupled`, and with weights that shrink below `shrunk` of their size, the finding is made.
     Where they shrink below `emptied`, `weak` is enough in place of `coupled`. It needs `records` measured steps.
+
+    For a term that depends on the batch (a sparsity, a divergence), the gradient of what is added in the first step must be `term` times
+    that of the loss call, and the model gain less than `skill` over a constant prediction by the end.
 
     ## Why it matters
     The optimizer mostly makes the weights smaller; the network ends near zero and predicts a constant.
@@ -50,12 +53,18 @@ class WeightDecayDominates(Rule):
     shrunk: float = 0.7
     weak: float = 0.5
     emptied: float = 0.3
+    term: float = 10.0
+    skill: float = 0.05
     records: int = 5
 
     def judge(self, record: Record) -> Iterator[Finding]:
         optimizers = record.facts["run"].get("optimizers", ())
         decay = max((o.get("weight_decay", 0.0) for o in optimizers), default=0.0)
         by_hand = penalty(record)
+        crowded = self._crowded_out(record)
+        if crowded is not None:
+            yield crowded
+            return
         if not decay and not by_hand:
             return
         refuse_games(record)
@@ -100,6 +109,25 @@ class WeightDecayDominates(Rule):
                 shrunk=shrank,
                 weight_decay=decay,
             )
+
+    def _crowded_out(self, record: Record) -> Finding | None:
+        """A further term of the loss, against which the loss call comes to nothing."""
+        seen, learned = record.facts.get("probe.penalty"), skill(record)
+        if not seen or learned is None or learned >= self.skill or seen["data_gradient"] <= 0 or not run(record).get("finished", True):
+            return None
+        force = float(seen["added_gradient"] / seen["data_gradient"])
+        if not force > self.term or len(run(record).get("optimizers", ())) > 1:
+            return None
+        kind = record.facts.get("task", {}).get("loss") or "loss"
+        return self.finding(
+            f"what training_step adds to its {kind} pulls {force:.3g} times as hard as that in the first step, and at the end the model is "
+            f"no better than a constant prediction ({learned:.0%} of what there is to gain)",
+            where=record.source("training_step") or "training_step",
+            fix=f"multiply what is added by {min(0.01, 1 / force):.0e} first, or raise its weight slowly from zero",
+            force=force,
+            limit=self.term,
+            skill=learned,
+        )
 
 
 def penalty(record: Record) -> float:

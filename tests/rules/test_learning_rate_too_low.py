@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from diagnose.rules.learning_rate_too_low import LearningRateTooLow
 from tests.rules.training import falling, findings, not_run, training
 
@@ -53,3 +55,13 @@ def test_a_loss_that_only_falls_in_training_is_another_fault() -> None:
     crawling = [0.693 - 1e-4 * i for i in range(450)]
     held = [0.69 + 0.01 * i for i in range(10)]
     assert findings(LearningRateTooLow(), training(crawling, labels=LABELS, update_ratio__layers=[[1e-4, 7e-4]] * 30, val__loss=held)) == ()
+
+
+def test_validations_tell_a_steady_fall_where_batches_are_noisy() -> None:
+    noisy = [2.29 - 0.0001 * n + 0.1 * (-1) ** (n // 3) for n in range(240)]
+    steps: dict[str, Any] = {"update_ratio__layers": [[1e-4]] * 20, "labels": {"update_ratio__layers": ["a"]}}
+    steady = [2.288 - 0.003 * n for n in range(8)]
+    (found,) = findings(LearningRateTooLow(), training(noisy, val__loss=steady, **steps))
+    assert "falls at the end as at the start" in found.message
+    assert findings(LearningRateTooLow(), training(noisy, val__loss=[2.26 + 0.03 * 0.5**n for n in range(8)], **steps)) == ()
+    assert findings(LearningRateTooLow(), training(noisy, val__loss=steady[:7], **steps)) == ()

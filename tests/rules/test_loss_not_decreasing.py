@@ -51,3 +51,10 @@ def test_games_are_not_judged() -> None:
 
 def test_losses_below_zero_from_nowhere_are_not_judged() -> None:
     assert "below zero" in not_run(LossNotDecreasing(), training(np.linspace(0.1, -0.1, 300)))
+
+
+def test_a_loss_that_begins_anew_with_each_epoch_is_found() -> None:
+    epoch = list(np.linspace(2.3, 1.2, 30))
+    (found,) = findings(LossNotDecreasing(), training(epoch * 6))
+    assert "what an epoch learns is gone" in found.message
+    assert findings(LossNotDecreasing(), training([value * 0.8**n for n in range(6) for value in epoch])) == ()

@@ -57,3 +57,12 @@ def test_momentum_that_outlasts_the_run_is_named_by_its_swings() -> None:
     assert "remembers 1e+03 steps of a run of 300" in found.message
     assert findings(OscillatingLoss(), record(0.9, swinging)) == ()
     assert findings(OscillatingLoss(), record(0.999, [0.7 - 0.02 * i for i in range(20)])) == ()
+
+
+def test_a_first_moment_of_adam_that_outlasts_the_run_is_found() -> None:
+    swinging = [0.77, 0.62, 0.39, 0.21, 0.30, 0.18, 0.25, 0.13, 0.20, 0.12, 0.19, 0.14]
+    adam = {"name": "Adam", "lr": 0.01, "momentum": 0.0, "betas": [0.999, 0.999]}
+    (found,) = findings(OscillatingLoss(), training(falling(1.0, 0.1), run={"optimizers": [adam]}, val__loss=swinging))
+    assert "momentum remembers 1e+03 steps of a run of 300" in found.message
+    usual = {**adam, "betas": [0.9, 0.999]}
+    assert findings(OscillatingLoss(), training(falling(1.0, 0.1), run={"optimizers": [usual]}, val__loss=swinging)) == ()

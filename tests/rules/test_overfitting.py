@@ -52,3 +52,14 @@ def test_samples_learned_by_heart_are_found_without_a_rise() -> None:
     assert findings(Overfitting(), training(falling(1.1, 0.0005), facts=facts, val__loss=learned)) == ()
     assert findings(Overfitting(), training(falling(1.1, 0.3), facts=facts, val__loss=flat)) == ()
     assert findings(Overfitting(), training(falling(1.1, 0.0005), val__loss=flat)) == ()
+
+
+def test_what_never_holds_for_other_samples_is_found() -> None:
+    facts = {"probe.initial_loss": {"loss": 1.39, "total": 1.39, "chance": 1.386}}
+    worse = [1.399, 1.396, 1.406, 1.419, 1.411, 1.435, 1.432, 1.463]
+    trained = np.linspace(1.39, 1.33, 320)
+    (found,) = findings(Overfitting(), training(trained, facts=facts, val__loss=worse))
+    assert "holds for the training samples alone" in found.message
+    assert findings(Overfitting(), training(trained, facts=facts, val__loss=[value - 0.06 for value in worse])) == ()
+    assert findings(Overfitting(), training(trained, facts=facts, val__loss=worse[::-1])) == ()
+    assert findings(Overfitting(), training([1.39, 1.38] * 160, facts=facts, val__loss=worse)) == ()

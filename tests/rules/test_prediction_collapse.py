@@ -8,7 +8,7 @@ import pytest
 
 from diagnose.rules.prediction_collapse import PredictionCollapse
 from diagnose.values import Severity
-from tests.rules.training import findings, not_run, training
+from tests.rules.training import falling, findings, not_run, training
 
 
 def test_one_class_for_all_is_found() -> None:
@@ -86,3 +86,11 @@ def test_other_class_weights_leave_it_as_it_was(weights: list[float], counts: li
 
 def test_weights_of_many_classes_may_rise_roughly() -> None:
     assert findings(PredictionCollapse(), weighted([0.5, 0.2, 0.25, 0.05], [500, 250, 200, 50], top=0.97, base=0.5)) != ()
+
+
+def test_two_sides_that_become_one_constant_are_found() -> None:
+    shrinking = [0.05 * 0.8**n for n in range(24)]
+    loss = falling(1.0, 0.001)
+    (found,) = findings(PredictionCollapse(), training(loss, prediction__std=shrinking, target__std=shrinking))
+    assert "both sides of the loss have shrunk" in found.message
+    assert findings(PredictionCollapse(), training(loss, prediction__std=shrinking[:10], target__std=shrinking[:10])) == ()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from diagnose.rules.saturated_units import SaturatedUnits
 from diagnose.values import Finding, Severity
 from tests.rules.training import falling, findings, not_run, training
@@ -58,6 +60,20 @@ def test_units_thrown_from_bound_to_bound_from_the_start_are_found() -> None:
     assert "75% of what fc1 → tanh gives lies at one or the other of its bounds" in found.message
     (learning,) = thrown(falling(1.1, 0.1), [0.75] * 10)
     assert learning.severity == Severity.INFO
+
+
+def test_units_thrown_about_are_a_warning_where_much_is_left_to_learn() -> None:
+    known: dict[str, Any] = {"activation__saturated": [[0.0]] * 10, "activation__pushed": [[0.75]] * 10}
+    labels = {"activation__saturated": ["act (Tanh)"], "activation__pushed": ["act (Tanh)"]}
+
+    def learned(right: float, head: list[str]) -> tuple[Finding, ...]:
+        score: dict[str, Any] = {"train__accuracy": [right] * 20, "target__top_share": [0.2] * 20}
+        record = training(falling(1.8, 0.5), facts={"probe.step": {"head": head}}, labels=labels, **known, **score)
+        return findings(SaturatedUnits(), record)
+
+    assert [f.severity for f in learned(0.6, [])] == [Severity.WARNING]
+    assert [f.severity for f in learned(0.9, [])] == [Severity.INFO]
+    assert learned(0.6, ["tanh"]) == ()
 
 
 def test_codes_of_zeros_and_ones_that_are_learned_are_healthy() -> None:

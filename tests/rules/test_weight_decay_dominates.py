@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from diagnose.record import Record
@@ -71,3 +73,18 @@ def test_a_second_loss_that_changes_with_the_batch_is_no_penalty() -> None:
 def test_a_lesser_penalty_is_found_where_it_emptied_the_weights() -> None:
     assert len(findings(WeightDecayDominates(), penalised([8.0, 8.0, 8.0], 1.7, shrunk=0.1))) == 1
     assert findings(WeightDecayDominates(), penalised([8.0, 8.0, 8.0], 1.7, shrunk=0.5)) == ()
+
+
+def test_a_term_that_crowds_the_loss_out_is_found() -> None:
+    def crowded(added: float, error: float) -> Record:
+        penalty = {"added": [10.1, 9.9, 10.6], "losses": [11.2, 11.0, 11.7], "data_gradient": 0.5, "added_gradient": added}
+        facts: dict[str, Any] = {"probe.penalty": penalty, "task": {"loss": "mse_loss"}}
+        labels = {"weight_norm__layers": ["a"], "grad_norm__layers": ["a"]}
+        steps: dict[str, Any] = {"weight_norm__layers": [[1.0]] * 20, "grad_norm__layers": [[1.0]] * 20}
+        spread: dict[str, Any] = {"train__watched_loss": [error] * 20, "target__std": [1.0] * 20}
+        return training([error] * 300, facts=facts, labels=labels, **steps, **spread)
+
+    (found,) = findings(WeightDecayDominates(), crowded(65.0, 1.0))
+    assert "pulls 130 times as hard as that in the first step" in found.message
+    assert findings(WeightDecayDominates(), crowded(65.0, 0.5)) == ()
+    assert findings(WeightDecayDominates(), crowded(2.0, 1.0)) == ()
