@@ -170,7 +170,7 @@ def transferred(values: list[Tensor]) -> list[float]:
     """Single numbers, brought to the host at once."""
     values = [v if type(v) is Tensor else plain(v) for v in values]
     if all(v.is_cpu for v in values):  # they are there
-        return [float(v) for v in values]
+        return [v.item() for v in values]
     try:
         together = torch.stack(values)
     except RuntimeError:  # they are on several devices

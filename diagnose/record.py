@@ -64,9 +64,13 @@ class Rows:
 
     def append(self, place: Place, value: Number | Sequence[Number]) -> None:
         """Add a row; ``None`` becomes NaN."""
+        self.places.extend(place)
+        if isinstance(value, float):  # nearly all of them
+            self.values.append(value)
+            self.widths.append(-1)
+            return
         entries = value if isinstance(value, Sequence) else (value,)
         numbers = array("d", [math.nan if v is None else v for v in entries])
-        self.places.extend(place)
         self.values.extend(numbers)
         self.widths.append(len(numbers) if entries is value else -1)
 

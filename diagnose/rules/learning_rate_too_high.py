@@ -81,12 +81,15 @@ class LearningRateTooHigh(Rule):
         typical, peak = median(largest[:10]), float(largest.max())
         loss = record.series("train/loss").value
         broken = ~np.isfinite(loss)
+        usable = loss if broken.any() else losses(record, self.rows)
+        if typical <= self.update and peak <= 10 * self.update:
+            return
         before = loss[: int(np.argmax(broken))] if broken.any() else loss
         if broken.any():
             grew = len(before) > 1 and float(np.max(before)) > 2 * abs(float(before[0]))
             start, end = float(before[0]) if len(before) else np.nan, np.inf
         else:
-            come = progress(losses(record, self.rows))
+            come = progress(usable)
             start, end = float(np.mean(loss[:3])), come.end
             peak_loss = float(blocks(loss[: max(10, len(loss) // 4)], 10).max())
             thrown = peak_loss > self.thrown * abs(loss[0]) and end > 0.9 * loss[0]
@@ -94,7 +97,7 @@ class LearningRateTooHigh(Rule):
             once = float(loss[: max(10, len(loss) // 4)].max()) > self.once * abs(loss[0])
             thrown = thrown or (once and learned is not None and learned < self.skill) or self._flattened(record, known)
             grew = (end > start + (self.worse - 1) * abs(start) or thrown) and not periodic(record, loss)
-        if grew and (typical > self.update or peak > 10 * self.update):
+        if grew:
             name = record.series("update_ratio/layers").labels[int(np.nanargmax(np.fmax.reduce(known, axis=0)))]
             optimizer = (run(record).get("optimizers") or [{"lr": 0.0}])[0]
             rate, momentum, factor = optimizer["lr"], optimizer.get("momentum", 0.0), gathered(record)

@@ -87,7 +87,7 @@ class VanishingGradient(Rule):
         if lost is not None:
             yield lost
             return
-        come = progress(losses(record, 30))
+        loss = losses(record, 30)
         series = record.series("grad_norm/layers")
         value = np.where(series.value > 0, series.value, np.nan)
         kept = np.flatnonzero(np.isfinite(value).mean(0) > 0.5) if len(value) else np.empty(0, int)
@@ -98,16 +98,18 @@ class VanishingGradient(Rule):
         value = value[:, kept]
         with np.errstate(invalid="ignore"):
             share = value[:, 0] / np.fmax.reduce(value, axis=1)
-            middle = medians(value)
         small = float(np.nanmean(share < self.ratio))
-        rising = float(np.mean(np.diff(np.log(middle)) > 0))
+        if small < self.persistence:
+            return
+        come = progress(loss)
+        rising = float(np.mean(np.diff(np.log(medians(value))) > 0))
         name = series.labels[kept[0]]
         moves = update_of(record, name)
         learned = skill(record)
         signs = [come.relative < self.progress, learned is not None and learned < self.progress]
         still = moves < self.update and any(signs)
         in_vain = float(np.nanmean(share < self.lost)) >= self.persistence and all(signs)
-        if small >= self.persistence and rising >= 0.6 and (still or in_vain):
+        if rising >= 0.6 and (still or in_vain):
             yield self.finding(
                 f"the gradient of {name} is {median(share):.1g} of the largest in {small:.0%} of the measured steps, "
                 f"and it moves by {moves:.1g} of its size per step; the loss went from {come.start:.4g} to {come.end:.4g}",
