@@ -20,12 +20,12 @@ class SuspiciousValidation(Rule):
 
     ## What it measures
     Over the last third of at least `validations` validations: the validation loss against the training loss of the same batches. Below
-    `ratio`, and with a validation accuracy that is higher by `gap` where accuracies are known, the finding is made. Both losses are
-    those of the same loss call, not sums of several. And, in a table of at least `features` columns, whether one column tells the target
-    alone: `alone` of its variance lies between the classes (`copied` of its variance is that of a target of values), while the next column
-    reaches at most `second`, and the model gains `skill` of what there is over a constant prediction. And whether all of at least
-    `validations` validations are without one wrong answer, while the shares of their classes change from one to the next and training
-    answers `erring` or more of its rows wrongly: such targets are made of the predictions.
+    `ratio`, and with a validation accuracy that is higher by `gap` where accuracies are known, the finding is made. Both losses are those
+    of the same loss call, not sums of several, nor one that training weighs down by half or more. And, in a table of at least `features`
+    columns, whether one column tells the target alone: `alone` of its variance lies between the classes (`copied` of its variance is that
+    of a target of values), while the next column reaches at most `second`, and the model gains `skill` of what there is over a constant
+    prediction. And whether all of at least `validations` validations are without one wrong answer, while the shares of their classes change
+    from one to the next and training answers `erring` or more of its rows wrongly: such targets are made of the predictions.
 
     ## Why it matters
     Held-out data cannot be easier by so much: it is a part of the training data, it carries the answer, or the two losses do not
@@ -81,6 +81,9 @@ class SuspiciousValidation(Rule):
         same = finite(loss.value[loss.batch >= first - (series.batch[1] - series.batch[0])])
         if not len(held) or not len(same):
             raise NotRun("the losses are not finite")
+        given = finite(record.series("train/loss").value)
+        if median(same) > 0 and abs(median(given[-len(given) // 5 :])) < 0.5 * median(same):
+            raise NotRun("the loss that is compared is but a small part of what training_step returns")
         ratio = median(held) / median(same) if median(same) > 0 and median(held) >= 0 else 1.0
         right, trained = tail(record, "val/accuracy"), tail(record, "train/accuracy")
         gap = float(right.mean() - trained.mean()) if len(right) and len(trained) else self.gap

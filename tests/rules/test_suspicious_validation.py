@@ -24,6 +24,11 @@ def test_the_same_loss_call_is_compared() -> None:
     assert findings(SuspiciousValidation(), training([1.0] * 300, train__watched_loss=[0.06] * 30, val__loss=[0.05] * 10)) == ()
 
 
+def test_a_small_part_of_the_training_loss_is_not_compared() -> None:
+    record = training([0.08] * 300, train__watched_loss=[1.8] * 30, val__loss=[0.1] * 10)
+    assert "but a small part" in not_run(SuspiciousValidation(), record)
+
+
 def faultless(shares: list[float], right: float = 1.0, trained: float = 0.8) -> Record:
     known: dict[str, Any] = {"val__accuracy": [right] * len(shares), "val__target_top_share": shares}
     return training([0.5] * 300, val__loss=[0.4] * len(shares), train__accuracy=[trained] * 30, **known)
