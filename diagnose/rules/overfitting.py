@@ -28,8 +28,9 @@ class Overfitting(Rule):
     Or learning by heart, without any rise: the training loss fell below `nothing` of that of a constant prediction, and the validation loss
     never below `hardly` of it.
 
-    Or nothing that holds: no validation, of `after` + 2 at least, came below `chance` times the loss of a constant prediction, the losses
-    rose (Mann-Kendall above `certain` standard deviations) and ended above it, and the training loss fell by `little`.
+    Or nothing that holds: no validation, of `after` + 2 at least, came below `chance` times the loss of a constant prediction, while the
+    training loss fell by `much`; or by `little`, and the validation losses rose (Mann-Kendall above `certain` standard deviations) and
+    ended above that of a constant.
 
     ## Why it matters
     From the minimum on the model learns its training data by heart, and what is saved last is not what is best.
@@ -64,6 +65,7 @@ class Overfitting(Rule):
     chance: float = 0.98
     certain: float = 2.3
     little: float = 0.02
+    much: float = 0.3
 
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
@@ -131,18 +133,21 @@ class Overfitting(Rule):
         )
 
     def _in_vain(self, record: Record) -> Finding | None:
-        """Training gets better, and validation, never better than a constant prediction, gets worse."""
+        """Training gets better, and validation, never better than a constant prediction, gets worse or stays far behind."""
         held = never_better(record, self.chance, self.after + 2)
-        if held is None or held[-1] <= (chance := record.facts["probe.initial_loss"]["chance"]) or mann_kendall(held) < self.certain:
+        if held is None:
             return None
-        come = progress(record.series("train/loss").value)
-        if come.relative < self.little or come.drop < 3 * come.error:
+        come, chance = progress(record.series("train/loss").value), record.facts["probe.initial_loss"]["chance"]
+        worse = held[-1] > chance and mann_kendall(held) >= self.certain and come.relative >= self.little
+        apart = come.relative >= self.much and come.end < (1 - self.much) * chance
+        if not (worse or apart) or come.drop < 3 * come.error:
             return None
         return self.finding(
-            f"the training loss fell by {come.relative:.0%}, and the validation loss, never better than {held.min():.4g} where a constant "
-            f"prediction has {chance:.4g}, rose to {held[-1]:.4g}: what is learned holds for the training samples alone",
+            f"the training loss fell by {come.relative:.0%}, and the validation loss, {held[-1]:.4g} at the end, was never better than "
+            f"{held.min():.4g}, where a constant prediction has {chance:.4g}: what is learned holds in training alone",
             where=f"epoch {int(record.series('val/loss').epoch[-1])}",
-            fix="check that inputs and labels belong together and that the network can see what tells the label; then regularise",
+            fix="check that inputs and labels belong together, that validation runs the weights and the scaling of training, and that the "
+            "network can see what tells the label; then regularise",
             minimum=float(held.min()),
             end=float(held[-1]),
             chance=chance,
