@@ -29,7 +29,8 @@ def monitors(trainer: Trainer) -> Iterator[dict[str, Any]]:
         if isinstance(name, str):
             when = "train" if getattr(callback, "_check_on_train_epoch_end", False) else "validation"
             fact = {"who": type(callback).__name__, "monitor": name, "strict": bool(getattr(callback, "strict", True)), "when": when}
-            yield {**fact, "mode": str(getattr(callback, "mode", "")), "patience": getattr(callback, "patience", None)}
+            fact |= {"mode": str(getattr(callback, "mode", "")), "patience": getattr(callback, "patience", None)}
+            yield {**fact, "min_delta": abs(float(getattr(callback, "min_delta", None) or 0.0))}
     for config in trainer.lr_scheduler_configs:
         if config.reduce_on_plateau and config.monitor:
             fact = {"who": type(config.scheduler).__name__, "monitor": config.monitor, "strict": config.strict, "when": config.interval}

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+import numpy as np
+
 from diagnose.record import Record
 from diagnose.rules import Rule
+from diagnose.statistics import finite
 from diagnose.values import Finding, Severity
 
 
@@ -23,7 +26,9 @@ class MonitorMissing(Rule):
     without it, or, before training, where the sanity check logged a name that differs only in its punctuation, or where one step of
     training and one of validation did not log it and no hook or callback of the user's could do so later. With strict=False it is a
     warning. An accuracy or the like (`higher`) with the mode "min", or a loss or error (`lower`) with "max", is a warning, by its name. A
-    patience as long as the run, or no longer than that of a schedule on a plateau, is an info.
+    patience as long as the run, or no longer than that of a schedule on a plateau, is an info. Early stopping that ended the run while the
+    metric got better in each of the checks that it waited for, by more than `gained` of it in all, but by less than its min_delta each
+    time, is a warning.
 
     ## Why it matters
     Lightning stops the run at its first validation, or never stops it early and keeps the wrong checkpoint. In the wrong direction the
@@ -47,6 +52,7 @@ class MonitorMissing(Rule):
     needs = ("monitors", "run")
 
     similar: float = 0.6
+    gained: float = 0.05
     higher: tuple[str, ...] = (
         "acc",
         "accuracy",
@@ -79,6 +85,7 @@ class MonitorMissing(Rule):
             if name in logged or (not begun and base(name) in logged):
                 yield from self._direction(waiting)
                 yield from self._patience(waiting, record)
+                yield from self._delta(waiting, record)
                 continue
             same = [n for n in sorted(logged) if plain(n) == plain(name)]
             near = same or get_close_matches(name, sorted(logged), n=3, cutoff=self.similar)
@@ -128,6 +135,25 @@ class MonitorMissing(Rule):
             severity=Severity.INFO,
             patience=patience,
         )
+
+    def _delta(self, waiting: Mapping[str, Any], record: Record) -> Iterator[Finding]:
+        """Early stopping that takes what gets better for no better."""
+        least, patience, series = waiting.get("min_delta") or 0.0, waiting.get("patience") or 0, f"metric/{waiting['monitor']}"
+        if waiting["who"] != "EarlyStopping" or not least or not record.facts["run"].get("stopped") or series not in record:
+            return
+        last = finite(record.series(series).value)[-patience - 1 :] * (-1 if waiting["mode"] == "max" else 1)
+        gained = (last[0] - last[-1]) / max(abs(last[0]), 1e-12) if len(last) > 1 else 0.0
+        if gained > self.gained and (np.diff(last) < 0).all():
+            yield self.finding(
+                f"EarlyStopping ended the run though {waiting['monitor']!r} got better in each of its last {len(last) - 1} checks, by "
+                f"{gained:.0%} in all: it counts only steps of min_delta={least:g} or more",
+                where=f"EarlyStopping(monitor={waiting['monitor']!r}, min_delta={least:g})",
+                fix="leave min_delta at 0, or make it small against the metric",
+                severity=Severity.WARNING,
+                gained=gained,
+                limit=self.gained,
+                min_delta=least,
+            )
 
 
 def base(name: str) -> str:

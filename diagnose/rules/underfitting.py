@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import losses, refuse_games, skill, tail
+from diagnose.rules.evidence import losses, never_better, refuse_games, skill, tail
 from diagnose.statistics import median, progress, trend
 from diagnose.values import Finding, Severity
 
@@ -26,6 +26,9 @@ class Underfitting(Rule):
     majority of the five nearest training rows gives on validation rows, by `ahead` of the way from the largest class to 1, while the
     loss falls by less than `falling` over the last third. Where the largest class has more than `even` times its even share, or the loss
     weighs the classes, accuracy may be given up on purpose and is not judged.
+
+    Or the scores can hardly differ: the model is right in `right` of what there is to gain in accuracy, and yet no loss of a validation and
+    not the level of training came below `chance` times that of a constant prediction.
 
     ## Why it matters
     The model can learn these targets, and does not: something holds it back.
@@ -56,6 +59,8 @@ class Underfitting(Rule):
     falling: float = 0.1
     even: float = 1.4
     validations: int = 2
+    right: float = 0.6
+    chance: float = 0.95
 
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
@@ -66,6 +71,10 @@ class Underfitting(Rule):
         finding = self._below_neighbours(record, third.change / max(abs(come.end), 1e-12))
         if finding is not None:
             yield finding
+            return
+        flat = self._flat(record, come.end)
+        if flat is not None:
+            yield flat
             return
         one = record.facts.get("probe.overfit")
         if one is None:
@@ -85,6 +94,25 @@ class Underfitting(Rule):
                 gained=gained,
                 limit=self.gained,
             )
+
+    def _flat(self, record: Record, end: float) -> Finding | None:
+        """The finding that the model orders the classes rightly and gives all of them nearly the same probability."""
+        learned, held = skill(record), never_better(record, self.chance)
+        if held is None or learned is None or learned < self.right or "train/accuracy" not in record:
+            return None
+        chance = record.facts["probe.initial_loss"]["chance"]
+        if end <= self.chance * chance:
+            return None
+        return self.finding(
+            f"the model gets {learned:.0%} of what there is to gain in accuracy, and its loss of {end:.4g} hardly differs from that of a "
+            f"constant prediction ({chance:.4g}): its scores are nearly equal for all classes",
+            where="train/loss",
+            fix="look at what bounds the scores: a high temperature, normalised vectors without a scale, strong label smoothing",
+            gained=learned,
+            end=end,
+            chance=chance,
+            limit=self.chance,
+        )
 
     def _below_neighbours(self, record: Record, change: float) -> Finding | None:
         """The finding that rows beside it in the training data tell more about a validation row than the model does."""

@@ -104,3 +104,20 @@ def test_patience() -> None:
     record.add("monitors", [patient, {**STOPPING, "who": "ReduceLROnPlateau", "patience": 10}])
     (found,) = findings(MonitorMissing(), record)
     assert "ends the run after 10 checks, before the schedule lowers the rate after 10" in found.message
+
+
+@pytest.mark.parametrize(("mode", "sign"), [("min", 1.0), ("max", -1.0)])
+def test_a_min_delta_larger_than_the_steps_of_the_metric_is_found(mode: str, sign: float) -> None:
+    def stopped(values: list[float], **changes: Any) -> Any:
+        waiting = {**STOPPING, "monitor": "score", "mode": mode, "patience": 3, "min_delta": 1.0, **changes}
+        record = training(run={"stopped": "no improvement for 3 checks"}, facts={"monitors": [waiting], "logged": ["score"]})
+        for place, value in enumerate(values):
+            record.append({"metric/score": sign * value}, step=place, epoch=place, batch=place)
+        return findings(MonitorMissing(), record)
+
+    (found,) = stopped([2.2, 2.0, 1.8, 1.7])
+    assert found.severity == Severity.WARNING
+    assert "got better in each of its last 3 checks, by 23% in all" in found.message
+    assert stopped([2.2, 2.0, 1.8, 1.7], min_delta=0.0) == ()
+    assert stopped([2.2, 2.0, 2.1, 1.7]) == ()
+    assert stopped([2.2, 2.19, 2.18, 2.17]) == ()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from diagnose.rules import run
 from diagnose.rules.underfitting import Underfitting
 from tests.rules.training import falling, findings, not_run, training
 
@@ -61,3 +64,15 @@ def test_accuracy_that_is_given_up_on_purpose_is_not_judged() -> None:
     assert findings(Underfitting(), training(falling(1.1, 0.75, noise=0.01), facts=weighted, val__accuracy=settled(0.7))) == ()
     uneven = {**PROBE, "data.nearest": {**NEAR["data.nearest"], "majority": 0.6}}
     assert findings(Underfitting(), training(falling(1.1, 0.75, noise=0.01), facts=uneven, val__accuracy=settled(0.7))) == ()
+
+
+def test_scores_that_can_hardly_differ_are_found() -> None:
+    facts = {"probe.initial_loss": {"loss": 2.31, "total": 2.31, "chance": 2.303}}
+
+    def bounded(low: float, right: float) -> str:
+        known: dict[str, Any] = {"train__accuracy": [right] * 20, "target__top_share": [0.12] * 20, "val__loss": [low + 0.01] * 8}
+        record = training(falling(2.31, low, noise=0.001), facts=facts, **known)
+        return " ".join(f.message for f in run(Underfitting(), record, strict=True).findings)
+
+    assert "nearly equal for all classes" in bounded(2.28, 0.95)
+    assert bounded(2.28, 0.3) == bounded(1.9, 0.95) == ""
