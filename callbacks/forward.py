@@ -10,7 +10,7 @@ from torch.utils.hooks import RemovableHandle
 
 from diagnose.callbacks.instrument import Instrument
 from diagnose.measure.activations import attach
-from diagnose.measure.calls import WatchCalls
+from diagnose.measure.calls import WatchCalls, shared
 from diagnose.measure.fast_paths import FastPaths
 from diagnose.namespace import LightningModule, Trainer
 
@@ -40,7 +40,7 @@ class Forward(Instrument):
         if not self.notes.watched:
             return
         if not self.known:
-            self.functions = {function: see for i in self.others for function, see in i.functions.items()}
+            self.functions = shared([i.functions for i in self.others])
             self.hooks = [hook for i in self.others for hook in i.hooks]
             self.known = True
         if self.functions or self.hooks:

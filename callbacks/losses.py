@@ -15,9 +15,11 @@ from diagnose.callbacks.monitor import Monitor
 from diagnose.callbacks.ranks import Share, shares, summed
 from diagnose.measure.activations import compiled
 from diagnose.measure.fast_paths import FastPaths
-from diagnose.measure.losses import LOSSES, LossCall, WatchLosses, primary, task
+from diagnose.measure.losses import LOSSES, LossCall, primary, task
 from diagnose.measure.outputs import describe, mean_value, score
 from diagnose.measure.plain import plain
+from diagnose.measure.watched_losses import WatchLosses, written_calls
+from diagnose.measure.written_losses import WrittenLosses
 from diagnose.namespace import LightningModule, Trainer
 
 PREDICTED = {
@@ -54,6 +56,7 @@ class Losses(Instrument):
 
     def __init__(self) -> None:
         self.calls: list[LossCall] = []
+        self.written = WrittenLosses()
         self.backward: list[Tensor] = []
         self.manual = False
 
@@ -64,18 +67,21 @@ class Losses(Instrument):
             for name in self.writes[1:]:
                 self.notes.record.skip(name, why)
         else:
-            self.functions = dict.fromkeys(LOSSES, self._see)
+            self.functions = {**dict.fromkeys(LOSSES, self._see), **self.written.functions()}
 
     def _see(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], output: Any) -> None:
         self.calls.append(LossCall.of(func, args, kwargs, output))
 
     def before_backward(self, module: LightningModule, loss: Tensor) -> None:
+        if self.written.noted:
+            self.calls += written_calls(self.calls, self.written, loss)
+            self.written.clear()
         if self.manual:
             self.backward.append(plain(loss).detach())
 
     def after_batch(self, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
         calls, backward = self.calls, self.backward
-        if calls or backward:
+        if calls or backward or self.written.noted:
             self.release()
         loss = outputs.get("loss") if isinstance(outputs, (dict, Mapping)) else outputs
         if isinstance(loss, Tensor) and loss.numel() == 1:
@@ -105,12 +111,14 @@ class Losses(Instrument):
         if "task" not in self.notes.record:
             kind, classes = task(call)
             fact = {"kind": kind, "loss": call.kind, "classes": classes, "class_names": None}
-            self.notes.record.add("task", {**fact, "extracted_by": "the loss call in training_step"})
+            found = call.name if call.written else "the loss call"
+            self.notes.record.add("task", {**fact, "written": call.written, "extracted_by": f"{found} in training_step"})
         for name, value in describe(call).items():
             self.notes.put(PREDICTED[name], value)
 
     def release(self) -> None:
         self.calls, self.backward = [], []
+        self.written.clear()
 
 
 def loss_scale(module: LightningModule) -> float:

@@ -18,7 +18,8 @@ from diagnose.callbacks.losses import watchable
 from diagnose.callbacks.ranks import anywhere
 from diagnose.experiments.extraction import Extract, found_in
 from diagnose.measure.fast_paths import FastPaths
-from diagnose.measure.losses import LossCall, Predictions, WatchLosses
+from diagnose.measure.losses import LossCall, Predictions
+from diagnose.measure.watched_losses import WatchLosses
 from diagnose.namespace import Callback, LightningModule, Trainer, own_state
 
 if TYPE_CHECKING:

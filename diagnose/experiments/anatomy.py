@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from diagnose.experiments.penalty import gradients, pull
 from diagnose.experiments.sandbox import Sandbox
 from diagnose.experiments.watch_step import WatchStep
 from diagnose.measure.graph import head, linearity, reshaped
-from diagnose.measure.losses import ELEMENTWISE, REGRESSION, LossCall, primary
+from diagnose.measure.losses import ELEMENTWISE, REGRESSION, LossCall
 from diagnose.record import Record
 
 STEPS = 3
@@ -122,7 +122,7 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
         record.add("probe.penalty", {"added": anatomy.added, "losses": losses, "data_gradient": data, "added_gradient": other})
     if anatomy.call is not None:
         call = anatomy.call
-        anatomy.call = LossCall(call.kind, call.input.detach(), call.target, None, call.options)
+        anatomy.call = replace(call, input=call.input.detach(), value=None)
     return anatomy
 
 
@@ -166,7 +166,7 @@ def _step(sandbox: Sandbox, anatomy: Anatomy, batch: Any, index: int, names: Map
             else:
                 if loss is None and output is not None and sandbox.module.automatic_optimization:
                     raise Unusable(f"training_step returned {_described(output)}; Lightning needs a tensor with one element")
-        call = primary(watch.calls, loss)
+        call = watch.primary(loss)
         anatomy.used |= watch.used
         if record is not None:
             _describe(sandbox, anatomy, call, names, record, watch, normed, dropped, raised)
@@ -221,7 +221,7 @@ def _describe(
     facts["calls"] = len(watch.calls)
     if call is None or call.target is None:
         record.add("probe.step", {**facts, "kind": "", "head": []})
-        record.skip("probe.linearity", "no loss function of torch was called, so the network's output is not known")
+        record.skip("probe.linearity", "no loss was found in the step, so the network's output is not known")
         return
     shapes = (tuple(call.input.shape), tuple(call.target.shape))
     if call.kind in (*ELEMENTWISE, *REGRESSION) and shapes[0] != shapes[1]:
@@ -229,7 +229,7 @@ def _describe(
     chain = head(call.input)
     facts["head"] = [{"name": a.name, "axis": a.axis, "shape": list(a.shape), "scaled": a.scaled} for a in chain]
     facts["dropout_on_output"] = next((watch.dropped[n] for n in reshaped(call.input) if n in watch.dropped), 0.0)
-    facts |= {"kind": call.kind, "input_shape": list(shapes[0]), "target_shape": list(shapes[1])}
+    facts |= {"kind": call.kind, "name": call.name, "input_shape": list(shapes[0]), "target_shape": list(shapes[1])}
     facts["target_dtype"] = str(call.target.dtype).removeprefix("torch.")
     facts["classes"] = classes(call)
     facts["reduction"] = str(call.options.get("reduction", ""))

@@ -15,14 +15,18 @@ BERNOULLI = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 
 
 def chance(call: LossCall) -> float | None:
-    """The least mean loss of a constant prediction on the call's own targets, in the loss's unit; ``None`` where it is not known.
+    """The least loss of a constant prediction on the call's own targets, in the unit of its value; ``None`` where it is not known.
 
     Cross-entropy and NLL: entropy of the class shares. Binary cross-entropy: entropy of each column's share. Both with label smoothing and
     weights as the loss has them; soft-margin losses are binary cross-entropy by another name. Hinge loss over classes: that of equal
     scores. Squared error: variance per column; absolute error: mean distance from the median; Huber and smooth L1: their value at the
-    median. Poisson: that of the mean count.
+    median. Poisson: that of the mean count. What is written by hand may be a multiple of these or their root.
     """
-    call = as_cross_entropy(call)
+    mean = _constant(as_cross_entropy(call))
+    return None if mean is None else call.in_its_unit(mean)
+
+
+def _constant(call: LossCall) -> float | None:
     if call.target is None:
         return None
     if call.kind == "multi_margin_loss":
@@ -49,12 +53,16 @@ def chance(call: LossCall) -> float | None:
 
 
 def floor(call: LossCall) -> float | None:
-    """The least mean loss that any prediction can reach on the call's targets; ``None`` where it is not known.
+    """The least loss, in the unit of its value, that any prediction can reach on the call's targets; ``None`` where it is not known.
 
     Zero for class indices, margins and for regression; the entropy of the targets under label smoothing and for probability targets;
     for Poisson that of the counts themselves.
     """
-    call = as_cross_entropy(call)
+    mean = _lowest(as_cross_entropy(call))
+    return None if mean is None else call.in_its_unit(mean)
+
+
+def _lowest(call: LossCall) -> float | None:
     if call.target is None:
         return None
     if call.kind in CATEGORICAL:
@@ -76,8 +84,8 @@ def uniform(call: LossCall) -> float | None:
         return None
     if call.kind in CATEGORICAL:
         weights = _class_weights(call)
-        return float(weights.sum()) * math.log(max(2, weights.shape[1]))
-    return float(sum(_odds(call)).mean()) * math.log(2) if call.kind in BERNOULLI else None  # type: ignore[union-attr]
+        return call.in_its_unit(float(weights.sum()) * math.log(max(2, weights.shape[1])))
+    return call.in_its_unit(float(sum(_odds(call)).mean()) * math.log(2)) if call.kind in BERNOULLI else None  # type: ignore[union-attr]
 
 
 def as_cross_entropy(call: LossCall) -> LossCall:

@@ -13,7 +13,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from diagnose.experiments.batches import changed, has_unknown, leaves, roles, same, size, take
 from diagnose.experiments.sandbox import Sandbox
-from diagnose.measure.losses import LossCall, class_last, primary, watch_losses
+from diagnose.measure.losses import LossCall, class_last
+from diagnose.measure.watched_losses import watch_losses
 from diagnose.record import Record
 
 SEED = 20
@@ -47,19 +48,19 @@ def evaluating(module: nn.Module) -> Iterator[list[str]]:
 def output(sandbox: Sandbox, batch: Any, *, seed: int = SEED) -> tuple[LossCall | None, Tensor | None]:
     """The primary loss call and the loss of a training step in eval mode, with the random state seeded; the weights stay."""
     torch.manual_seed(seed)
-    with evaluating(sandbox.module), watch_losses() as calls:
+    with evaluating(sandbox.module), watch_losses() as watch:
         loss, _ = sandbox.training_step(sandbox.move(batch))
     if not sandbox.module.automatic_optimization:
         sandbox.reset()
-    return primary(calls, loss), loss
+    return watch.primary(loss), loss
 
 
 def validation_output(sandbox: Sandbox, batch: Any, *, seed: int = SEED) -> tuple[LossCall | None, Tensor | None]:
     """The same for a validation step, whose loss is that of the primary call."""
     torch.manual_seed(seed)
-    with evaluating(sandbox.module), watch_losses() as calls, torch.no_grad():
+    with evaluating(sandbox.module), watch_losses() as watch, torch.no_grad():
         sandbox.validation_step(sandbox.move(batch))
-    call = primary(calls)
+    call = watch.primary()
     return call, call.value if call is not None else None
 
 
@@ -147,11 +148,11 @@ def swap_samples(sandbox: Sandbox, record: Record) -> None:
 
 def _mixes(sandbox: Sandbox, batch: Any) -> bool:
     """Whether the step holds one output against several targets, as mixup does."""
-    with evaluating(sandbox.module), watch_losses() as calls:
-        sandbox.training_step(sandbox.move(batch))
+    with evaluating(sandbox.module), watch_losses() as watch:
+        loss, _ = sandbox.training_step(sandbox.move(batch))
     if not sandbox.module.automatic_optimization:
         sandbox.reset()
-    pairs = [(c.input, c.target) for c in calls if c.target is not None]
+    pairs = [(c.input, c.target) for c in watch.every(loss) if c.target is not None]
     return any(a is b and not same(s, t) for (a, s), (b, t) in combinations(pairs, 2))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise, takewhile
 from typing import Any
 
@@ -16,7 +17,8 @@ from diagnose.experiments.anatomy import hooked
 from diagnose.experiments.baselines import chance, uniform
 from diagnose.experiments.batches import changed
 from diagnose.experiments.sandbox import Sandbox
-from diagnose.measure.losses import LossCall, primary, watch_losses
+from diagnose.measure.losses import LossCall
+from diagnose.measure.watched_losses import watch_losses
 from diagnose.record import Record
 
 BATCHES = 6
@@ -35,15 +37,15 @@ def initial_loss(sandbox: Sandbox, record: Record) -> None:
     calls_of: list[tuple[LossCall, float]] = []
     for index, batch in enumerate(sandbox.batches[: BATCHES if sandbox.module.automatic_optimization else 1]):
         torch.manual_seed(index)
-        with watch_losses() as calls:
+        with watch_losses() as watch:
             loss, _ = sandbox.training_step(sandbox.move(batch), index)
-        call = primary(calls, loss)
+        call = watch.primary(loss)
         if call is not None and call.value is not None and call.value.numel() == 1:
             total = float(loss) if loss is not None else float(call.value)
-            calls_of.append((LossCall(call.kind, call.input.detach(), call.target, call.value.detach(), call.options), total))
+            calls_of.append((replace(call, input=call.input.detach(), value=call.value.detach()), total))
     sandbox.reset()
     if not calls_of:
-        record.skip("probe.initial_loss", "no loss function of torch with one value was called")
+        record.skip("probe.initial_loss", "no loss with one value was found")
         return
     first = calls_of[0][0]
     reference = [known for c, _ in calls_of if (known := chance(c)) is not None]
@@ -88,10 +90,10 @@ def _labels_enter(sandbox: Sandbox, first: LossCall) -> bool:
             return tensor.roll(turned, 0) if labels and turned else tensor
 
         torch.manual_seed(0)
-        with watch_losses() as calls:
+        with watch_losses() as watch:
             loss, _ = sandbox.training_step(sandbox.move(changed(batch, other)))
         sandbox.reset()
-        call = primary(calls, loss)
+        call = watch.primary(loss)
         return None if call is None else call.input.detach()
 
     before, again, after = scores(0), scores(0), scores(1)

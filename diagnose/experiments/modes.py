@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from diagnose.experiments.dependence import evaluating
 from diagnose.experiments.functional_dropout import WatchDropout
 from diagnose.experiments.sandbox import Sandbox
-from diagnose.measure.losses import watch_losses
+from diagnose.measure.watched_losses import watch_losses
 from diagnose.record import Record
 
 MODAL = (_BatchNorm, nn.modules.dropout._DropoutNd)

@@ -16,7 +16,8 @@ from diagnose.experiments.batches import changed, leaves, size, take
 from diagnose.experiments.copying import Unusable
 from diagnose.experiments.dependence import evaluating
 from diagnose.experiments.sandbox import Sandbox
-from diagnose.measure.losses import REGRESSION, LossCall, Predictions, predictions, primary, watch_losses
+from diagnose.measure.losses import REGRESSION, LossCall, Predictions, predictions
+from diagnose.measure.watched_losses import watch_losses
 from diagnose.record import Record
 
 RATES = (3e-3, 3e-2, 0.3)
@@ -124,9 +125,9 @@ def overfit_batch(sandbox: Sandbox, call: LossCall, record: Record) -> None:
 
 
 def _sole(sandbox: Sandbox, batch: Any, call: LossCall) -> bool:
-    with watch_losses() as calls:
+    with watch_losses() as watch:
         loss, _ = sandbox.training_step(sandbox.move(batch))
-    first = primary(calls, loss)
+    first = watch.primary(loss)
     if first is None or first.value is None or loss is None or first.value.numel() != 1:
         return False
     mean = str(call.options.get("reduction", "mean")) == "mean"
@@ -205,9 +206,9 @@ def association(sandbox: Sandbox, batches: Sequence[Any]) -> tuple[float, int]:
     scored: list[Predictions] = []
     with evaluating(sandbox.module):
         for batch in batches:
-            with watch_losses() as calls, torch.no_grad():
+            with watch_losses() as watch:
                 loss, _ = sandbox.training_step(sandbox.move(batch))
-            call = primary(calls, loss)
+            call = watch.primary(loss)
             result = predictions(call) if call is not None else None
             if result is not None and len(result.target):
                 scored.append(result)

@@ -10,7 +10,8 @@ from torch import Tensor
 from diagnose.experiments.batches import changed, leaves, size
 from diagnose.experiments.dependence import SEED, evaluating
 from diagnose.experiments.sandbox import Sandbox
-from diagnose.measure.losses import primary, watch_losses
+from diagnose.measure.losses import primary
+from diagnose.measure.watched_losses import watch_losses
 from diagnose.record import Record
 
 FIELDS = 4
@@ -70,10 +71,11 @@ def pair(sandbox: Sandbox, record: Record) -> None:
 def _compared(sandbox: Sandbox, batch: Any) -> list[Tensor] | None:
     """What the primary loss is given: the outputs, its target, and further targets that the same outputs are held against."""
     torch.manual_seed(SEED)
-    with evaluating(sandbox.module), watch_losses() as calls:
+    with evaluating(sandbox.module), watch_losses() as watch:
         loss, _ = sandbox.training_step(sandbox.move(batch))
     if not sandbox.module.automatic_optimization:
         sandbox.reset()
+    calls = watch.every(loss)
     call = primary(calls, loss)
     if call is None or call.target is None or call.input.dim() == 0:
         return None

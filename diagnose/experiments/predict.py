@@ -16,7 +16,8 @@ from diagnose.experiments.hidden_layers import Layers
 from diagnose.experiments.inputs import VALUES, WIDEST, WorstInputs, inputs_of
 from diagnose.experiments.keeping import left_as_it_was
 from diagnose.experiments.sandbox import quiet, random_state_kept, stopped_trainer_settings
-from diagnose.measure.losses import Predictions, watch_losses
+from diagnose.measure.losses import Predictions
+from diagnose.measure.watched_losses import watch_losses
 from diagnose.namespace import LightningModule, from_home, home, is_overridden
 
 STEPS = ("test_step", "validation_step", "training_step")
@@ -108,9 +109,9 @@ def predict(
 
     def watched(*arguments: Any) -> Any:
         place = arguments[2] if len(arguments) > 2 else 0
-        with watch_losses() as calls:
+        with watch_losses() as watch:
             output = step(*arguments[: accepted(step)])
-        found, source, loss = found_in(output, arguments[0], calls, extract)
+        found, source, loss = found_in(output, arguments[0], watch.calls, extract)
         if found is not None:
             collected[place].source = f"{source} in {name}" if extract is None else source
             collected[place].loss = loss

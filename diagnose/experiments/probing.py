@@ -150,7 +150,7 @@ def _examine(sandbox: Sandbox, probing: Probing, train: Any, val: Any, short: bo
         else:
             probing.part(name, probe)
             sandbox.reset()
-    why = step.get("raised") or ("no loss function of torch was called" if call is None else "")
+    why = step.get("raised") or ("no loss was found in the step" if call is None else "")
     if why or call is None or (short and steps < MOST_STEPS):
         why = why or f"left to diagnose.check: it trains {MOST_STEPS} steps, and a twentieth of this run has {steps}"
         record.skip("probe.overfit", why)
@@ -215,7 +215,8 @@ def _task(record: Record, call: LossCall | None) -> dict[str, Any]:
     if kind == "multiclass" and "probe.future" in record:
         kind = "next-token"
     fact = {"kind": kind, "loss": call.kind if call is not None else "", "classes": classes, "class_names": None}
-    return {**fact, "extracted_by": "the loss call in training_step"}
+    found = call.name if call is not None and call.written else "the loss call"
+    return {**fact, "written": call is not None and call.written, "extracted_by": f"{found} in training_step"}
 
 
 def trainer_settings(train: Any, trainer: Trainer | None, count: int) -> dict[str, Any]:

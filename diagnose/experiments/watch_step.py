@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from diagnose.measure.losses import WatchLosses
+from diagnose.measure.watched_losses import WatchLosses
 
 SUMS = ("add", "radd", "iadd", "sub", "rsub", "isub")
 ARITHMETIC = (*SUMS, "mul", "rmul", "imul", "div", "truediv", "rtruediv", "itruediv")

@@ -10,6 +10,26 @@ from torch.overrides import TorchFunctionMode
 See = Callable[[Callable[..., Any], Sequence[Any], Mapping[str, Any], Any], None]  # function, arguments, arguments by name, what it gave
 
 
+def shared(wanted: Sequence[Mapping[Callable[..., Any], See]]) -> dict[Callable[..., Any], See]:
+    """Who looks at which function, where several look at some."""
+    seen: dict[Callable[..., Any], See] = {}
+    for functions in wanted:
+        for function, see in functions.items():
+            seen[function] = see if function not in seen else Both(seen[function], see)
+    return seen
+
+
+class Both:
+    """Two who look at the same calls."""
+
+    def __init__(self, first: See, second: See) -> None:
+        self.first, self.second = first, second
+
+    def __call__(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], output: Any) -> None:
+        self.first(func, args, kwargs, output)
+        self.second(func, args, kwargs, output)
+
+
 class WatchCalls(TorchFunctionMode):
     """Shows the calls made while it is entered; one mode for all who look, since each mode slows every call of a function down.
 

@@ -1,13 +1,12 @@
 """What a step compares with what: the loss functions that it calls, watched from outside.
 
-A `torch.overrides.TorchFunctionMode` sees every loss of `torch.nn.functional`, also those under ``nn.*Loss`` modules, so logits,
-targets and reduction are known without asking the user.
+`diagnose.measure.watched_losses` sees every loss of `torch.nn.functional`, also those under ``nn.*Loss`` modules, and the usual ones that
+are written by hand, so logits, targets and reduction are known without asking the user.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from inspect import signature
@@ -16,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
 from diagnose.measure.plain import plain
 
@@ -41,6 +39,14 @@ OTHERS = (
     "triplet_margin_with_distance_loss",
 )
 LOSSES: dict[Callable[..., Any], str] = {getattr(F, name): name for name in (*ELEMENTWISE, *OTHERS)}
+WRITTEN = {
+    "mse_loss": "squared error",
+    "l1_loss": "absolute error",
+    "nll_loss": "negative log-likelihood",
+    "cross_entropy": "cross-entropy",
+    "binary_cross_entropy": "binary cross-entropy",
+    "binary_cross_entropy_with_logits": "binary cross-entropy",
+}
 COPIED = 4_194_304  # numbers
 
 
@@ -55,6 +61,9 @@ class LossCall:
         target: Its second argument, or ``None`` where the function has none.
         value: What it returned; ``None`` when it raised.
         options: Its other arguments by name (``reduction``, ``weight``, ``label_smoothing``, ``ignore_index`` ...).
+        written: The step spells the loss out instead of calling the function; ``value`` is ``None`` where it is part of a sum over samples.
+        factor: What ``value`` is a multiple of the mean loss by, as a loss written by hand may be.
+        root: ``value`` is the root of the mean loss, times ``factor``.
     """
 
     kind: str
@@ -62,6 +71,9 @@ class LossCall:
     target: Tensor | None
     value: Tensor | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    written: bool = False
+    factor: float = 1.0
+    root: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.input, Tensor):
@@ -70,6 +82,15 @@ class LossCall:
         self.target, self.value = (None if t is None else plain(t) for t in (self.target, self.value))
         if not self.input.requires_grad and self.input.numel() <= COPIED:
             self.input = self.input.clone()
+
+    @property
+    def name(self) -> str:
+        """What a user knows the loss by."""
+        return f"the {WRITTEN[self.kind]} written by hand" if self.written else self.kind
+
+    def in_its_unit(self, mean: float) -> float:
+        """A mean loss in the unit of ``value``."""
+        return self.factor * (mean**0.5 if self.root else mean)
 
     @classmethod
     def of(cls, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], value: Tensor | None = None) -> LossCall:
@@ -85,33 +106,6 @@ def _parameters(function: Callable[..., Any]) -> tuple[tuple[str, ...], dict[str
     """Names of the parameters of a function, and the defaults of those that have one."""
     parameters = signature(function).parameters.values()
     return tuple(p.name for p in parameters), {p.name: p.default for p in parameters if p.default is not p.empty}
-
-
-class WatchLosses(TorchFunctionMode):
-    """Collects the loss calls made while it is entered."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[LossCall] = []
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func not in LOSSES:
-            return func(*args, **kwargs)
-        call = LossCall.of(func, args, kwargs)
-        self.calls.append(call)
-        value = func(*args, **kwargs)
-        call.value = plain(value)
-        return value
-
-
-@contextmanager
-def watch_losses() -> Iterator[list[LossCall]]:
-    """Collect the calls of loss functions made inside the ``with`` block."""
-    with WatchLosses() as mode:
-        yield mode.calls
 
 
 def primary(calls: Sequence[LossCall], loss: Tensor | None = None) -> LossCall | None:

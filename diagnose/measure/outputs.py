@@ -110,9 +110,10 @@ def mean_value(call: LossCall) -> Tensor | None:
     """
     if call.value is None or not call.value.numel():
         return None
-    value = call.value.detach().float()
+    value = call.value.detach().float() / call.factor
     if call.options.get("reduction") != "sum":
-        return value.mean() if value.dim() else value
+        value = value.mean() if value.dim() else value
+        return value.square() if call.root else value
     per_row = call.input.shape[1 if call.input.dim() > 1 else 0] if call.kind in ("cross_entropy", "nll_loss") else 1
     return value.sum() * (per_row / max(1, call.input.numel()))
 

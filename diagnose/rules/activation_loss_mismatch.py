@@ -28,8 +28,8 @@ class ActivationLossMismatch(Rule):
     nothing looks broken. A softmax over a single unit is always 1 and passes no gradient at all.
 
     ## When it is wrong
-    LogSoftmax before cross-entropy changes nothing and is passed over, and so is a softmax that is scaled afterwards (a temperature). A
-    loss that is written by hand, without a function of torch, is not seen.
+    LogSoftmax before cross-entropy changes nothing and is passed over, and so is a softmax that is scaled afterwards (a temperature). Of
+    losses written by hand the usual ones are seen, see `docs/architecture.md`.
 
     ## What to try
     Give the loss the output of the last linear layer, and apply softmax or sigmoid only where probabilities are shown or compared.
@@ -62,7 +62,7 @@ class ActivationLossMismatch(Rule):
 
     def judge(self, record: Record) -> Iterator[Finding]:
         step = record.facts["probe.step"]
-        kind = step["kind"]
+        kind, called = step["kind"], step.get("name", step["kind"])
         chain = [a for a in step["head"] if a["name"] != "Clamp"]
         where = record.source("training_step") or "training_step"
         first: dict[str, Any] = chain[0] if chain else {"name": "", "scaled": False, "axis": -1, "shape": []}
@@ -72,14 +72,14 @@ class ActivationLossMismatch(Rule):
         single = [a for a in chain if a["name"] in ("Softmax", "LogSoftmax") and a["shape"] and a["shape"][a["axis"]] == 1]
         if single:
             yield self.finding(
-                f"the {single[0]['name'].lower()} before {kind} runs over an axis of length 1, so its result is the same for every input",
+                f"the {single[0]['name'].lower()} before {called} runs over an axis of length 1, so its result is the same for every input",
                 where=where,
                 fix="use one unit with binary_cross_entropy_with_logits and no activation, or one unit per class with cross_entropy",
                 **range_of,
             )
         elif kind == "cross_entropy" and name in ("Softmax", "Sigmoid", "LogSigmoid") and not first["scaled"]:
             yield self.finding(
-                f"cross_entropy applies log-softmax itself, but gets the output of a {name.lower()}, in [{values['min']:.3g}, "
+                f"{called} applies log-softmax itself, but gets the output of a {name.lower()}, in [{values['min']:.3g}, "
                 f"{values['max']:.3g}]",
                 where=where,
                 fix=f"remove the {name.lower()} before the loss: cross_entropy wants raw logits",
@@ -87,16 +87,23 @@ class ActivationLossMismatch(Rule):
             )
         elif kind == "binary_cross_entropy_with_logits" and name in SQUASHING and not first["scaled"]:
             yield self.finding(
-                f"binary_cross_entropy_with_logits applies a sigmoid itself, but gets the output of a {name.lower()}, "
+                f"{called} applies a sigmoid itself, but gets the output of a {name.lower()}, "
                 f"in [{values['min']:.3g}, {values['max']:.3g}]",
                 where=where,
                 fix=f"remove the {name.lower()} before the loss, or use binary_cross_entropy with a sigmoid",
                 **range_of,
             )
+        elif kind in ("cross_entropy", "nll_loss") and (again := _squashed_before(chain)):
+            yield self.finding(
+                f"what {called} takes the log-softmax of is the output of a {again.lower()} already",
+                where=where,
+                fix=f"remove the {again.lower()}: log-softmax wants raw logits",
+                **range_of,
+            )
         elif kind in ("nll_loss", "kl_div") and not values.get("log_probabilities", True) and not _on_another_axis(chain):
             form = "probabilities" if values.get("probabilities") else "raw scores"
             yield self.finding(
-                f"{kind} wants log-probabilities, but gets {form}, in [{values['min']:.3g}, {values['max']:.3g}]",
+                f"{called} wants log-probabilities, but gets {form}, in [{values['min']:.3g}, {values['max']:.3g}]",
                 where=where,
                 fix="apply log_softmax over the classes before the loss, or use cross_entropy on the raw logits",
                 **range_of,
@@ -105,12 +112,19 @@ class ActivationLossMismatch(Rule):
             outside = values.get("min", 0.0) < 0 or values.get("max", 1.0) > 1
             if outside or (step["head"][:1] and step["head"][0]["name"] in ("Clamp", "Relu", "Hardtanh", "ClampMin", "Tanh")):
                 yield self.finding(
-                    f"binary_cross_entropy wants probabilities, but no sigmoid stands before it; it gets values in "
+                    f"{called} wants probabilities, but no sigmoid stands before it; it gets values in "
                     f"[{values['min']:.3g}, {values['max']:.3g}]",
                     where=where,
                     fix="use binary_cross_entropy_with_logits on the raw output",
                     **range_of,
                 )
+
+
+def _squashed_before(chain: list[dict[str, Any]]) -> str:
+    """The activation under a log-softmax, or under a softmax and its logarithm."""
+    names = [a["name"] for a in chain]
+    below = chain[1:] if names[:1] == ["LogSoftmax"] else chain[2:] if names[:2] == ["Log", "Softmax"] else []
+    return str(below[0]["name"]) if below and below[0]["name"] in ("Softmax", "Sigmoid") and not below[0]["scaled"] else ""
 
 
 def _on_another_axis(chain: list[dict[str, Any]]) -> bool:

@@ -73,7 +73,7 @@ class OutputRangeMismatch(Rule):
         where = record.source("training_step") or "training_step"
         if kind in ("cross_entropy", "binary_cross_entropy_with_logits") and name in ("Relu", "Softplus", "Abs"):
             yield self.finding(
-                f"a {name.lower()} stands on the logits that {kind} gets, so no logit can be negative",
+                f"a {name.lower()} stands on the logits that {step.get('name', kind)} gets, so no logit can be negative",
                 where=where,
                 fix=f"remove the {name.lower()} after the last layer",
             )

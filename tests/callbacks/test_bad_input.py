@@ -138,7 +138,7 @@ def numbers() -> DataLoader[Any]:
     [
         (AsksTheTrainer, None, "", ""),
         (HoldsItsTargets, numbers, "probe.learning", "the targets of the loss were not found in the batch"),
-        (OwnLoss, None, "probe.overfit", "no loss function of torch was called"),
+        (OwnLoss, None, "probe.overfit", "no loss was found in the step"),
         (HoldsAGenerator, None, "probe.step", "the module cannot be copied"),
         (TakesLocked, locked, "probe.dependence", "the tensors of the batch share no batch axis"),
     ],

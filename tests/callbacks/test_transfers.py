@@ -19,8 +19,8 @@ from diagnose.callbacks.instrument import Instrument
 from diagnose.callbacks.monitor import Monitor
 from diagnose.callbacks.updates import Updates
 from diagnose.measure.activations import statistics
-from diagnose.measure.losses import watch_losses
 from diagnose.measure.outputs import describe, score
+from diagnose.measure.watched_losses import watch_losses
 
 WAITING = ("aten._local_scalar_dense", "aten.nonzero", "aten.masked_select", "aten.equal", "aten.unique", "aten.bincount")
 
@@ -105,11 +105,11 @@ def test_activations_are_measured_without_waiting(kind: str) -> None:
 def test_predictions_are_described_without_waiting() -> None:
     target = torch.randint(3, (20,))
     target[0] = -100
-    with watch_losses() as calls:
+    with watch_losses() as watch:
         nn.functional.cross_entropy(torch.randn(20, 3), target)
     with Counting() as counting:
-        describe(calls[0])
-        score(calls[0])
+        describe(watch.calls[0])
+        score(watch.calls[0])
     assert counting.waits == {}
 
 

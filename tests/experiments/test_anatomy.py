@@ -270,7 +270,7 @@ def test_no_known_loss() -> None:
 
     record, anatomy = look(Custom())
     assert (record.facts["probe.step"]["kind"], anatomy.call) == ("", None)
-    assert "no loss function of torch was called" in record.missing["probe.linearity"]
+    assert "no loss was found in the step" in record.missing["probe.linearity"]
 
 
 # Modes

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diagnose.experiments.baselines import chance, floor, uniform
-from diagnose.measure.losses import LossCall, watch_losses
+from diagnose.measure.losses import LossCall
+from diagnose.measure.watched_losses import watch_losses
 
 
 def least(loss: Callable[[Tensor], Tensor], size: tuple[int, ...]) -> float:
@@ -31,9 +32,9 @@ def least(loss: Callable[[Tensor], Tensor], size: tuple[int, ...]) -> float:
 
 
 def called(function: Any, input: Tensor, target: Tensor, **options: Any) -> LossCall:
-    with watch_losses() as calls:
+    with watch_losses() as watch:
         function(input, target, **options)
-    return calls[0]
+    return watch.calls[0]
 
 
 LABELS = torch.tensor([0, 0, 1, 2, 2, 2, 2, 0, 1, 2])

@@ -80,7 +80,7 @@ LOSSES: dict[str, tuple[Loss, Callable[[int], tuple[Tensor, Tensor]], str, str]]
     "multilabel_margin": (lambda net, x, y: F.multilabel_margin_loss(net(x), y), tags, "multilabel", "the floor of multilabel_margin_loss"),
     "multilabel_soft_margin": (lambda net, x, y: F.multilabel_soft_margin_loss(net(x), F.one_hot(y, 3).float()), blobs, "multilabel", ""),
     "soft_margin": (lambda net, x, y: F.soft_margin_loss(net(x)[:, 0], y), signed, "binary", ""),
-    "pinball": (pinball, values, "unknown", "no loss function of torch was called"),
+    "pinball": (pinball, values, "unknown", "no loss was found in the step"),
     "ctc": (ctc, sequences, "unknown", "the floor of ctc_loss is not known"),
     "poisson": (lambda net, x, y: F.poisson_nll_loss(net(x)[:, 0], y), counts, "regression", ""),
     "poisson rate": (lambda net, x, y: F.poisson_nll_loss(F.softplus(net(x)[:, 0]), y, log_input=False), counts, "regression", ""),
@@ -109,8 +109,8 @@ LOSSES: dict[str, tuple[Loss, Callable[[int], tuple[Tensor, Tensor]], str, str]]
         "unknown",
         "the floor of kl_div",
     ),
-    "density": (density, values, "unknown", "no loss function"),
-    "likelihood": (likelihood, blobs, "unknown", "no loss function"),
+    "density": (density, values, "unknown", "no loss was found in the step"),
+    "likelihood": (likelihood, blobs, "multiclass", ""),
 }
 
 

@@ -8,15 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diagnose.measure.losses import LOSSES, LossCall, class_last, predictions, primary, task, watch_losses
+from diagnose.measure.losses import LOSSES, LossCall, class_last, predictions, primary, task
+from diagnose.measure.watched_losses import watch_losses
 
 Call = Callable[[], Any]
 
 
 def watched(step: Call) -> list[LossCall]:
-    with watch_losses() as calls:
+    with watch_losses() as watch:
         step()
-    return calls
+    return watch.calls
 
 
 X, Y = torch.randn(6, 3), torch.tensor([0, 1, 2, 2, 1, 0])
@@ -78,15 +79,15 @@ def test_nothing_is_seen_outside_and_nested_watches_see_both() -> None:
         with watch_losses() as inner:
             F.l1_loss(X, V)
     F.huber_loss(X, V)
-    assert [c.kind for c in outer] == ["mse_loss", "l1_loss"]
-    assert [c.kind for c in inner] == ["l1_loss"]
+    assert [c.kind for c in outer.calls] == ["mse_loss", "l1_loss"]
+    assert [c.kind for c in inner.calls] == ["l1_loss"]
 
 
 def test_a_call_that_raises_is_kept_without_a_value() -> None:
-    with watch_losses() as calls, pytest.raises(ValueError, match="batch_size"):
+    with watch_losses() as watch, pytest.raises(ValueError, match="batch_size"):
         F.cross_entropy(X, Y[:3])
-    assert calls[0].value is None
-    assert torch.equal(calls[0].input, X)
+    assert watch.calls[0].value is None
+    assert torch.equal(watch.calls[0].input, X)
 
 
 def test_watching_changes_no_gradient() -> None:
@@ -104,13 +105,13 @@ def test_watching_changes_no_gradient() -> None:
 
 def test_the_primary_call_is_the_one_that_is_the_loss() -> None:
     x = X.clone().requires_grad_()
-    with watch_losses() as calls:
+    with watch_losses() as watch:
         F.mse_loss(x, V)
         loss = F.cross_entropy(x, Y)
-    call = primary(calls, loss)
+    call = watch.primary(loss)
     assert call is not None
     assert call.kind == "cross_entropy"
-    assert primary(calls, calls[0].value) is calls[0]
+    assert watch.primary(watch.calls[0].value) is watch.calls[0]
 
 
 @pytest.mark.parametrize("change", [Tensor.double, Tensor.bfloat16, lambda t: t.reshape(1)])
@@ -122,10 +123,9 @@ def test_the_loss_may_have_another_dtype_or_shape(change: Callable[[Tensor], Ten
 
 def test_of_a_sum_of_losses_the_classification_that_is_trained_is_primary() -> None:
     x = X.clone().requires_grad_()
-    with watch_losses() as calls:
+    with watch_losses() as watch:
         total = F.mse_loss(x.repeat(9, 1), V.repeat(9, 1)) + F.cross_entropy(x, Y) + F.cross_entropy(X, Y)
-    call = primary(calls, total)
-    assert call is calls[1]
+    assert watch.primary(total) is watch.calls[1]
 
 
 def test_without_calls_there_is_none() -> None:

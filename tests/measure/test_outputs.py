@@ -6,14 +6,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from diagnose.measure.losses import LossCall, watch_losses
+from diagnose.measure.losses import LossCall
 from diagnose.measure.outputs import describe, frequencies, score, spread
+from diagnose.measure.watched_losses import watch_losses
 
 
 def call_of(loss: nn.Module, input: Tensor, target: Tensor) -> LossCall:
-    with watch_losses() as calls:
+    with watch_losses() as watch:
         loss(input, target)
-    return calls[0]
+    return watch.calls[0]
 
 
 def test_classes() -> None:

@@ -1,0 +1,73 @@
+"""The losses of a step while it runs: calls of torch's functions, or the same written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from diagnose.measure.losses import LOSSES, LossCall, primary
+from diagnose.measure.plain import plain
+from diagnose.measure.written_losses import WrittenLosses
+
+
+class WatchLosses(TorchFunctionMode):
+    """Collects the losses of a step while it is entered.
+
+    Attributes:
+        calls: Calls of the loss functions of torch.
+        written: What is known of losses written by hand, until there is a loss to look behind.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[LossCall] = []
+        self.written = WrittenLosses()
+        self.differentiated: list[LossCall] = []
+        self.seen = self.written.functions()
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in LOSSES:
+            call = LossCall.of(func, args, kwargs)
+            self.calls.append(call)
+            value = func(*args, **kwargs)
+            call.value = plain(value)
+            return value
+        if func is Tensor.backward:  # under manual optimisation the step itself differentiates
+            self.differentiated += self.written.calls(args[0])
+        value = func(*args, **kwargs)
+        see = self.seen.get(func)
+        if see is not None:
+            see(func, args, kwargs, value)
+        return value
+
+    def every(self, loss: Tensor | None = None) -> list[LossCall]:
+        """The calls of torch's functions; where none of them has a target and a gradient, also what the step's loss spells out."""
+        return [*written_calls(self.calls, self.written, loss), *self.differentiated[: 0 if trained(self.calls) else None], *self.calls]
+
+    def primary(self, loss: Tensor | None = None) -> LossCall | None:
+        """The call to judge a step by, given its loss."""
+        return primary(self.every(loss), loss)
+
+
+def trained(calls: Sequence[LossCall]) -> bool:
+    """Whether one of these calls of torch's functions is what a step trains by, or raised."""
+    return any(c.target is not None and (c.value is None or c.value.requires_grad) for c in calls)
+
+
+def written_calls(calls: Sequence[LossCall], written: WrittenLosses, loss: Tensor | None) -> list[LossCall]:
+    """What a loss spells out, unless a call of a function is trained by."""
+    return [] if trained(calls) else written.calls(loss)
+
+
+@contextmanager
+def watch_losses() -> Iterator[WatchLosses]:
+    """Collect the losses of the step that runs inside the ``with`` block."""
+    with WatchLosses() as mode:
+        yield mode
