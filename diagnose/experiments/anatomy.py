@@ -78,7 +78,7 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
 
     Writes these facts:
 
-    * ``probe.step``: ``loss`` of each step, ``calls`` of losses, ``kind``, ``input_shape``, ``target_shape``, ``target_dtype``,
+    * ``probe.step``: ``loss`` of each step, ``calls`` of losses, ``kind``, ``name``, ``input_shape``, ``target_shape``, ``target_dtype``,
       ``classes``, ``reduction``, ``input`` (see `input_statistics`), ``labels``, ``target``, ``class_weights`` (see the function of this
       name), ``head`` (activations next to the loss), ``dropout_on_output``, ``broadcast`` (two shapes or ``None``), ``raised`` (the
       user's error or ``""``);
