@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from diagnose.callbacks import Doctor, LossMonitor
+from tests.callbacks.plain_training import Net, fit
 from tests.callbacks.test_loss_oracles import Labelled
-from tests.callbacks.test_monitors import Net, fit
 
 pytestmark = pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`")
 
@@ -88,7 +88,8 @@ def test_a_loss_that_nothing_is_known_of() -> None:
     class Own(Net):
         def training_step(self, batch: Any, batch_idx: int) -> Tensor:
             noise = torch.randn(len(batch[0]), 3)
-            return ((self(batch[0]) - noise) ** 2).sum(1).exp().mean().log()
+            loss: Tensor = ((self(batch[0]) - noise) ** 2).sum(1).exp().mean().log()
+            return loss
 
     fit(Own(lr=1e-4), doctor)
     assert "task" not in doctor.record
