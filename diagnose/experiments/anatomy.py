@@ -22,6 +22,7 @@ from diagnose.experiments.modes import wrong_mode
 from diagnose.experiments.penalty import gradients, pull
 from diagnose.experiments.sandbox import Sandbox
 from diagnose.experiments.watch_step import WatchStep
+from diagnose.measure.calls import transformed
 from diagnose.measure.graph import head, linearity, reshaped
 from diagnose.measure.losses import ELEMENTWISE, REGRESSION, LossCall
 from diagnose.record import Record
@@ -55,11 +56,14 @@ class Anatomy:
 
 @contextmanager
 def hooked(module: nn.Module, hook: Any) -> Iterator[None]:
-    """Call ``hook(name, module, args, output)`` after the forward of every submodule; modules that refuse hooks are passed over."""
+    """Call ``hook(name, module, args, output)`` after the forward of every submodule; modules that refuse hooks are passed over.
+
+    Inside of a transform of `torch.func` it is not called: tensors hold no numbers there.
+    """
     handles: list[RemovableHandle] = []
 
     def bound(name: str) -> Any:
-        return lambda m, args, output: hook(name, m, args, output)
+        return lambda m, args, output: None if transformed() else hook(name, m, args, output)
 
     try:
         for name, child in module.named_modules():

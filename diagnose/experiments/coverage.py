@@ -20,7 +20,7 @@ def weigh(
 
     Args:
         sandbox: After its steps.
-        used: Parameters that any function was given, by ``id``.
+        used: Parameters that any function was seen to be given, by ``id``; transforms of `torch.func` give others in their place.
         reached: Parameters that got a gradient, by ``id``.
         names: Names of the module's parameters, by ``id``.
         trainable: Those that want a gradient, by ``id``.
@@ -32,7 +32,7 @@ def weigh(
     for parameter in sandbox.module.parameters():
         if id(parameter) in trainable and not isinstance(parameter, UninitializedParameter):
             i = id(parameter)
-            entry = {"name": names[i], "size": parameter.numel(), "used": i in used, "reached": i in reached}
+            entry = {"name": names[i], "size": parameter.numel(), "used": i in used or i in reached, "reached": i in reached}
             entries.append({**entry, "optimized": i in optimized})
     stray = [p for i, p in used.items() if i not in names and p.requires_grad and i in reached and i not in optimized]
     record.add(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
+from diagnose.measure.calls import transformed
 from diagnose.measure.watched_losses import WatchLosses
 
 SUMS = ("add", "radd", "iadd", "sub", "rsub", "isub")
@@ -36,6 +37,8 @@ class WatchStep(WatchLosses):
                 for tensor in arg if isinstance(arg, (list, tuple)) else (arg,):
                     if isinstance(tensor, nn.Parameter) and not isinstance(tensor, UninitializedParameter):
                         self.used[id(tensor)] = tensor
+            if transformed():
+                return result
             if func in DROPOUTS and isinstance(result, Tensor) and result.grad_fn is not None:
                 p = args[1] if len(args) > 1 else (kwargs or {}).get("p", 0.5)
                 training = args[2] if len(args) > 2 else (kwargs or {}).get("training", True)

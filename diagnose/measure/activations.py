@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
-from diagnose.measure.calls import See
+from diagnose.measure.calls import See, transformed
 from diagnose.measure.gradients import clean
 from diagnose.measure.recurrence import CELLS, LAYERS, inside, weight_of
 
@@ -209,7 +209,7 @@ class Leave:
 
     def __call__(self, module: nn.Module, inputs: Any, output: Any) -> None:
         self.sites.inside = max(0, self.sites.inside - 1)
-        if not recomputing():
+        if not (recomputing() or transformed()):
             self.sites.leave(self.label, output, self.kind)
 
 

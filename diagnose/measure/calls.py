@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch.overrides import TorchFunctionMode
 
 See = Callable[[Callable[..., Any], Sequence[Any], Mapping[str, Any], Any], None]  # function, arguments, arguments by name, what it gave
@@ -30,6 +31,15 @@ class Both:
         self.second(func, args, kwargs, output)
 
 
+def transformed() -> bool:
+    """Whether this runs inside a transform of `torch.func` (``vmap``, ``grad`` ...), whose tensors stand for others and hold no numbers.
+
+    >>> transformed(), torch.func.vmap(lambda x: x * transformed())(torch.ones(2))
+    (False, tensor([1., 1.]))
+    """
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
 class WatchCalls(TorchFunctionMode):
     """Shows the calls made while it is entered; one mode for all who look, since each mode slows every call of a function down.
 
@@ -46,6 +56,6 @@ class WatchCalls(TorchFunctionMode):
     ) -> Any:
         output = func(*args, **kwargs) if kwargs else func(*args)
         see = self.seen.get(func)
-        if see is not None:
+        if see is not None and not transformed():
             see(func, args, kwargs or {}, output)
         return output

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from diagnose.measure.calls import transformed
 from diagnose.measure.losses import LOSSES, LossCall, primary
 from diagnose.measure.plain import plain
 from diagnose.measure.written_losses import WrittenLosses
@@ -33,6 +34,8 @@ class WatchLosses(TorchFunctionMode):
         self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if transformed():
+            return func(*args, **kwargs)
         if func in LOSSES:
             call = LossCall.of(func, args, kwargs)
             self.calls.append(call)
