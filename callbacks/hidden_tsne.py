@@ -116,8 +116,7 @@ class HiddenTSNE(Watching):
         self.embeddings.clear()
         self._target = target
         start: Embedding | None = None
-        for layer, parts in hidden.kept.items():
-            features = np.concatenate(parts)
+        for layer, features in hidden.features().items():
             labels = target[: len(features)] if classes else None
             start = earlier.get(layer, start)
             embedding = project(features, seed=self.seed, cap=self.cap, labels=labels, method=self.projection, start=start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import resource
 import sys
 from time import perf_counter
@@ -45,6 +46,7 @@ class Pace(Instrument):
 
     def __init__(self) -> None:
         self.optimizers: list[Any] = []
+        self.groups: list[str] = []
         self.device: torch.device | None = None
         self.began = self.ended = 0.0
         self.busy = self.waited = 0.0
@@ -55,8 +57,7 @@ class Pace(Instrument):
         device = trainer.strategy.root_device
         self.device = device if device.type == "cuda" else None
         self.optimizers = list(trainer.optimizers)
-        labels = [f"{type(o).__name__} {i}, group {g}" for i, o in enumerate(self.optimizers) for g in range(len(o.param_groups))]
-        self.notes.record.label("lr", labels)
+        self.groups = []
 
     def before_batch(self, module: LightningModule, batch: Any, index: int) -> None:
         self.began = perf_counter()
@@ -70,7 +71,15 @@ class Pace(Instrument):
                 self.notes.put("memory/device", float(torch.cuda.memory_allocated(self.device)))
 
     def _put(self) -> None:
-        self.notes.put("lr", [float(group["lr"]) for o in self.optimizers for group in o.param_groups])
+        rates = {
+            f"{type(o).__name__} {i}, group {g}": float(group["lr"])
+            for i, o in enumerate(self.optimizers)
+            for g, group in enumerate(o.param_groups)
+        }
+        if len(rates) > len(self.groups):  # also in the midst of training, where frozen layers become a group as they thaw
+            self.groups = list(dict.fromkeys([*self.groups, *rates]))
+            self.notes.record.label("lr", self.groups)
+        self.notes.put("lr", [rates.get(name, math.nan) for name in self.groups])
         if self.count:
             self.notes.put("time/step", (self.busy + self.waited) / self.count)
             self.notes.put("time/data", self.waited / self.count)

@@ -143,8 +143,7 @@ def clusters(hidden: Any, target: NDArray[Any], names: Sequence[str] | None, see
 
     A group is called by its number and the class that most of its samples have.
     """
-    for layer, parts in reversed(hidden.kept.items()):
-        rows = np.concatenate(parts)
+    for layer, rows in reversed(hidden.features().items()):
         if len(rows) == len(target) and np.isfinite(rows).all():
             from diagnose.measure.slices import grouped
 
@@ -167,8 +166,7 @@ def add_embeddings(record: Record, hidden: Any, seed: int, projection: str = "t-
     labelled = np.issubdtype(target.dtype, np.integer) and target.ndim == 1
     facts: dict[str, Any] = {}
     start = None
-    for layer, parts in hidden.kept.items():
-        features = np.concatenate(parts)
+    for layer, features in hidden.features().items():
         labels = target[: len(features)] if labelled else None
         embedding = project(features, seed=seed, labels=labels, method=projection, start=start)
         facts[layer] = embedding.facts()

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from scripts import foreign_demos, foreign_forecasts, foreign_projects
+from scripts import foreign_demos, foreign_forecasts, foreign_libraries, foreign_projects, foreign_sciences
 from scripts.foreign_demos import Trained
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,6 +50,19 @@ PROJECTS: dict[str, tuple[Callable[[list[Any]], Trained], tuple[str, ...]]] = { 
     "pytorch-forecasting": (foreign_forecasts.forecasting, ("pytorch-forecasting", "lightning")),
     "gluonts": (foreign_forecasts.gluonts, ("gluonts", "gluonts[torch]")),
     "darts": (foreign_forecasts.darts, ("darts", "darts[torch]")),
+    "torch-geometric": (foreign_libraries.geometric, ("torch-geometric", "lightning")),
+    "transformers": (foreign_libraries.transformers, ("transformers", "lightning")),
+    "transformers-bert": (foreign_libraries.transformers_bert, ("transformers", "lightning")),
+    "pytorch-metric-learning": (foreign_libraries.metric_learning, ("pytorch-metric-learning", "lightning")),
+    "segmentation-models-pytorch": (foreign_libraries.segmentation, ("segmentation-models-pytorch", "lightning")),
+    "monai": (foreign_libraries.monai, ("monai", "lightning")),
+    "mlcolvar": (foreign_sciences.mlcolvar, ("mlcolvar",)),
+    "pykeen": (foreign_sciences.pykeen, ("pykeen", "lightning")),
+    "rectools": (foreign_sciences.rectools, ("rectools", "rectools[torch]")),
+    "torchgeo": (foreign_sciences.torchgeo, ("torchgeo",)),
+    "torchgeo-simclr": (foreign_sciences.torchgeo_simclr, ("torchgeo",)),
+    "anomalib": (foreign_sciences.anomalib, ("anomalib",)),
+    "torch-spatiotemporal": (foreign_sciences.spatiotemporal, ("torch-spatiotemporal", "torch-geometric", "lightning")),
 }
 
 

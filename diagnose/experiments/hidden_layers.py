@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -117,14 +118,14 @@ class Layers:
             self.seen = {}
             return
         if self.wanted is None:
-            order = [name for name, value in self.seen.items() if flat(value, samples) is not None]
+            order = [name for name, value in self.seen.items() if by_sample(value, samples) is not None]
             inner = order[1:-1]
             self.wanted = [*inner[len(inner) // 2 :][:1], *order[-1:]]
         if not self.rows:  # from early to late, as they ran
             self.wanted = [*(name for name in self.seen if name in self.wanted), *(name for name in self.wanted if name not in self.seen)]
         if self.rows < MOST_ROWS:
             for name in self.wanted:
-                value = flat(self.seen[name], samples) if name in self.seen else None
+                value = by_sample(self.seen[name], samples) if name in self.seen else None
                 if value is None:
                     shape = tuple(self.seen[name].shape) if name in self.seen else "no output"
                     self.notes[name] = f"its values ({shape}) do not belong to the {samples} predictions of a batch one by one"
@@ -134,13 +135,26 @@ class Layers:
             self.rows += samples
         self.seen = {}
 
+    def features(self) -> dict[str, NDArray[Any]]:
+        """What was kept, shape ``(n, d)`` by layer; the mean over axes that have another length in other batches, as padded texts have."""
+        found = {}
+        for name, parts in self.kept.items():
+            shapes = {part.shape[1:] for part in parts}
+            if len({len(shape) for shape in shapes}) > 1:
+                self.notes[name] = f"its values have other axes from batch to batch: {', '.join(map(str, sorted(shapes)))}"
+                continue
+            ragged = tuple(axis for axis, sizes in enumerate(zip(*shapes, strict=True), 1) if len(set(sizes)) > 1)
+            found[name] = np.concatenate(
+                [part.mean(ragged).reshape(len(part), -1) if ragged else part.reshape(len(part), -1) for part in parts]
+            )
+        return found
 
-def flat(value: Tensor, samples: int) -> Tensor | None:
-    """One row of features per sample, shape ``(samples, d)``; the mean over positions of wide layers; ``None`` where rows do not fit."""
+
+def by_sample(value: Tensor, samples: int) -> Tensor | None:
+    """One entry per sample, shape ``(samples, ...)``; the mean over positions of wide layers; ``None`` where entries do not fit."""
     if value.dim() < 2:
         return value.reshape(-1, 1) if value.numel() == samples else None
     if len(value) == samples:
-        wide = value.flatten(1)
-        return value.flatten(2).mean(2) if wide.shape[1] > WIDE and value.dim() > 2 else wide
+        return value.flatten(2).mean(2) if value[0].numel() > WIDE and value.dim() > 2 else value
     positions = value.shape[:-1].numel()
     return value.reshape(positions, value.shape[-1]) if positions == samples else None

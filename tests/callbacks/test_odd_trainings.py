@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import BaseFinetuning
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -172,3 +173,26 @@ def test_ignored_targets_are_no_validation(ignored: int) -> None:
         assert "val/loss" not in monitor.record
     else:
         assert np.isfinite(monitor.record.series("val/loss").value).all()
+
+
+def test_layers_that_thaw_as_a_group_of_their_own() -> None:
+    class Thawing(BaseFinetuning):
+        def freeze_before_training(self, pl_module: Any) -> None:
+            self.freeze(pl_module.first)
+
+        def finetune_function(self, pl_module: Any, epoch: int, optimizer: Any) -> None:
+            if epoch == 1:
+                self.unfreeze_and_add_param_group(pl_module.first, optimizer, lr=0.025)
+
+    class Frozen(Net):
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD([p for p in self.parameters() if p.requires_grad], lr=self.lr)
+
+    doctor = Doctor(probes=False, every_n_steps=1, strict=True)
+    fit(Frozen(), Thawing(), doctor, max_epochs=2)
+    rates = doctor.record.series("lr")
+    assert rates.labels == ("SGD 0, group 0", "SGD 0, group 1")
+    np.testing.assert_array_equal(rates.value[:, 0], 0.1)
+    assert np.isnan(rates.value[:10, 1]).all()
+    np.testing.assert_array_equal(rates.value[10:, 1], 0.025)
+    assert [o.rule for o in doctor.diagnosis.outcomes if o.status == "crashed"] == []
