@@ -20,12 +20,15 @@ class LearningRateTooHigh(Rule):
 
     ## What it measures
     The size of one optimizer step relative to the weights, per layer, over the measured steps before anything becomes NaN: its largest
-    layer must be above `update` in the median of the first ten, or above ten times that at its peak. And the loss must show it: it becomes
-    NaN or infinite after it grew, or it ends above `worse` times its start, or early blocks of it are `thrown` times the start and it never
-    comes back far below, or one batch of the first quarter is `once` times the start and the model ends with less than `skill` of what
-    there is to gain over a constant prediction, or the model ends with one answer to nearly everything (`collapsed` of the predictions, no
-    such class among the targets) after first steps that were above `update` in half of the layers. It needs `rows` batches where all are
-    finite. A run whose input is not finite is not judged, nor a loss that repeats itself every epoch, which the order of the data explains.
+    layer must be above `update` in the median of the first ten, or above ten times that at its peak. And the loss must show it: it
+    becomes NaN or infinite after it grew, or it ends above `worse` times its start, or early blocks of it are `thrown` times the start
+    and it never comes back far below, or one batch of the first quarter is `once` times the start and the model ends with less than
+    `skill` of what there is to gain over a constant prediction, or the model ends with one answer to nearly everything (`collapsed` of
+    the predictions, no such class among the targets) after first steps that were above `update` in half of the layers. It needs `rows`
+    batches where all are finite. One of the first ten measured steps that moves half of the layers by `leap` times their size or more
+    throws the first weights away: `few` batches are enough there, and it is harm that one batch of the first quarter was `once` times
+    the start and the model ends with less than `content` of what there is to gain, or with a validation loss of `once` times the start.
+    A run whose input is not finite is not judged, nor a loss that repeats itself every epoch, which the order of the data explains.
 
     Where momentum adds the steps up to more than `gathered` times the rate, lr / (1 - momentum), it is the momentum that is named.
 
@@ -58,6 +61,7 @@ class LearningRateTooHigh(Rule):
         "clipping-dominates",
         "dead-units",
         "saturated-units",
+        "overfitting",
     )
 
     update: float = 0.1
@@ -67,6 +71,9 @@ class LearningRateTooHigh(Rule):
     skill: float = 0.15
     collapsed: float = 0.98
     rows: int = 60
+    leap: float = 1.0
+    few: int = 20
+    content: float = 0.8
     gathered: float = 100.0
 
     def judge(self, record: Record) -> Iterator[Finding]:
@@ -81,7 +88,8 @@ class LearningRateTooHigh(Rule):
         typical, peak = median(largest[:10]), float(largest.max())
         loss = record.series("train/loss").value
         broken = ~np.isfinite(loss)
-        usable = loss if broken.any() else losses(record, self.rows)
+        leaped = self._leaped(known)
+        usable = loss if broken.any() else losses(record, self.few if leaped else self.rows)
         if typical <= self.update and peak <= 10 * self.update:
             return
         before = loss[: int(np.argmax(broken))] if broken.any() else loss
@@ -91,17 +99,23 @@ class LearningRateTooHigh(Rule):
         else:
             come = progress(usable)
             start, end = float(np.mean(loss[:3])), come.end
-            peak_loss = float(blocks(loss[: max(10, len(loss) // 4)], 10).max())
+            first = loss[: max(10, len(loss) // 4)]
+            peak_loss, highest = float(blocks(first, 10).max()), float(first.max())
             thrown = peak_loss > self.thrown * abs(loss[0]) and end > 0.9 * loss[0]
             learned = skill(record)
-            once = float(loss[: max(10, len(loss) // 4)].max()) > self.once * abs(loss[0])
+            once = highest > self.once * abs(loss[0])
             thrown = thrown or (once and learned is not None and learned < self.skill) or self._flattened(record, known)
+            held = tail(record, "val/loss", 0.0)
+            worse = len(held) and held[-1] > self.once * abs(loss[0])
+            thrown = thrown or bool(leaped and once and (learned is None or learned < self.content or worse))
             grew = (end > start + (self.worse - 1) * abs(start) or thrown) and not periodic(record, loss)
         if grew:
             name = record.series("update_ratio/layers").labels[int(np.nanargmax(np.fmax.reduce(known, axis=0)))]
             optimizer = (run(record).get("optimizers") or [{"lr": 0.0}])[0]
             rate, momentum, factor = optimizer["lr"], optimizer.get("momentum", 0.0), gathered(record)
             outcome = "became NaN or infinite" if broken.any() else f"went from {start:.4g} to {end:.4g}"
+            if not broken.any() and once:
+                outcome = f"leaped from {loss[0]:.4g} to {highest:.4g} and ended at {end:.4g}"
             where, fix = f"lr={rate:g}" if rate else name, "lower the learning rate tenfold first"
             override = record.override("learning_rate", rate / 10) if rate else ""
             if rate:
@@ -121,6 +135,11 @@ class LearningRateTooHigh(Rule):
                 learning_rate=rate,
                 momentum=momentum,
             )
+
+    def _leaped(self, ratios: Values) -> bool:
+        """Whether an early step moved half of the layers by more than they are long."""
+        with np.errstate(all="ignore"):
+            return bool((np.nanmedian(ratios[:10], axis=1) >= self.leap).any())
 
     def _flattened(self, record: Record, ratios: Values) -> bool:
         """Whether most layers made giant first steps and the model is left with one answer."""

@@ -22,13 +22,14 @@ class LearningRateTooLow(Rule):
     ## What it measures
     The relative size of one step of the layer that moves most, in the median, times the number of steps of the whole run: how far the
     weights could travel if every step went the same way. Below `travel`, or with steps below `update`, and with a loss that lost less
-    than `progress` of its start while the gradients are not tiny (`gradient`), the finding is made. It needs `rows` batches.
+    than `progress` of its start while the gradients are not tiny (`gradient`), the finding is made. It needs `rows` batches, or
+    `epochs` epochs of any length.
 
-    Steps of usual size may be too small for the run as well: after a whole run of at least `long` batches the loss lost less than `whole`
-    of its start, and its slope over the last third is still at least `steady` of the slope over the first (Mann-Kendall's statistic beyond
-    `certain` standard deviations), and the validation loss, if there is one, fell as well; or eight validations or more fell from one to
-    the next, at the end half as fast as at the start or faster. A loss that comes near to anything it can
-    reach slows down before.
+    Steps of usual size may be too small for the run as well: after a whole run of at least `long` batches the loss lost less than
+    `whole` of its start, and its slope over the last third is still at least `steady` of the slope over the first (Mann-Kendall's
+    statistic beyond `certain` standard deviations), and the validation loss, if there is one, fell as well; or eight validations or
+    more fell from one to the next, at the end half as fast as at the start or faster. A loss that comes near to anything it can reach
+    slows down before. With steps below `slow` in the median it may have lost more than `whole` by then.
 
     ## Why it matters
     The model would learn, given a hundred times the steps, or ten times the rate.
@@ -56,7 +57,9 @@ class LearningRateTooLow(Rule):
     progress: float = 0.05
     gradient: float = 1e-5
     skill: float = 0.3
+    slow: float = 3e-4
     rows: int = 100
+    epochs: int = 30
     done: float = 0.5
     long: int = 300
     whole: float = 0.1
@@ -66,14 +69,16 @@ class LearningRateTooLow(Rule):
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
         refuse_early(record, self.done)
-        values = losses(record, self.rows)
+        series = record.series("train/loss")
+        seen = int(series.epoch[-1]) + 1 if len(series) else 0
+        values = losses(record, self.rows if seen < self.epochs else self.epochs)
         ratios = record.series("update_ratio/layers").value
         known = ratios[np.isfinite(ratios).any(axis=1)]
         if len(known) < 5:
             raise NotRun(f"too short: {len(known)} measured steps, at least 5 are needed")
         largest = np.nanmax(known, axis=1)
         typical = median(largest)
-        steps = planned_steps(record) or int(record.series("train/loss").step[-1]) + 1
+        steps = planned_steps(record) or int(series.step[-1]) + 1
         come = progress(values)
         gradient = finite(record.series("grad_norm/total").value) if "grad_norm/total" in record else np.ones(1)
         learned = skill_of(record)
@@ -93,7 +98,7 @@ class LearningRateTooLow(Rule):
                 progress=come.relative,
                 learning_rate=rate,
             )
-        elif come.relative < self.whole and falls_steadily(record, values, self.long, self.steady, self.certain):
+        elif (come.relative < self.whole or typical < self.slow) and falls_steadily(record, values, self.long, self.steady, self.certain):
             yield self.finding(
                 f"the loss went from {come.start:.4g} to {come.end:.4g} in {len(values)} batches and falls at the end as at the start",
                 where=f"lr={rate:g}" if rate else "optimizer",

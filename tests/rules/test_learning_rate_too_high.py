@@ -93,3 +93,21 @@ def test_a_layer_that_was_never_measured_is_passed_over() -> None:
     rows = [[np.nan, 3.0], [np.nan, 40.0], [np.nan, np.nan]]
     (found,) = findings(LearningRateTooHigh(), training([10.0, 500.0, 1e8, np.nan], labels=LABELS, update_ratio__layers=rows))
     assert found.where == "lr=0.1"
+
+
+def test_a_step_that_throws_the_first_weights_away_is_found_after_twenty_batches() -> None:
+    def found(ratio: float, skill: float, held: float, jump: float = 460.0) -> int:
+        shares: dict[str, Any] = {"train__accuracy": [0.5 + skill / 2] * 12, "target__top_share": [0.5] * 12, "val__loss": [held] * 6}
+        shares["update_ratio__layers"] = [[ratio, 40.0], *[[0.05, 0.05]] * 11]
+        return len(findings(LearningRateTooHigh(), training([1.1, jump, jump / 10, *[0.01] * 37], labels=LABELS, **shares)))
+
+    assert found(29.0, 0.9, 86.0) == 1
+    assert found(29.0, 0.6, 0.5) == 1
+    assert found(29.0, 0.9, 0.5) == 0  # it came back
+    assert found(29.0, 0.9, 86.0, jump=1.2) == 0  # and here it never was away
+
+
+def test_one_layer_that_starts_at_zero_takes_a_giant_step_without_harm() -> None:
+    ratios = [[0.01, 40.0, 0.01], *[[0.01, 0.05, 0.01]] * 11]
+    record = training([1.1, 460.0, *[0.5] * 100], labels={"update_ratio__layers": ["a", "b", "c"]}, update_ratio__layers=ratios)
+    assert findings(LearningRateTooHigh(), record) == ()

@@ -65,3 +65,17 @@ def test_validations_tell_a_steady_fall_where_batches_are_noisy() -> None:
     assert "falls at the end as at the start" in found.message
     assert findings(LearningRateTooLow(), training(noisy, val__loss=[2.26 + 0.03 * 0.5**n for n in range(8)], **steps)) == ()
     assert findings(LearningRateTooLow(), training(noisy, val__loss=steady[:7], **steps)) == ()
+
+
+def test_small_steps_that_fall_in_a_straight_line_are_found_wherever_they_come() -> None:
+    straight = [0.95 - 0.0005 * i + 0.002 * (-1) ** i for i in range(800)]
+    assert len(findings(LearningRateTooLow(), training(straight, labels=LABELS, update_ratio__layers=[[5e-5, 2e-4]] * 30))) == 1
+    assert findings(LearningRateTooLow(), training(straight, labels=LABELS, update_ratio__layers=[[5e-5, 1e-3]] * 30)) == ()
+
+
+def test_thirty_epochs_of_one_batch_are_enough() -> None:
+    facts: dict[str, Any] = {"max_epochs": 40, "batches_per_epoch": 1, "steps_done": 40, "epochs_done": 40}
+    loss = [1.1322 - 1.2e-4 * i for i in range(40)]
+    record = training(loss, run=facts, epoch_length=1, labels=LABELS, update_ratio__layers=[[1e-4, 1.3e-4]] * 18)
+    (found,) = findings(LearningRateTooLow(), record)
+    assert "40 steps move them by 0.0052 at most" in found.message
