@@ -21,7 +21,8 @@ from diagnose.measure.plain import plain
 from diagnose.measure.written_forms import Term, likelihoods, squares
 
 MOST = 5000  # nodes that the loss is a linear function of
-LINEAR = frozenset("Mean Sum Neg Add Sub Rsub Mul Div MaskedSelect Stack Cat".split()) | SHAPE
+TERMS = 32
+LINEAR = frozenset("Mean Sum Neg Add Sub Rsub Mul Div MaskedSelect Stack Cat _DDPSink".split()) | SHAPE
 ROOTS = ("Sqrt", "Pow")
 
 
@@ -121,7 +122,7 @@ class WrittenLosses:
             self.logs[output.grad_fn] = plain(args[0])
 
     def _outside(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], output: Any) -> None:
-        if isinstance(output, Tensor) and (not output.is_floating_point() or args[0].requires_grad):
+        if isinstance(output, Tensor) and args and (not output.is_floating_point() or args[0].requires_grad):
             self.cut.append(plain(output))
 
     def _scalar(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], output: Any) -> None:
@@ -133,10 +134,11 @@ class WrittenLosses:
         if loss is None or loss.numel() != 1 or loss.grad_fn is None or not (self.differences or self.picks or self.products):
             return []
         loss = plain(loss)
+        self.scalars.setdefault(loss.grad_fn, loss)
         with torch.no_grad():
-            walk = Walk(self, loss)
-            outside = {t.untyped_storage().data_ptr() for t in self.cut if t.layout is torch.strided}
-            terms = [t for t in walk.terms if t.target.untyped_storage().data_ptr() not in outside]
+            walk = Walk(self, loss.grad_fn)
+            outside = {memory(t) for t in self.cut} - {None}
+            terms = [t for t in walk.terms if memory(t.target) not in outside]
             found = [*squares(terms), *likelihoods(terms)]
         hard = [call for _, call in found if call.target is not None and not call.target.is_floating_point()]
         kept = [(t, c) for t, c in found if not (hard and c.kind == "cross_entropy" and c not in hard)]  # a teacher beside the labels
@@ -150,13 +152,12 @@ class Walk:
         terms: Where the walk met something that a loss function spells out.
     """
 
-    def __init__(self, notes: WrittenLosses, loss: Tensor) -> None:
-        self.notes, self.loss = notes, loss
-        root = loss.grad_fn
+    def __init__(self, notes: WrittenLosses, root: Any) -> None:
+        self.notes = notes
         self.above: dict[Any, Any] = {root: None}
         self.terms: list[Term] = []
         stack = [root]
-        while stack and len(self.above) < MOST:
+        while stack and len(self.above) < MOST and len(self.terms) < TERMS:
             node = stack.pop()
             term = self._term(node)
             if term is not None:
@@ -170,7 +171,7 @@ class Walk:
     def _passes(self, node: Any) -> bool:
         name = op(node)
         if name in ROOTS:
-            return (node in self.notes.scalars or self.above[node] is None) and (name == "Sqrt" or node._saved_exponent == 0.5)
+            return node in self.notes.scalars and (name == "Sqrt" or node._saved_exponent == 0.5)
         if name in ("Mul", "Div"):
             before = node.next_functions
             return len(parents(node)) == 1 and (name == "Mul" or before[0][0] is not None)
@@ -224,7 +225,7 @@ class Walk:
         path = list(self._up(node))
         weights = [self.notes.products[n][1] for n in path if n in self.notes.products and n is not node]
         weights += options.pop("inner", [])
-        return Term(node, kind, computed, given, path, weights, scalars={**self.notes.scalars, path[-1]: self.loss}, **options)
+        return Term(node, kind, computed, given, path, weights, self.notes.scalars, **options)
 
     def _up(self, node: Any) -> Iterator[Any]:
         while node is not None:
@@ -249,6 +250,14 @@ def _pair(args: Sequence[Any], output: Any) -> tuple[Tensor, Tensor] | None:
         return None
     computed, given = (a, b) if a.requires_grad else (b, a)
     return None if computed.grad_fn is None else (plain(computed), plain(given))
+
+
+def memory(tensor: Tensor) -> int | None:
+    """Where the numbers of a tensor lie; ``None`` for those of a kind of their own (sparse, inside of a transform of `torch.func`)."""
+    try:
+        return tensor.untyped_storage().data_ptr()
+    except (RuntimeError, NotImplementedError):
+        return None
 
 
 def _integers(value: Any) -> bool:

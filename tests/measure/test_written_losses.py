@@ -328,3 +328,24 @@ def test_nothing_is_held_after_clearing() -> None:
     assert watch.written.noted
     watch.written.clear()
     assert not watch.written.noted
+
+
+def test_transforms_of_functions_and_sparse_tensors_are_passed_over() -> None:
+    with watch_losses() as watch:
+        slope = torch.func.vmap(torch.func.grad(lambda x: (NET(x) - 1.0 * x.detach().sum()).square().mean()))(X)
+        sparse = torch.sparse.mm(torch.eye(16).to_sparse(), NET(X)) - Y
+        loss = (slope.detach()[:, :4] * NET(X)).sum() + sparse.square().mean()
+    assert [c.kind for c in watch.every(loss)] == ["mse_loss"]
+
+
+def test_many_terms_take_no_long_time() -> None:
+    with watch_losses() as watch:
+        loss: Tensor = sum(((NET(X) - Y) ** 2).mean() for _ in range(200))
+    assert 1 < len(watch.every(loss)) < 64
+
+
+def test_under_mixed_precision() -> None:
+    with watch_losses() as watch, torch.autocast("cpu", torch.bfloat16):
+        loss = ((NET(X) - Y) ** 2).mean() - NET(X).log_softmax(1)[ROWS, LABEL].mean()
+    assert [c.kind for c in watch.every(loss)] == ["mse_loss", "nll_loss"]
+    assert all(c.value is not None for c in watch.every(loss))
