@@ -112,7 +112,7 @@ class Losses(Instrument):
             kind, classes = task(call)
             fact = {"kind": kind, "loss": call.kind, "classes": classes, "class_names": None}
             found = call.name if call.written else "the loss call"
-            self.notes.record.add("task", {**fact, "written": call.written, "extracted_by": f"{found} in training_step"})
+            self.notes.record.add("task", {**fact, "written": call.written, "name": call.name, "extracted_by": f"{found} in training_step"})
         for name, value in describe(call).items():
             self.notes.put(PREDICTED[name], value)
 

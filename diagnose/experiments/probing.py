@@ -216,7 +216,8 @@ def _task(record: Record, call: LossCall | None) -> dict[str, Any]:
         kind = "next-token"
     fact = {"kind": kind, "loss": call.kind if call is not None else "", "classes": classes, "class_names": None}
     found = call.name if call is not None and call.written else "the loss call"
-    return {**fact, "written": call is not None and call.written, "extracted_by": f"{found} in training_step"}
+    fact |= {"written": call is not None and call.written, "name": call.name if call is not None else ""}
+    return {**fact, "extracted_by": f"{found} in training_step"}
 
 
 def trainer_settings(train: Any, trainer: Trainer | None, count: int) -> dict[str, Any]:

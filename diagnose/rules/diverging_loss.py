@@ -62,11 +62,12 @@ class DivergingLoss(Rule):
         values = losses(record, self.rows, self.epochs)
         refuse_unknown(record, values)
         first, last = float(values[:3].mean()), float(values[-5:].mean())
-        kind = record.facts.get("task", {}).get("loss")
+        task = record.facts.get("task", {})
+        kind, called = task.get("loss"), task.get("name", task.get("loss"))
         third = values[-len(values) // 3 :]
         if kind in NOT_NEGATIVE and last < -self.below * max(1.0, abs(first)) and mann_kendall(blocks(third, 50)) < -4:
             yield self.finding(
-                f"the loss falls without bound, from {first:.4g} to {last:.4g}, where {kind} is never below zero",
+                f"the loss falls without bound, from {first:.4g} to {last:.4g}, where {called} is never below zero",
                 where="train/loss",
                 fix="look at what the loss is given (log-probabilities, targets in range) and at its sign",
                 start=first,
