@@ -13,6 +13,7 @@ from diagnose.rules.evidence import losses, refuse_games, refuse_unknown
 from diagnose.statistics import blocks, mann_kendall, spread
 from diagnose.values import Finding, Severity
 
+ERRORS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 NOT_NEGATIVE = ("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")
 
 
@@ -24,7 +25,8 @@ class DivergingLoss(Rule):
     Block means of the loss of all batches (at most fifty blocks). The last tenth must lie `rise` times the start's size above the
     start, or have lost `lost` of all progress while being `rise` times above the best block; in both cases by more than four times the
     noise. A loss that grew tenfold within the finite batches before NaN counts too, and so does a cross-entropy that falls without
-    end, to `below` times its start below zero. It needs `rows` batches and `epochs` epochs.
+    end, to `below` times its start below zero. It needs `rows` batches and `epochs` epochs. A loss that is a negative multiple of a squared
+    or absolute error in each of `measured` steps is found at once: the error is made as large as it can be.
 
     ## Why it matters
     Training is undoing itself: what is saved at the end is worse than what was there before.
@@ -51,10 +53,21 @@ class DivergingLoss(Rule):
     rows: int = 60
     epochs: int = 2
     below: float = 2.0
+    measured: int = 5
 
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
         every = record.series("train/loss").value
+        factor = self._negative(record)
+        if factor is not None:
+            called = record.facts["task"].get("name", record.facts["task"]["loss"])
+            yield self.finding(
+                f"the loss is {factor:.3g} times {called} in every measured step, so training makes the error larger",
+                where=record.source("training_step") or "training_step",
+                fix="take the minus away from the loss",
+                factor=factor,
+            )
+            return
         before = every[: int(np.argmin(np.isfinite(every)))] if not np.isfinite(every).all() else every[:0]
         if len(before) >= 3 and before[-1] > 10 * max(abs(before[0]), 1e-12):
             yield self._found(before[0], before.min(), before[-1])
@@ -82,6 +95,19 @@ class DivergingLoss(Rule):
         undone = end - best > self.lost * (start - best) and end - best > self.rise * max(abs(best), 1e-12) and start - best > 4 * noise
         if above_start or (undone and end - best > 4 * noise):
             yield self._found(start, best, end)
+
+    def _negative(self, record: Record) -> float | None:
+        """What the error is multiplied with, where that is negative and always the same."""
+        if record.facts.get("task", {}).get("loss") not in ERRORS or "train/watched_loss" not in record:
+            return None
+        loss, watched = record.series("train/loss"), record.series("train/watched_loss")
+        _, mine, its = np.intersect1d(loss.batch, watched.batch, return_indices=True)
+        errors = watched.value[its]
+        if len(its) < self.measured or not np.isfinite(errors).all() or errors.min() <= 0:
+            return None
+        ratios = loss.value[mine] / errors
+        factor = float(np.median(ratios))
+        return factor if factor < 0 and np.ptp(ratios) < 1e-3 * -factor else None
 
     def _found(self, start: float, best: float, end: float) -> Finding:
         return self.finding(

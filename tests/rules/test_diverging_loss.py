@@ -25,6 +25,19 @@ def test_a_cross_entropy_that_falls_without_bound_is_found() -> None:
     assert "never below zero" in found.message
 
 
+def test_an_error_with_a_minus_is_found() -> None:
+    error = np.linspace(1, 2, 20)
+    facts = {"task": {"loss": "mse_loss", "name": "the squared error written by hand"}}
+    (found,) = findings(DivergingLoss(), training(-0.5 * error, facts=facts, train__watched_loss=error))
+    assert "the loss is -0.5 times the squared error written by hand in every measured step" in found.message
+
+
+def test_an_error_beside_other_terms_is_not_judged_by_its_sign() -> None:
+    error = np.linspace(1, 2, 20)
+    for loss in (0.5 * error, -error + np.sin(np.arange(20)), 3 - error):
+        assert "too short" in not_run(DivergingLoss(), training(loss, facts={"task": {"loss": "mse_loss"}}, train__watched_loss=error))
+
+
 def test_a_falling_loss_is_healthy() -> None:
     assert findings(DivergingLoss(), training(falling(2.3, 0.1), facts=TASK)) == ()
 
