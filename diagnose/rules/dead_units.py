@@ -9,7 +9,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import later
+from diagnose.rules.evidence import later, left_of_both
 from diagnose.statistics import finite, median
 from diagnose.values import Finding, Severity
 
@@ -21,7 +21,8 @@ class DeadUnits(Rule):
     ## What it measures
     The share of units whose output does not vary over the samples of a batch. At least `share` of the units of one activation must be
     dead in `persistence` of the steps measured after the first third of the run so far, of at least `records` in all. Bounded activations
-    are judged by saturated-units.
+    are judged by saturated-units. Where predictions and targets have both shrunk below `shrunk` of their first spread, the model makes its
+    own targets, and prediction-collapse speaks.
 
     ## Why it matters
     A ReLU unit that is zero for every sample gets no gradient and cannot come back: the layer is narrower than it looks, or dead
@@ -48,8 +49,11 @@ class DeadUnits(Rule):
     share: float = 0.8
     persistence: float = 0.8
     records: int = 5
+    shrunk: float = 0.05
 
     def judge(self, record: Record) -> Iterator[Finding]:
+        if left_of_both(record) < self.shrunk:
+            raise NotRun("the targets come of the model and have shrunk with its predictions: units that end with them are no cause")
         series = record.series("activation/dead")
         rows = later(series)
         found = []

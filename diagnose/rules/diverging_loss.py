@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from diagnose.record import Record
-from diagnose.rules import Rule
-from diagnose.rules.evidence import losses, refuse_games, refuse_unknown
+from diagnose.rules import NotRun, Rule
+from diagnose.rules.evidence import begins_anew, losses, refuse_games, refuse_unknown
 from diagnose.statistics import blocks, mann_kendall, spread
 from diagnose.values import Finding, Severity
 
@@ -74,6 +74,9 @@ class DivergingLoss(Rule):
             return
         values = losses(record, self.rows, self.epochs)
         refuse_unknown(record, values)
+        anew = begins_anew(record)
+        if anew is not None and anew[2] > 0.5:
+            raise NotRun("the loss begins anew with each epoch, of which loss-not-decreasing speaks")
         first, last = float(values[:3].mean()), float(values[-5:].mean())
         task = record.facts.get("task", {})
         kind, called = task.get("loss"), task.get("name", task.get("loss"))

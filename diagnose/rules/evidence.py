@@ -191,6 +191,29 @@ def never_better(record: Record, share: float = 0.98, validations: int = 6) -> V
     return held if chance and same and len(held) >= validations and held.min() > share * chance else None
 
 
+def begins_anew(record: Record, high: float = 0.9, low: float = 0.75, restarts: int = 3) -> tuple[float, float, float] | None:
+    """The very first loss, its level at the end of later epochs, and the share of these that begin near the first loss again.
+
+    Near is ``high`` of it or more in the first two batches, and the last quarter of the epoch has ``low`` of it or less. ``None`` where
+    there are fewer than ``restarts`` later epochs of eight batches or more.
+    """
+    series = record.series("train/loss")
+    epochs = [series.value[series.epoch == e] for e in np.unique(series.epoch)]
+    epochs = [v for v in epochs if len(v) >= 8]
+    if len(epochs) < restarts + 1 or not (start := float(epochs[0][:2].mean())) > 0:
+        return None
+    firsts = np.array([v[:2].mean() for v in epochs[1:]]) / start
+    lasts = np.array([v[-len(v) // 4 :].mean() for v in epochs[1:]]) / start
+    return start, start * median(lasts), float(np.mean((firsts >= high) & (lasts <= low)))
+
+
+def left_of_both(record: Record) -> float:
+    """How much is left of the spread of predictions and of targets, whichever kept more of it; 1 where it is not known."""
+    names = ("prediction/std", "target/std")
+    known = [finite(record.series(name).value) if name in record else np.empty(0) for name in names]
+    return max(float(median(v[-3:]) / max(median(v[:3]), 1e-12)) if len(v) >= 10 else 1.0 for v in known)
+
+
 def remembered(record: Record) -> float:
     """How many steps the first optimizer remembers: 1 / (1 - momentum), or 1 / (1 - beta) of Adam's first moment."""
     optimizer = (run(record).get("optimizers") or [{}])[0]

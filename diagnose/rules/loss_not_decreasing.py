@@ -9,8 +9,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import come_nowhere, losses, refuse_early, refuse_games, refuse_unknown
-from diagnose.statistics import Values, median
+from diagnose.rules.evidence import begins_anew, come_nowhere, losses, refuse_early, refuse_games, refuse_unknown
 from diagnose.values import Finding, Severity
 
 
@@ -86,31 +85,17 @@ class LossNotDecreasing(Rule):
 
     def _anew(self, record: Record) -> Finding | None:
         """What an epoch learns is gone when the next begins."""
-        series = record.series("train/loss")
-        epochs = [series.value[series.epoch == e] for e in np.unique(series.epoch)]
-        epochs = [v for v in epochs if len(v) >= 8]
-        if len(epochs) < self.restarts + 1 or (start := float(epochs[0][:2].mean())) <= 0:
+        found = begins_anew(record, self.high, self.low, self.restarts)
+        if found is None or not found[2] >= self.again:
             return None
-        firsts, lasts = (np.array([part(v) for v in epochs[1:]]) / start for part in (begin, end))
-        share = float(np.mean((firsts >= self.high) & (lasts <= self.low)))
-        if not share >= self.again:
-            return None
+        start, end, share = found
         return self.finding(
-            f"{share:.0%} of {len(firsts)} later epochs begin with a loss near the very first, {start:.4g}, and end at "
-            f"{start * median(lasts):.4g}: what an epoch learns is gone when the next begins",
+            f"{share:.0%} of the later epochs begin with a loss near the very first, {start:.4g}, and end at {end:.4g}: what an epoch "
+            "learns is gone when the next begins",
             where="train/loss",
             fix="look for what puts the weights back between epochs: reset_parameters, a state loaded again, a copy in the wrong direction",
             start=start,
+            end=end,
             again=share,
             limit=self.again,
         )
-
-
-def begin(losses: Values) -> float:
-    """The level of the first two losses."""
-    return float(losses[:2].mean())
-
-
-def end(losses: Values) -> float:
-    """The level of the last quarter."""
-    return float(losses[-len(losses) // 4 :].mean())

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import losses, refuse_early, refuse_games, rising_weights, tail
-from diagnose.statistics import Values, finite, median
+from diagnose.rules.evidence import left_of_both, losses, refuse_early, refuse_games, rising_weights, tail
+from diagnose.statistics import Values, median
 from diagnose.values import Finding, Severity
 
 
@@ -82,7 +82,7 @@ class PredictionCollapse(Rule):
         width, target = tail(record, "prediction/std"), tail(record, "target/std")
         if not len(width) or not len(target) or target.mean() <= 0:
             raise NotRun(record.missing.get("prediction/std", "no predictions could be read from the loss, or the targets do not vary"))
-        left = self._left(record)
+        left = left_of_both(record)
         if left < self.vanished:
             yield self.finding(
                 f"both sides of the loss have shrunk to {left:.1%} of the spread that they had at first: the targets come of the model, "
@@ -102,11 +102,6 @@ class PredictionCollapse(Rule):
                 spread=ratio,
                 limit=self.spread,
             )
-
-    def _left(self, record: Record) -> float:
-        """How much is left of the spread of predictions and of targets, whichever kept more of it."""
-        known = [finite(record.series(name).value) for name in ("prediction/std", "target/std")]
-        return max(float(median(v[-3:]) / max(median(v[:3]), 1e-12)) if len(v) >= 10 else 1.0 for v in known)
 
     def _starved(self, record: Record, top: float, common: float, held: Values, held_base: Values) -> Finding | None:
         """Weights that rise with the frequency of the classes, and all but the most frequent class hardly predicted."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from diagnose.record import Record
 from diagnose.rules.dead_units import DeadUnits
 from tests.rules.training import findings, not_run, training
@@ -35,3 +37,9 @@ def test_a_layer_that_dies_after_the_dense_first_looks_is_found() -> None:
     (found,) = findings(DeadUnits(), dying)
     assert found.evidence["share"] == found.evidence["persistence"] == 1
     assert findings(DeadUnits(), waking) == ()
+
+
+def test_units_that_end_with_their_own_targets_are_left_to_another_rule() -> None:
+    shrinking = [0.05 * 0.8**n for n in range(24)]
+    both: dict[str, Any] = {"prediction__std": shrinking, "target__std": shrinking}
+    assert "shrunk with its predictions" in not_run(DeadUnits(), training(labels=LABELS, activation__dead=[[1.0, 0.9]] * 10, **both))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from diagnose.rules.diverging_loss import DivergingLoss
 from diagnose.rules.loss_not_decreasing import LossNotDecreasing
 from tests.rules.training import falling, findings, not_run, training
 
@@ -57,4 +58,5 @@ def test_a_loss_that_begins_anew_with_each_epoch_is_found() -> None:
     epoch = list(np.linspace(2.3, 1.2, 30))
     (found,) = findings(LossNotDecreasing(), training(epoch * 6))
     assert "what an epoch learns is gone" in found.message
+    assert "begins anew" in not_run(DivergingLoss(), training(epoch * 6))
     assert findings(LossNotDecreasing(), training([value * 0.8**n for n in range(6) for value in epoch])) == ()
