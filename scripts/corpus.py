@@ -215,7 +215,7 @@ def cases_in(folders: Sequence[Path], only: str) -> list[Path]:
 
 
 def repair(paths: Sequence[Path], target: Path) -> list[Path]:
-    """Write the mended programs into a folder; cases without a repair are left out.
+    """Write the mended programs into a folder, as ``<case>_mended.py``; cases without a repair are left out.
 
     Raises:
         SystemExit: A text that is to be replaced is not in its case.
@@ -230,7 +230,7 @@ def repair(paths: Sequence[Path], target: Path) -> list[Path]:
                 if old not in text:
                     raise SystemExit(f"{repairs}: {old!r} is not in {path.name}")
                 text = text.replace(old, new)
-            mended.append(target / path.name)
+            mended.append(target / f"{path.stem}_mended.py")
             mended[-1].write_text(text + "\nRULES = []\n", encoding="utf-8")
     return mended
 

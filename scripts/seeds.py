@@ -19,11 +19,12 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -94,15 +95,18 @@ def told(case: str, results: Sequence[Result]) -> str:
     return f"{hits:3} of {len(results):2}  {case}: {rules[0] if rules else 'healthy'}" + (f"  ({', '.join(rest)})" if rest else "")
 
 
-def summary(by_case: dict[str, list[Result]]) -> dict[str, int]:
-    """Programs and runs, faulty and healthy, and how many were right."""
-    faulty = [results for results in by_case.values() if any(r.rules for r in results)]
-    healthy = [results for results in by_case.values() if not any(r.rules for r in results)]
+def summary(by_case: Mapping[str, Sequence[Result]]) -> dict[str, Any]:
+    """Programs and runs, faulty and healthy, how many were right, and the faulty programs whose cause is named too seldom."""
+    faulty = {case: results for case, results in by_case.items() if any(r.rules for r in results)}
+    healthy = [results for case, results in by_case.items() if case not in faulty]
+    named = {case: (sum(r.verdict == "ok" for r in results), len(results)) for case, results in faulty.items()}
+    fewer = {case: (hits, runs) for case, (hits, runs) in named.items() if hits < STABLE * runs}
     return {
         "faulty": len(faulty),
-        "stable": sum(sum(r.verdict == "ok" for r in results) >= STABLE * len(results) for results in faulty),
-        "faulty_runs": sum(map(len, faulty)),
-        "named": sum(r.verdict == "ok" for results in faulty for r in results),
+        "runs": sum(runs for _, runs in named.values()),
+        "named": sum(hits for hits, _ in named.values()),
+        "stable": len(faulty) - len(fewer),
+        "fewer": fewer,
         "healthy": len(healthy),
         "healthy_runs": sum(map(len, healthy)),
         "false_alarms": sum(bool(r.alarms) for results in healthy for r in results),

@@ -94,7 +94,7 @@ def test_a_case_is_mended_by_its_repairs(tmp_path: Path) -> None:
         (tmp_path / "cases" / f"{name}.py").write_text("RULES = ['a']\nlr = 9.0\n")
     (tmp_path / "repairs.json").write_text('{"one": [["9.0", "0.1"]]}')
     (mended,) = repair(cases_in([tmp_path], "*"), tmp_path)
-    assert mended.name == "one.py"
+    assert mended.name == "one_mended.py"
     values: dict[str, Any] = {}
     exec(mended.read_text(), values)
     assert (values["RULES"], values["lr"]) == ([], 0.1)

@@ -55,9 +55,10 @@ def test_the_figures_over_seeds() -> None:
     }
     assert summary(cases) == {
         "faulty": 2,
-        "stable": 1,
-        "faulty_runs": 20,
+        "runs": 20,
         "named": 17,
+        "stable": 1,
+        "fewer": {"unstable": (8, 10)},
         "healthy": 1,
         "healthy_runs": 2,
         "false_alarms": 1,

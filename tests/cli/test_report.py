@@ -158,6 +158,24 @@ def test_explain_prints_the_page_and_the_thresholds(cli: Cli, capsys: pytest.Cap
     assert "explain needs the code or name of a rule" in capsys.readouterr().err
 
 
+def test_explain_gives_the_margin_of_each_threshold_while_it_holds(
+    cli: Cli, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    margins = {"T304": {"share": {"value": 0.8, "healthy": [0.42, "a"], "faulty": [1.0, "b"]}, "persistence": {"value": 0.5}}}
+    known = {"date": "2030-01-02", "faulty": 7, "healthy": 9, "reach": 32.0, "margins": margins}
+    monkeypatch.setattr("diagnose.cli.explain.measured", lambda: known)
+    monkeypatch.setenv("COLUMNS", "300")
+    assert cli("explain", "T304") == 0
+    out = capsys.readouterr().out
+    assert "rules.dead-units.share = 0.8; alarm on a healthy program at 0.42; fault missed at 1" in out
+    assert "rules.dead-units.persistence = 0.8 (margins were measured at 0.5)" in out
+    assert "Margins, measured on 2030-01-02: the nearest of 9 healthy and 7 faulty programs" in out
+    assert cli("explain", "T301") == 0
+    out = capsys.readouterr().out
+    assert "None: it judges by exact facts." in out
+    assert "Margins" not in out
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [
