@@ -9,7 +9,7 @@ from diagnose.rules.initial_loss import InitialLoss
 from diagnose.values import Severity
 from tests.rules.probes import findings, not_run
 
-HIGH: dict[str, Any] = {"loss": 9.2, "total": 9.2, "chance": 2.3, "uniform": 2.3026, "ratio": 4.0, "kind": "cross_entropy"}
+HIGH: dict[str, Any] = {"loss": 11.5, "total": 11.5, "chance": 2.3, "uniform": 2.3026, "ratio": 5.0, "kind": "cross_entropy"}
 REGRESSION: dict[str, Any] = {"loss": 1.1, "total": 1.1, "chance": 1.0, "uniform": None, "ratio": 1.1, "kind": "mse_loss"}
 REGRESSION |= {"prediction_std": 0.3, "target_rms": 1.0}
 
@@ -21,15 +21,15 @@ def judge(fact: dict[str, Any], **changes: Any) -> list[Any]:
 def test_confidently_wrong() -> None:
     (finding,) = judge(HIGH)
     assert finding.severity is Severity.WARNING
-    assert finding.message == "the loss before the first step is 9.2, 4 times that of chance (2.3)"
+    assert finding.message == "the loss before the first step is 11.5, 5 times that of chance (2.3)"
     assert "scale of the inputs and of the initial weights" in finding.fix
-    assert finding.evidence == {"loss": 9.2, "chance": 2.3, "ratio": 4.0, "limit": 3.0}
+    assert finding.evidence == {"loss": 11.5, "chance": 2.3, "ratio": 5.0, "limit": 4.0}
 
 
 def test_chance_and_below_is_clean() -> None:
     assert judge(HIGH, loss=2.35, ratio=1.02) == []
     assert judge(HIGH, loss=0.1, ratio=0.04) == []  # a pretrained network
-    assert judge(HIGH, loss=6.89, ratio=3.0) == []  # the edge
+    assert judge(HIGH, loss=9.19, ratio=4.0) == []  # the edge
 
 
 def test_regression_is_judged_by_the_spread_of_its_predictions() -> None:
