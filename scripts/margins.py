@@ -5,7 +5,8 @@ its value: where the first healthy program would get an alarm of the rule, and w
 names it, would be lost. What lies between is the margin, in the threshold's own unit.
 
 Then each program is left out in turn: every threshold that it bounds is placed anew from the others alone, in the geometric middle between
-the nearest healthy and the nearest faulty of them, and the program is judged by that.
+the nearest healthy and the nearest faulty of them, and the program is judged by that. At last all thresholds are moved at once, each by
+chance up to `SHAKE` times higher or lower.
 
     python scripts/corpus.py --records FOLDER [--jobs 2]
     python scripts/corpus.py --records FOLDER --repaired [--jobs 2]
@@ -21,12 +22,15 @@ import argparse
 import json
 import math
 import sys
+import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from fnmatch import fnmatch
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,6 +46,8 @@ PAGE = ROOT / "docs" / "margins.md"
 REACH = 32.0
 LADDER = (1.0, 1.1, 1.25, 1.5, 2.0, 4.0, 8.0, REACH)
 STEPS = 12
+SHAKE = 1.25
+DRAWS = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +205,44 @@ def leave_out(cases: Sequence[Case], margins: Sequence[Margin], rules: Sequence[
     return LeftOut(faulty=faulty, lost=tuple(lost), healthy=len(tried) - faulty, accused=tuple(accused), alone=alone)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Shaken:
+    """What becomes of all programs while every threshold is moved by chance, up to ``times`` higher or lower, ``draws`` times.
+
+    Attributes:
+        times: How far.
+        draws: How often.
+        found: Faulty programs that a rule which names them finds: the mean over the draws.
+        fewest: The same in the worst draw.
+        accused: Healthy programs that got an alarm, and in how many draws.
+    """
+
+    times: float
+    draws: int
+    found: float
+    fewest: int
+    accused: dict[str, int]
+
+
+def shake(cases: Sequence[Case], rules: Sequence[Rule], draws: int = DRAWS) -> Shaken:
+    """Move all thresholds at once, by factors drawn evenly on the scale of logarithms; shares above one half by their distance from 1."""
+    random = Random(0)
+
+    def moved(value: float) -> float:
+        times: float = SHAKE ** random.uniform(-1, 1)
+        if isinstance(value, int):
+            return value + int(value * times - value)  # never further than that
+        return 1 - (1 - value) * times if 0.5 < value < 1 else value * times
+
+    found, accused = [], Counter[str]()
+    for _ in range(draws):
+        others = [replace(rule, **{name: moved(value) for name, value in numbers(rule)}) for rule in rules]
+        raised = {case.name: {rule.name for rule in others if case.alarmed(rule)} for case in cases}
+        found.append(sum(bool(raised[case.name] & set(case.rules)) for case in cases))
+        accused.update(case.name for case in cases if not case.rules and raised[case.name])
+    return Shaken(times=SHAKE, draws=draws, found=round(sum(found) / draws, 1), fewest=min(found), accused=dict(accused.most_common()))
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -209,13 +253,14 @@ def main() -> int:
     args = parser.parse_args()
     if args.write and args.only != "*":
         parser.error(f"--write keeps the margins of all rules together, got --only {args.only!r}: leave one of them out")
+    warnings.filterwarnings("ignore", category=RuntimeWarning)  # of thresholds so far out that nothing is left to take a mean of
     cases, rules = read(args.folder), build()
     margins = [margin(cases, rule, name) for rule in rules if fnmatch(rule.code, args.only) for name, _ in numbers(rule)]
     by_rule: dict[str, dict[str, Any]] = {}
     for m in margins:
         by_rule.setdefault(m.code, {})[m.threshold] = m.to_dict()
-    left = leave_out(cases, margins, rules)
-    print(table(by_rule) + f"\n{left}")
+    left, shaken = leave_out(cases, margins, rules), shake(cases, rules)
+    print(table(by_rule) + f"\n{left}\n{shaken}")
     if args.write:
         faulty = sum(bool(case.rules) for case in cases)
         over = over_seeds(args.seeds) if args.seeds else json.loads(KEPT.read_text(encoding="utf-8"))["seeds"]
@@ -225,6 +270,7 @@ def main() -> int:
             "healthy": len(cases) - faulty,
             "reach": REACH,
             "left_out": asdict(left),
+            "shaken": asdict(shaken),
             "seeds": over,
             "margins": by_rule,
         }

@@ -29,6 +29,11 @@ Programs that bound a threshold were judged by thresholds placed without them: i
 sides. Of {left[faulty]} faulty ones {missed}; of {left[healthy]} healthy ones {accused}. {left[alone]} times a program stands alone on its
 side, so that nothing is left to place the threshold by.
 
+## All at once
+
+Every threshold was moved by chance, up to {shaken[times]} times higher or lower, in {shaken[draws]} draws: of {faulty} faulty programs
+{shaken[found]} were found in the mean and {shaken[fewest]} in the worst, and {shaky}.
+
 ## Seeds
 
 With other seeds for data, splits and weights, the cause was named in {seeds[named]} of {seeds[runs]} runs of {seeds[faulty]} faulty
@@ -84,6 +89,7 @@ def page(kept: Mapping[str, Any]) -> str:
     """The page of all that is kept."""
     left, seeds = kept["left_out"], kept["seeds"]
     fewer = ", ".join(f"{program} {hits} of {runs}" for program, (hits, runs) in seeds["fewer"].items())
+    accused = [f"{program} in {times}" for program, times in kept["shaken"]["accused"].items()]
     return TEXT.format(
         **kept,
         left=left,
@@ -92,6 +98,7 @@ def page(kept: Mapping[str, Any]) -> str:
         missed=counted(left["lost"], "were missed"),
         accused=counted(left["accused"], "got an alarm"),
         few=len(seeds["fewer"]),
+        shaky=f"{len(accused)} of {kept['healthy']} healthy ones got an alarm in any" + (f" ({', '.join(accused)})" if accused else ""),
         fewer=f" ({fewer})" if fewer else "",
         near=near(kept["margins"]),
         table=table(kept["margins"]),

@@ -15,7 +15,7 @@ import pytest
 from diagnose.rules import catalogue
 from diagnose.rules.prediction_collapse import PredictionCollapse
 from diagnose.rules.saturated_units import SaturatedUnits
-from scripts.margins import KEPT, PAGE, Case, Margin, Turn, leave_out, margin, numbers, read
+from scripts.margins import KEPT, PAGE, Case, Margin, Turn, leave_out, margin, numbers, read, shake
 from scripts.margins_page import factor, lines, over_seeds, page, table
 from tests.rules.training import training
 
@@ -81,6 +81,14 @@ def test_programs_that_are_left_out_are_judged_by_the_others() -> None:
     cases = [collapsed("near", 0.75), faulty("flat"), faulty("nearly", 0.81)]
     left = leave_out(cases, [margins_of(cases)], rules)
     assert (left.faulty, left.lost, left.healthy, left.accused, left.alone) == (1, ("nearly",), 0, (), 1)
+
+
+def test_all_thresholds_are_moved_at_once() -> None:
+    cases = [collapsed("varied", 0.4), collapsed("near", 0.985), faulty("flat")]
+    shaken = shake(cases, [PredictionCollapse(share=0.985 + 1e-6)], draws=20)
+    assert (shaken.found, shaken.fewest) == (1.0, 1)
+    assert set(shaken.accused) == {"near"}
+    assert 5 <= shaken.accused["near"] <= 15
 
 
 def test_cases_are_read_from_what_the_corpus_kept(tmp_path: Path) -> None:

@@ -27,11 +27,11 @@ class InitialLoss(Rule):
     wrong: weights that are too large, inputs that are not scaled, or a wrong activation. The first steps then only undo this.
 
     ## When it is wrong
-    For class weights and losses of several terms chance is not exact, and cosine scores over the usual temperature of 0.07, or an adapter on
-    random frozen weights, start at 2.6 times chance and learn: hence the factor of `ratio`, where others use 2. Scores that are made with
-    the labels, as with a margin, are not judged. A loss *below* chance is what a pretrained network shows and is not reported. Regression
-    on targets far from zero starts high in any network, and a good learning rate makes up for it: only targets ten standard deviations away
-    are a warning there.
+    For class weights and losses of several terms chance is not exact, and cosine scores over the usual temperature of 0.07, or an adapter
+    on random frozen weights, start at 2.6 times chance and learn: hence the factor of `ratio`, where others use 2. Scores that are made
+    with the labels, as with a margin, are not judged. A loss *below* chance is what a pretrained network shows and is not reported.
+    Regression on targets far from zero starts high in any network, and a good learning rate makes up for it: only targets ten standard
+    deviations away are a warning there.
 
     ## What to try
     Scale the inputs, initialise the last layer with small weights, remove an activation before the loss.
