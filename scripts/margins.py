@@ -243,37 +243,46 @@ def shake(cases: Sequence[Case], rules: Sequence[Rule], draws: int = DRAWS) -> S
     return Shaken(times=SHAKE, draws=draws, found=round(sum(found) / draws, 1), fewest=min(found), accused=dict(accused.most_common()))
 
 
+def measured(cases: Sequence[Case], only: str = "*") -> dict[str, Any]:
+    """All that is kept about the thresholds of the chosen rules, as JSON values."""
+    rules = build()
+    margins = [margin(cases, rule, name) for rule in rules if fnmatch(rule.code, only) for name, _ in numbers(rule)]
+    by_rule: dict[str, dict[str, Any]] = {}
+    for m in margins:
+        by_rule.setdefault(m.code, {})[m.threshold] = m.to_dict()
+    faulty = sum(bool(case.rules) for case in cases)
+    return {
+        "date": f"{date.today()}",
+        "faulty": faulty,
+        "healthy": len(cases) - faulty,
+        "reach": REACH,
+        "left_out": asdict(leave_out(cases, margins, rules)),
+        "shaken": asdict(shake(cases, rules)),
+        "margins": by_rule,
+    }
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="what scripts/corpus.py --records wrote")
+    parser.add_argument("folder", nargs="?", type=Path, help="what scripts/corpus.py --records wrote")
     parser.add_argument("--only", default="*", metavar="GLOB", help="codes of rules, such as 'T3*'")
     parser.add_argument("--seeds", type=Path, metavar="FILE", help="what scripts/seeds.py --json wrote")
     parser.add_argument("--write", action="store_true", help="keep the margins of all rules in the package and write docs/margins.md")
     args = parser.parse_args()
     if args.write and args.only != "*":
         parser.error(f"--write keeps the margins of all rules together, got --only {args.only!r}: leave one of them out")
+    if args.folder is None and not (args.seeds and args.write):
+        parser.error("expected a folder of evidence, or --seeds and --write to renew the figures over seeds alone")
     warnings.filterwarnings("ignore", category=RuntimeWarning)  # of thresholds so far out that nothing is left to take a mean of
-    cases, rules = read(args.folder), build()
-    margins = [margin(cases, rule, name) for rule in rules if fnmatch(rule.code, args.only) for name, _ in numbers(rule)]
-    by_rule: dict[str, dict[str, Any]] = {}
-    for m in margins:
-        by_rule.setdefault(m.code, {})[m.threshold] = m.to_dict()
-    left, shaken = leave_out(cases, margins, rules), shake(cases, rules)
-    print(table(by_rule) + f"\n{left}\n{shaken}")
+    kept = json.loads(KEPT.read_text(encoding="utf-8"))
+    if args.folder is not None:
+        kept |= measured(read(args.folder), args.only)
+        print(table(kept["margins"]) + f"\nleft out: {kept['left_out']}\nshaken: {kept['shaken']}")
+    if args.seeds:
+        kept["seeds"] = over_seeds(args.seeds)
+        print(f"seeds: {kept['seeds']}")
     if args.write:
-        faulty = sum(bool(case.rules) for case in cases)
-        over = over_seeds(args.seeds) if args.seeds else json.loads(KEPT.read_text(encoding="utf-8"))["seeds"]
-        kept = {
-            "date": f"{date.today()}",
-            "faulty": faulty,
-            "healthy": len(cases) - faulty,
-            "reach": REACH,
-            "left_out": asdict(left),
-            "shaken": asdict(shaken),
-            "seeds": over,
-            "margins": by_rule,
-        }
         KEPT.write_text(lines(kept), encoding="utf-8")
         PAGE.write_text(page(kept), encoding="utf-8")
     return 0

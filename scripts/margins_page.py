@@ -36,9 +36,9 @@ Every threshold was moved by chance, up to {shaken[times]} times higher or lower
 
 ## Seeds
 
-With other seeds for data, splits and weights, the cause was named in {seeds[named]} of {seeds[runs]} runs of {seeds[faulty]} faulty
-programs, and in at least nine of ten runs of each but {few}{fewer}. Of {seeds[healthy_runs]} runs of {seeds[healthy]} healthy programs
-{seeds[false_alarms]} gave an alarm. `python scripts/seeds.py` measures again.
+Each program was run with up to {seeds[seeds]} seeds for data, splits and weights. The cause was named in {seeds[named]} of
+{seeds[runs]} runs of {seeds[faulty]} faulty programs, and in at least nine of ten runs of each but {few}{fewer}. Of {seeds[healthy_runs]}
+runs of {seeds[healthy]} healthy programs {seeds[false_alarms]} gave an alarm. `python scripts/seeds.py` measures again.
 
 ## Healthy programs nearer than {weak} times
 
@@ -49,19 +49,25 @@ programs, and in at least nine of ten runs of each but {few}{fewer}. Of {seeds[h
 {table}"""
 
 
-def factor(value: float, other: float) -> float:
-    """How many times one value is the other, never below 1; shares above one half are measured from 1, infinite at 1 itself."""
-    if 0.5 < value < 1 and other < 1 + 1e-3:
+def factor(value: float, other: float, *, share: bool = False) -> float:
+    """How many times one value is the other, never below 1; shares are measured from 1, infinite at 1 itself."""
+    if share:
         value, other = 1 - value, max(0.0, 1 - other)
     return max(value / other, other / value) if value * other > 0 else math.inf
 
 
-def words(side: Sequence[Any] | None, value: float) -> str:
+def is_share(entry: Mapping[str, Any]) -> bool:
+    """Whether a threshold looks like a share above one half: nothing turns beyond 1."""
+    return 0.5 < entry["value"] < 1 and all(entry[side][0] < 1 + 1e-3 for side in ("healthy", "faulty") if side in entry)
+
+
+def words(entry: Mapping[str, Any], side: str) -> str:
     """A cell of the table: where a side begins, how many times away, and by which program."""
-    if not side:
+    if side not in entry:
         return "-"
-    away = factor(value, side[0])
-    return f"{side[0]:.3g} (" + (f"{away:.3g} ×, " if math.isfinite(away) else "its bound, ") + f"{side[1]})"
+    value, program = entry[side]
+    away = factor(entry["value"], value, share=is_share(entry))
+    return f"{value:.3g} (" + (f"{away:.3g} ×, " if math.isfinite(away) else "its bound, ") + f"{program})"
 
 
 def table(margins: Mapping[str, Mapping[str, Any]]) -> str:
@@ -69,15 +75,16 @@ def table(margins: Mapping[str, Mapping[str, Any]]) -> str:
     head = "| rule | threshold | is | a healthy program gets an alarm at | a fault is missed at |\n|---|---|--:|---|---|\n"
     rows = [(code, name, m) for code, of in margins.items() for name, m in of.items() if len(m) > 1]
     return head + "".join(
-        f"| {code} | `{name}` | {m['value']:g} | {words(m.get('healthy'), m['value'])} | {words(m.get('faulty'), m['value'])} |\n"
-        for code, name, m in rows
+        f"| {code} | `{name}` | {m['value']:g} | {words(m, 'healthy')} | {words(m, 'faulty')} |\n" for code, name, m in rows
     )
 
 
 def near(margins: Mapping[str, Mapping[str, Any]]) -> str:
     """The thresholds to which a healthy program is nearer than `WEAK` times."""
     rows = [(code, name, m) for code, of in margins.items() for name, m in of.items() if "healthy" in m]
-    return ", ".join(f"{code} `{name}`" for code, name, m in rows if factor(m["value"], m["healthy"][0]) < WEAK) or "None"
+    return (
+        ", ".join(f"{code} `{name}`" for code, name, m in rows if factor(m["value"], m["healthy"][0], share=is_share(m)) < WEAK) or "None"
+    )
 
 
 def counted(programs: Sequence[str], became: str) -> str:

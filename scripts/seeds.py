@@ -96,12 +96,13 @@ def told(case: str, results: Sequence[Result]) -> str:
 
 
 def summary(by_case: Mapping[str, Sequence[Result]]) -> dict[str, Any]:
-    """Programs and runs, faulty and healthy, how many were right, and the faulty programs whose cause is named too seldom."""
+    """Seeds, programs and runs, faulty and healthy, how many were right, and the faulty programs whose cause is named too seldom."""
     faulty = {case: results for case, results in by_case.items() if any(r.rules for r in results)}
     healthy = [results for case, results in by_case.items() if case not in faulty]
     named = {case: (sum(r.verdict == "ok" for r in results), len(results)) for case, results in faulty.items()}
     fewer = {case: (hits, runs) for case, (hits, runs) in named.items() if hits < STABLE * runs}
     return {
+        "seeds": max(map(len, by_case.values()), default=0),
         "faulty": len(faulty),
         "runs": sum(runs for _, runs in named.values()),
         "named": sum(hits for hits, _ in named.values()),

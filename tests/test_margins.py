@@ -16,7 +16,7 @@ from diagnose.rules import catalogue
 from diagnose.rules.prediction_collapse import PredictionCollapse
 from diagnose.rules.saturated_units import SaturatedUnits
 from scripts.margins import KEPT, PAGE, Case, Margin, Turn, leave_out, margin, numbers, read, shake
-from scripts.margins_page import factor, lines, over_seeds, page, table
+from scripts.margins_page import factor, is_share, lines, over_seeds, page, table
 from tests.rules.training import training
 
 
@@ -56,9 +56,11 @@ def test_whole_numbers_stay_whole() -> None:
 
 def test_distances_are_ratios_and_of_large_shares_from_one() -> None:
     assert factor(2.0, 6.0) == factor(6.0, 2.0) == 3.0
-    assert factor(0.8, 0.4) == pytest.approx(3.0)
-    assert factor(0.7, 1.4) == 2.0  # not a share
-    assert factor(0.98, 1.0) == factor(2.0, 0.0) == math.inf
+    assert factor(0.8, 0.4, share=True) == pytest.approx(3.0)
+    assert factor(0.98, 1.0, share=True) == factor(2.0, 0.0) == math.inf
+    assert is_share({"value": 0.8, "healthy": [0.4, "a"], "faulty": [1.0, "b"]})
+    assert not is_share({"value": 0.8, "healthy": [0.4, "a"], "faulty": [1.01, "b"]})
+    assert not is_share({"value": 0.4})
 
 
 def margins_of(cases: list[Case]) -> Margin:
@@ -105,6 +107,12 @@ def test_margins_of_a_few_rules_are_not_kept(root: Path) -> None:
     done = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert done.returncode == 2
     assert "--write keeps the margins of all rules together, got --only 'T3*': leave one of them out" in done.stderr
+
+
+def test_nothing_is_measured_without_a_folder(root: Path) -> None:
+    done = subprocess.run([sys.executable, "scripts/margins.py"], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "expected a folder of evidence, or --seeds and --write to renew the figures over seeds alone" in done.stderr
 
 
 def test_the_figures_over_seeds_are_read(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def test_the_figures_over_seeds() -> None:
         "healthy": results("", "z"),
     }
     assert summary(cases) == {
+        "seeds": 10,
         "faulty": 2,
         "runs": 20,
         "named": 17,
