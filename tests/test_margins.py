@@ -35,7 +35,8 @@ def test_the_nearest_programs_on_both_sides_of_a_threshold() -> None:
     assert [turn.program for turn in found.healthy] == ["near", "varied"]
     assert [turn.value for turn in found.healthy] == pytest.approx([0.9, 0.4], rel=0.01)
     (flat,) = found.faulty
-    assert (flat.value, flat.program) == (pytest.approx(1.0, rel=0.01), "flat")
+    assert flat.program == "flat"
+    assert flat.value == pytest.approx(1.0, rel=0.01)
     assert "| T315 | `share` | 0.98 | 0.9 (5 ×, near) | 1 (its bound, flat) |" in table({"T315": {"share": found.to_dict()}})
 
 
