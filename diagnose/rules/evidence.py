@@ -97,9 +97,9 @@ def skill(record: Record) -> float | None:
     """
     known = []
     for accuracy, base in (("train/accuracy", "target/top_share"), ("val/accuracy", "val/target_top_share")):
-        right, chance = tail(record, accuracy), tail(record, base)
-        if len(right) and len(chance) and chance.mean() < 0.999:
-            known.append((right.mean() - chance.mean()) / (1 - chance.mean()))
+        gained = _gain(record, accuracy, base)
+        if gained is not None:
+            known.append(gained)
     if record.facts.get("task", {}).get("loss") == "mse_loss":
         known_only = record.facts["task"].get("written")  # what the step returns may be a multiple of it
         trained = "train/watched_loss" if known_only or "train/watched_loss" in record else "train/loss"
@@ -108,6 +108,13 @@ def skill(record: Record) -> float | None:
             if len(error) and len(spread) and spread.mean() > 0:
                 known.append(1 - error.mean() / float(np.mean(spread**2)))
     return max(known) if known else None
+
+
+def _gain(record: Record, accuracy: str, base: str) -> float | None:
+    """The share of the possible gain over the most frequent class at the end of a run, or ``None`` where it was not recorded."""
+    right, chance = tail(record, accuracy), tail(record, base)
+    known = len(right) and len(chance) and chance.mean() < 0.999
+    return float((right.mean() - chance.mean()) / (1 - chance.mean())) if known else None
 
 
 def rising_weights(record: Record, few: int = 3) -> tuple[int, int] | None:
@@ -183,12 +190,14 @@ def falls_steadily(record: Record, values: Values, rows: int = 300, steady: floa
 def never_better(record: Record, share: float = 0.98, validations: int = 6) -> Values | None:
     """The validation losses, where none of them came below ``share`` of the loss of a constant prediction; else ``None``.
 
-    Known where the watched loss is all that a step returns, and the validation loss comes of a loss call.
+    Known where the watched loss is all that a step returns, and the validation loss comes of a loss call. Answers that are right far more
+    often than those of a constant prediction (by 0.15 of what there is to gain) are too sure of themselves, no worse.
     """
     start, kinds = record.facts.get("probe.initial_loss", {}), record.facts.get("validation", {})
     chance, same = start.get("chance"), start.get("total") == start.get("loss") and not kinds.get("logged")
     held = finite(record.series("val/loss").value) if "val/loss" in record else np.empty(0)
-    return held if chance and same and len(held) >= validations and held.min() > share * chance else None
+    worse = chance and same and len(held) >= validations and held.min() > share * chance
+    return held if worse and (_gain(record, "val/accuracy", "val/target_top_share") or 0.0) < 0.15 else None
 
 
 def begins_anew(record: Record, high: float = 0.9, low: float = 0.75, restarts: int = 3) -> tuple[float, float, float] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ import numpy as np
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import gathered, losses, periodic, refuse_games, run, skill, tail
-from diagnose.statistics import Values, blocks, median, medians, progress
+from diagnose.statistics import Values, blocks, level, median, medians, progress
 from diagnose.values import Finding, Severity
 
 
@@ -27,8 +28,13 @@ class LearningRateTooHigh(Rule):
     the predictions, no such class among the targets) after first steps that were above `update` in half of the layers. It needs `rows`
     batches where all are finite. One of the first ten measured steps that moves half of the layers by `leap` times their size or more
     throws the first weights away: `few` batches are enough there, and it is harm that one batch of the first quarter was `once` times
-    the start and the model ends with less than `content` of what there is to gain, or with a validation loss of `once` times the start.
-    A run whose input is not finite is not judged, nor a loss that repeats itself every epoch, which the order of the data explains.
+    the start and the model ends with less than `content` of what there is to gain, or with a validation loss of `once` times the start;
+    or that no validation loss was ever below the start. A run whose input is not finite is not judged, nor a loss that repeats itself
+    every epoch, which the order of the data explains.
+
+    Steps that stay large go back on what was learned: where the largest layer moves by `restless` in the median of all measured steps,
+    and the last fifth of the losses is `regress` above the best tenth before it, by more than four standard errors, the finding is made
+    as well.
 
     Where momentum adds the steps up to more than `gathered` times the rate, lr / (1 - momentum), it is the momentum that is named.
 
@@ -74,6 +80,8 @@ class LearningRateTooHigh(Rule):
     leap: float = 1.0
     few: int = 20
     content: float = 0.8
+    restless: float = 0.02
+    regress: float = 0.2
     gathered: float = 100.0
 
     def judge(self, record: Record) -> Iterator[Finding]:
@@ -86,36 +94,18 @@ class LearningRateTooHigh(Rule):
             raise NotRun(f"too short: {len(known)} measured steps, at least 2 are needed")
         largest = np.nanmax(known, axis=1)
         typical, peak = median(largest[:10]), float(largest.max())
-        loss = record.series("train/loss").value
-        broken = ~np.isfinite(loss)
-        leaped = self._leaped(known)
-        usable = loss if broken.any() else losses(record, self.few if leaped else self.rows)
-        if typical <= self.update and peak <= 10 * self.update:
-            return
-        before = loss[: int(np.argmax(broken))] if broken.any() else loss
-        if broken.any():
-            grew = len(before) > 1 and float(np.max(before)) > 2 * abs(float(before[0]))
-            start, end = float(before[0]) if len(before) else np.nan, np.inf
-        else:
-            come = progress(usable)
-            start, end = float(np.mean(loss[:3])), come.end
-            first = loss[: max(10, len(loss) // 4)]
-            peak_loss, highest = float(blocks(first, 10).max()), float(first.max())
-            thrown = peak_loss > self.thrown * abs(loss[0]) and end > 0.9 * loss[0]
-            learned = skill(record)
-            once = highest > self.once * abs(loss[0])
-            thrown = thrown or (once and learned is not None and learned < self.skill) or self._flattened(record, known)
-            held = tail(record, "val/loss", 0.0)
-            worse = len(held) and held[-1] > self.once * abs(loss[0])
-            thrown = thrown or bool(leaped and once and (learned is None or learned < self.content or worse))
-            grew = (end > start + (self.worse - 1) * abs(start) or thrown) and not periodic(record, loss)
-        if grew:
+        loss, leaped = record.series("train/loss").value, self._leaped(known)
+        if np.isfinite(loss).all():
+            losses(record, self.few if leaped else self.rows)
+        outcome = ""
+        if typical > self.update or peak > 10 * self.update:
+            outcome = self._harm(record, loss, leaped) or self._flattened(record, known)
+        if not outcome and median(largest) >= self.restless:
+            outcome = self._went_back(loss)
+        if outcome and not periodic(record, loss):
             name = record.series("update_ratio/layers").labels[int(np.nanargmax(np.fmax.reduce(known, axis=0)))]
             optimizer = (run(record).get("optimizers") or [{"lr": 0.0}])[0]
             rate, momentum, factor = optimizer["lr"], optimizer.get("momentum", 0.0), gathered(record)
-            outcome = "became NaN or infinite" if broken.any() else f"went from {start:.4g} to {end:.4g}"
-            if not broken.any() and once:
-                outcome = f"leaped from {loss[0]:.4g} to {highest:.4g} and ended at {end:.4g}"
             where, fix = f"lr={rate:g}" if rate else name, "lower the learning rate tenfold first"
             override = record.override("learning_rate", rate / 10) if rate else ""
             if rate:
@@ -136,14 +126,42 @@ class LearningRateTooHigh(Rule):
                 momentum=momentum,
             )
 
+    def _harm(self, record: Record, loss: Values, leaped: bool) -> str:
+        """What large first steps did to the loss, or ``""``."""
+        broken = ~np.isfinite(loss)
+        if broken.any():
+            before = loss[: int(np.argmax(broken))]
+            return "became NaN or infinite" if len(before) > 1 and float(np.max(before)) > 2 * abs(float(before[0])) else ""
+        start, end, scale = float(np.mean(loss[:3])), progress(loss).end, abs(float(loss[0]))
+        first, held, learned = loss[: max(10, len(loss) // 4)], tail(record, "val/loss", 1.0), skill(record)
+        highest = float(first.max())
+        once = highest > self.once * scale
+        spoilt = learned is None or learned < self.content or (len(held) > 0 and held[-1] > self.once * scale)
+        lost = learned is not None and learned < self.skill
+        if once and (lost or (leaped and spoilt)):
+            return f"leaped from {loss[0]:.4g} to {highest:.4g} and ended at {end:.4g}"
+        if leaped and len(held) > 3 and held.min() > scale:
+            return f"was {loss[0]:.4g} at first, and never below {held.min():.4g} in validation"
+        thrown = float(blocks(first, 10).max()) > self.thrown * scale and end > 0.9 * loss[0]
+        return f"went from {start:.4g} to {end:.4g}" if thrown or end > start + (self.worse - 1) * abs(start) else ""
+
+    def _went_back(self, loss: Values) -> str:
+        """Whether the loss ended clearly above where it had been: what it did then, or ``""``."""
+        if not np.isfinite(loss).all() or len(loss) < self.rows:
+            return ""
+        tenths = [level(part) for part in np.array_split(loss, 10)[:8]]
+        (best, error), (end, spread) = min(tenths), level(loss[-(len(loss) // 5) :])
+        back = best > 0 and end - best > max(self.regress * best, 4 * math.hypot(error, spread))
+        return f"was {best:.4g} at its best and ended at {end:.4g}" if back else ""
+
     def _leaped(self, ratios: Values) -> bool:
         """Whether an early step moved half of the layers by more than they are long."""
         with np.errstate(all="ignore"):
             return bool((np.nanmedian(ratios[:10], axis=1) >= self.leap).any())
 
-    def _flattened(self, record: Record, ratios: Values) -> bool:
-        """Whether most layers made giant first steps and the model is left with one answer."""
+    def _flattened(self, record: Record, ratios: Values) -> str:
+        """Whether most layers made giant first steps and the model is left with one answer: what became of the loss, or ``""``."""
         first = medians(ratios[:10][:, np.isfinite(ratios[:10]).any(axis=0)])
         top, base = tail(record, "prediction/top_share"), tail(record, "target/top_share")
         one = len(top) and len(base) and median(top) >= self.collapsed and float(base.mean()) < self.collapsed - 0.1
-        return bool(one and len(first) and median(first) > self.update)
+        return "leaves one answer to nearly everything" if one and len(first) and median(first) > self.update else ""

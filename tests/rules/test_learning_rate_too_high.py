@@ -104,10 +104,20 @@ def test_a_step_that_throws_the_first_weights_away_is_found_after_twenty_batches
     assert found(29.0, 0.9, 86.0) == 1
     assert found(29.0, 0.6, 0.5) == 1
     assert found(29.0, 0.9, 0.5) == 0  # it came back
-    assert found(29.0, 0.9, 86.0, jump=1.2) == 0  # and here it never was away
+    assert found(29.0, 0.9, 0.5, jump=1.2) == 0  # and here it never was away
+    assert found(29.0, 0.9, 86.0, jump=1.2) == 1  # no validation is as good as that before training would have been
 
 
 def test_one_layer_that_starts_at_zero_takes_a_giant_step_without_harm() -> None:
     ratios = [[0.01, 40.0, 0.01], *[[0.01, 0.05, 0.01]] * 11]
     record = training([1.1, 460.0, *[0.5] * 100], labels={"update_ratio__layers": ["a", "b", "c"]}, update_ratio__layers=ratios)
     assert findings(LearningRateTooHigh(), record) == ()
+
+
+def test_steps_that_stay_large_and_a_loss_that_goes_back_are_found() -> None:
+    back = [*np.linspace(2.4, 1.2, 60), *np.linspace(1.2, 1.9, 180)]
+    (found,) = findings(LearningRateTooHigh(), training(back, labels=LABELS, update_ratio__layers=[[0.05, 0.02]] * 20))
+    assert found.message.endswith("and the loss was 1.267 at its best and ended at 1.808")
+    assert findings(LearningRateTooHigh(), training(back, labels=LABELS, update_ratio__layers=[[0.01, 0.005]] * 20)) == ()
+    assert findings(LearningRateTooHigh(), training(back[:150], labels=LABELS, update_ratio__layers=[[0.05, 0.02]] * 20)) != ()
+    assert findings(LearningRateTooHigh(), training(falling(2.4, 1.2), labels=LABELS, update_ratio__layers=[[0.05, 0.02]] * 20)) == ()

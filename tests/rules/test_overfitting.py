@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from diagnose.rules.overfitting import Overfitting
@@ -60,6 +62,8 @@ def test_what_never_holds_in_validation_is_found() -> None:
     trained = np.linspace(1.39, 1.33, 320)
     (found,) = findings(Overfitting(), training(trained, facts=facts, val__loss=worse))
     assert "holds in training alone" in found.message
+    right: dict[str, Any] = {"val__accuracy": [0.9] * 8, "val__target_top_share": [0.3] * 8}  # too sure of itself, and yet right
+    assert findings(Overfitting(), training(trained, facts=facts, val__loss=worse, **right)) == ()
     assert findings(Overfitting(), training(trained, facts=facts, val__loss=[value - 0.06 for value in worse])) == ()
     assert findings(Overfitting(), training(trained, facts=facts, val__loss=worse[::-1])) == ()
     assert findings(Overfitting(), training([1.39, 1.38] * 160, facts=facts, val__loss=worse)) == ()
