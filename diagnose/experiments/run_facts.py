@@ -65,6 +65,7 @@ def describe_optimizer(optimizer: Any) -> dict[str, Any]:
     return {
         "name": type(optimizer).__name__,
         "lr": float(first.get("lr", 0.0)),
+        "initial_lr": max((float(g.get("initial_lr", g.get("lr", 0.0))) for g in groups), default=0.0),
         "weight_decay": max((float(g.get("weight_decay", 0.0)) for g in groups), default=0.0),
         "decoupled": bool(first.get("decoupled_weight_decay", type(optimizer).__name__ == "AdamW")),
         "momentum": float(first.get("momentum", 0.0)),

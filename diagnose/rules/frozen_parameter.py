@@ -111,7 +111,12 @@ class FrozenParameter(Rule):
         seen = len(losses(record, needed))
         rates = record.series("lr").value if "lr" in record else np.ones(1)
         stepped, idle = "grad_norm/total" in record, not rates.any()
-        if not stepped:
+        if not stepped and "zero_grad/backwards" in record:
+            why, fix = (
+                "the optimizer steps without any gradient",
+                "clear the gradients before the backward pass, not between it and the step",
+            )
+        elif not stepped:
             why, fix = "no optimizer was seen to step", "call optimizer.step(closure=optimizer_closure) in optimizer_step, in every batch"
         elif idle:
             why, fix = "the learning rate is 0", "look at the learning rate and at what the scheduler multiplies it by"

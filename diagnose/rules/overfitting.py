@@ -19,11 +19,12 @@ class Overfitting(Rule):
     """The validation loss rises while the training loss falls.
 
     ## What it measures
-    The validation losses after their minimum: at least `after` of them, rising significantly, and the last three above the minimum by
-    more than `rise` of it, by more than `share` of what validation had gained, and by three times the noise; while the training loss
-    fell by `fall` in the same time. Or the minimum is the first or second of at least `many` validations, and both losses have moved
-    apart by `never` since. It is a warning unless the validation accuracy is still within `accuracy` of its best and the loss below
-    `worse` times its first value: a sure model pays more for its errors, and that alone is only worth knowing.
+    The validation losses after their minimum: at least `after` of them, rising significantly, and the last three above the minimum by more
+    than `rise` of it, by more than `share` of what validation had gained, and by three times the noise; while the training loss fell by
+    `fall` in the same time (that of the loss call alone, where the step adds to it). Or the minimum is the first or second of at least
+    `many` validations, and both losses have moved apart by `never` since. It is a warning unless the validation accuracy is still within
+    `accuracy` of its best and the loss below `worse` times its first value: a sure model pays more for its errors, and that alone is only
+    worth knowing.
 
     Or learning by heart, without any rise: the training loss fell below `nothing` of that of a constant prediction, and the validation loss
     never below `hardly` of it.
@@ -86,7 +87,7 @@ class Overfitting(Rule):
         rise = high - low
         noise = spread(np.diff(value))
         gained = max(float(value[0]) - low, 0.0)
-        loss = record.series("train/loss")
+        loss = record.series("train/watched_loss" if self._more(record) else "train/loss")
         at_best = finite(loss.value[(loss.batch > batch[best] - (batch[1] - batch[0])) & (loss.batch <= batch[best])])
         at_end = finite(loss.value[loss.batch > batch[-1] - (batch[1] - batch[0])])
         if not len(at_best) or not len(at_end):
@@ -111,6 +112,11 @@ class Overfitting(Rule):
                 end=high,
                 train_fall=fell,
             )
+
+    def _more(self, record: Record) -> bool:
+        """Whether a training step adds something to the loss that validation is measured by."""
+        start = record.facts.get("probe.initial_loss", {})
+        return start.get("total") != start.get("loss") and "train/watched_loss" in record
 
     def _by_heart(self, record: Record, held: Values) -> Finding | None:
         """Nothing is left of the training loss, and hardly anything of it was gained in validation."""

@@ -18,10 +18,12 @@ class SchedulerMismatch(Rule):
     """The learning rate schedule does not fit the length of the run.
 
     ## What it measures
-    Two things. The length that a scheduler was planned for (total_steps, T_max, total_iters) against the number of times it will be
-    stepped in the whole run: a one-cycle schedule `factor` times too long never leaves its warm-up; a cosine whose length is the number
-    of batches but is stepped per epoch, or the reverse; a linear ramp that ends after the run. And the recorded rate: below `floor` of
-    its peak for more than `idle` of the planned run, or rising from beginning to end. The rate needs `rows` records.
+    Two things. The length that a scheduler was planned for (total_steps, T_max, total_iters) against the number of times it will be stepped
+    in the whole run: a one-cycle schedule `factor` times too long never leaves its warm-up; a cosine whose length is the number of batches
+    but is stepped per epoch, or the reverse; a linear ramp that ends after the run. And the recorded rate: below `floor` of its peak for
+    more than `idle` of the planned run, rising from beginning to end, or never above `reached` of the rate that the optimizer was given, as
+    where a function returns the rate itself and it is multiplied by it (a given rate of 1 leaves it to the function). The rate needs `rows`
+    records.
 
     ## Why it matters
     A rate of nearly zero trains nothing; a rate that stays in warm-up trains slowly; a cosine that is stepped too often goes up and
@@ -48,6 +50,7 @@ class SchedulerMismatch(Rule):
     factor: float = 2.0
     floor: float = 1e-3
     idle: float = 0.4
+    reached: float = 0.05
     rows: int = 20
 
     def judge(self, record: Record) -> Iterator[Finding]:
@@ -93,17 +96,28 @@ class SchedulerMismatch(Rule):
                 yield self._found(
                     record, f"the learning rate is below {self.floor:g} of its peak since step {since:.0f} of {total:.0f}", idle, self.idle
                 )
+        given = max((float(o.get("initial_lr", 0.0)) for o in facts.get("optimizers", ())), default=0.0)
+        if facts.get("finished") and facts.get("schedulers") and given < 1 and 0 < rates.max() < self.reached * given:
+            yield self._found(
+                record,
+                f"the learning rate never rises above {rates.max():.2g}, {rates.max() / given:.2g} of the {given:g} that the optimizer was "
+                "given",
+                rates.max() / given,
+                self.reached,
+                "let the function of a LambdaLR return a factor of the rate, not the rate: it is multiplied",
+            )
+            return
         rising = bool(np.all(np.diff(rates) >= 0)) and rates[-1] > 1.15 * rates[at <= 0.7 * total][-1] and rates[0] < 0.5 * rates[-1]
         if rising and facts.get("finished") and not facts.get("stopped") and not facts.get("interrupted") and total >= 50:
             yield self._found(
                 record, f"the learning rate rises from {rates[0]:.2g} to {rates[-1]:.2g} until the end of the run", 1.0, self.idle
             )
 
-    def _found(self, record: Record, message: str, share: float, limit: float) -> Finding:
+    def _found(self, record: Record, message: str, share: float, limit: float, fix: str = "") -> Finding:
         return self.finding(
             message,
             where=record.source("configure_optimizers") or "learning rate scheduler",
-            fix="lay the schedule out for the whole run, and step it per batch or per epoch as its length counts",
+            fix=fix or "lay the schedule out for the whole run, and step it per batch or per epoch as its length counts",
             share=share,
             limit=limit,
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from diagnose.record import Record
 from diagnose.rules import Rule
+from diagnose.rules.evidence import run
 from diagnose.values import Finding, Severity
 
 SCALE_FREE = ("adam", "rmsprop", "adagrad", "adadelta", "lion", "adafactor", "rprop", "lamb")
@@ -26,7 +27,8 @@ class SumReduction(Rule):
 
     ## When it is wrong
     Optimizers of the Adam family divide by the gradient's own scale, so that a sum trains as well as a mean (many published VAEs do
-    so); the finding is then `info`. A small learning rate can make up for the sum as well.
+    so); the finding is then `info`. So it is where the learning rate of all optimizers makes up for the sum: a sum over n samples under the
+    rate r steps as a mean does under r * n, and up to `rate` that is an ordinary rate for SGD.
 
     ## What to try
     Use reduction="mean", or divide the sum by the number of samples.
@@ -51,6 +53,7 @@ class SumReduction(Rule):
     )
 
     tolerance: float = 0.1
+    rate: float = 0.05
 
     def judge(self, record: Record) -> Iterator[Finding]:
         seen = record.facts["probe.reduction"]
@@ -58,6 +61,8 @@ class SumReduction(Rule):
             return
         optimizers = [o.lower() for o in record.facts.get("optimizers", [])]
         harmless = bool(optimizers) and all(any(k in o for k in SCALE_FREE) for o in optimizers)
+        rates = [float(o.get("lr", 0.0)) for o in run(record).get("optimizers", ())]
+        harmless = harmless or (bool(rates) and 0 < max(rates) * seen["samples"] <= self.rate)
         yield self.finding(
             f"the loss is a sum over the batch: {seen['single']:.4g} for {seen['samples']} samples, {seen['double']:.4g} when "
             "each is given twice",

@@ -76,3 +76,8 @@ def test_too_few_batches_or_none_that_an_optimizer_could_use_are_not_judged() ->
     assert "too early" in not_run(FrozenParameter(), standing(60, begun))
     assert findings(FrozenParameter(), standing(120, begun))
     assert "too early" in not_run(FrozenParameter(), standing(120, {**begun, "automatic_optimization": False}))
+
+
+def test_steps_after_cleared_gradients_are_told_from_none() -> None:
+    (found,) = findings(FrozenParameter(), standing(zero_grad__backwards=[1.0] * 10))
+    assert "the optimizer steps without any gradient" in found.message

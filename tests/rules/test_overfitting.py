@@ -72,3 +72,10 @@ def test_what_never_holds_in_validation_is_found() -> None:
     (found,) = findings(Overfitting(), training(falling(2.3, 0.1), facts=facts, val__loss=level))
     assert "that validation runs the weights" in found.fix
     assert findings(Overfitting(), training(falling(2.3, 1.9), facts=facts, val__loss=level)) == ()
+
+
+def test_a_penalty_that_falls_is_no_training_loss_that_falls() -> None:
+    facts = {"probe.initial_loss": {"loss": 0.69, "total": 2.1, "chance": 0.69}}
+    up = [0.42, 0.45, 0.47, 0.49, 0.5, 0.51, 0.52, 0.53, 0.54, 0.55]
+    assert findings(Overfitting(), training(falling(2.1, 0.6), facts=facts, train__watched_loss=[0.55] * 60, val__loss=up)) == ()
+    assert len(findings(Overfitting(), training(falling(2.1, 0.6), val__loss=up))) == 1

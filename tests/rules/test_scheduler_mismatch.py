@@ -63,3 +63,16 @@ def test_a_run_that_stopped_during_warm_up_is_healthy() -> None:
 
 def test_few_rates_are_too_short() -> None:
     assert "too short" in not_run(SchedulerMismatch(), schedule([0.1] * 3))
+
+
+def test_a_rate_that_is_multiplied_by_itself_is_found() -> None:
+    rates, function = [*np.linspace(1e-7, 4e-6, 10), *np.linspace(4e-6, 1e-9, 20)], {"name": "LambdaLR", "interval": "step", "frequency": 1}
+
+    def given(rate: float) -> Record:
+        return schedule(rates, function, optimizers=[{"name": "AdamW", "lr": rates[0], "initial_lr": rate}])
+
+    (found,) = findings(SchedulerMismatch(), given(2e-3))
+    assert "never rises above 4e-06, 0.002 of the 0.002 that the optimizer was given" in found.message
+    assert "return a factor" in found.fix
+    assert findings(SchedulerMismatch(), given(4e-6)) == ()
+    assert findings(SchedulerMismatch(), given(1.0)) == ()

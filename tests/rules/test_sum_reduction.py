@@ -41,3 +41,10 @@ def test_a_mean_is_clean(ratio: float) -> None:
 
 def test_one_sample_says_nothing() -> None:
     assert findings(SumReduction(), probe__reduction=seen(2.0, samples=1)) == []
+
+
+@pytest.mark.parametrize(("rate", "severity"), [(0.02 / 100, Severity.INFO), (0.1, Severity.WARNING)])
+def test_a_rate_that_makes_up_for_the_sum_is_for_information(rate: float, severity: Severity) -> None:
+    run = {"optimizers": [{"name": "SGD", "lr": rate}]}
+    (finding,) = findings(SumReduction(), probe__reduction=seen(2.0), optimizers=["SGD"], run=run)
+    assert finding.severity is severity
