@@ -33,8 +33,8 @@ class LearningRateTooHigh(Rule):
     every epoch, which the order of the data explains.
 
     Steps that stay large go back on what was learned: where the largest layer moves by `restless` in the median of all measured steps,
-    and the last fifth of the losses is `regress` above the best tenth before it, by more than four standard errors, the finding is made
-    as well.
+    and the last fifth of the losses, which are those of one loss call alone, is `regress` above the best tenth before it, by more than
+    four standard errors, the finding is made as well.
 
     Where momentum adds the steps up to more than `gathered` times the rate, lr / (1 - momentum), it is the momentum that is named.
 
@@ -101,7 +101,7 @@ class LearningRateTooHigh(Rule):
         if typical > self.update or peak > 10 * self.update:
             outcome = self._harm(record, loss, leaped) or self._flattened(record, known)
         if not outcome and median(largest) >= self.restless:
-            outcome = self._went_back(loss)
+            outcome = self._went_back(record, loss)
         if outcome and not periodic(record, loss):
             name = record.series("update_ratio/layers").labels[int(np.nanargmax(np.fmax.reduce(known, axis=0)))]
             optimizer = (run(record).get("optimizers") or [{"lr": 0.0}])[0]
@@ -145,9 +145,11 @@ class LearningRateTooHigh(Rule):
         thrown = float(blocks(first, 10).max()) > self.thrown * scale and end > 0.9 * loss[0]
         return f"went from {start:.4g} to {end:.4g}" if thrown or end > start + (self.worse - 1) * abs(start) else ""
 
-    def _went_back(self, loss: Values) -> str:
-        """Whether the loss ended clearly above where it had been: what it did then, or ``""``."""
-        if not np.isfinite(loss).all() or len(loss) < self.rows:
+    def _went_back(self, record: Record, loss: Values) -> str:
+        """Whether a loss that is one loss call alone ended clearly above where it had been: what it did then, or ``""``."""
+        watched = tail(record, "train/watched_loss")
+        alone = len(watched) > 0 and abs(median(watched) - median(loss[-len(loss) // 3 :])) < 0.2 * abs(median(watched))
+        if not np.isfinite(loss).all() or len(loss) < self.rows or not alone:
             return ""
         tenths = [level(part) for part in np.array_split(loss, 10)[:8]]
         (best, error), (end, spread) = min(tenths), level(loss[-(len(loss) // 5) :])
