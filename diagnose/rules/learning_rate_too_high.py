@@ -10,7 +10,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import gathered, losses, periodic, refuse_games, run, skill, tail
+from diagnose.rules.evidence import gathered, losses, periodic, refuse_games, refuse_unknown, run, skill, tail
 from diagnose.statistics import Values, blocks, level, median, medians, progress
 from diagnose.values import Finding, Severity
 
@@ -96,7 +96,7 @@ class LearningRateTooHigh(Rule):
         typical, peak = median(largest[:10]), float(largest.max())
         loss, leaped = record.series("train/loss").value, self._leaped(known)
         if np.isfinite(loss).all():
-            losses(record, self.few if leaped else self.rows)
+            refuse_unknown(record, losses(record, self.few if leaped else self.rows))
         outcome = ""
         if typical > self.update or peak > 10 * self.update:
             outcome = self._harm(record, loss, leaped) or self._flattened(record, known)

@@ -118,7 +118,7 @@ def test_one_layer_that_starts_at_zero_takes_a_giant_step_without_harm() -> None
 
 def test_steps_that_stay_large_and_a_loss_that_goes_back_are_found() -> None:
     def found(loss: ArrayLike, ratio: float = 0.05, watched: float = 1.8) -> tuple[Finding, ...]:
-        ratios = [[ratio, 0.02]] * 20
+        ratios = [[ratio, 0.005]] * 20
         return findings(
             LearningRateTooHigh(), training(loss, labels=LABELS, update_ratio__layers=ratios, train__watched_loss=[watched] * 20)
         )
