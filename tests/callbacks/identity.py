@@ -42,8 +42,8 @@ def watchers(every_n_steps: int | None = None) -> list[lightning.Callback]:
 
 
 def without(states: dict[str, Any]) -> dict[str, Any]:
-    """The states of callbacks in a checkpoint without those of ours."""
-    ours = tuple(diagnose.callbacks.__all__)
+    """The states of callbacks in a checkpoint without those of ours, and without the clock's."""
+    ours = (*diagnose.callbacks.__all__, "Timer")
     return {key: state for key, state in states.items() if not key.startswith(ours)}
 
 
