@@ -20,7 +20,8 @@ class ActivationLossMismatch(Rule):
     ## What it measures
     The activations between the last layer with weights and the loss, read from the graph of one training step, and the values that the
     loss was given (whether they sum to one over the classes, as they are or after `exp`). Each loss of `torch.nn.functional` wants one
-    form: cross-entropy and BCE-with-logits want raw logits, NLL and KL want log-probabilities, BCE wants probabilities.
+    form: cross-entropy and BCE-with-logits want raw logits, NLL and KL want log-probabilities, BCE wants probabilities. A softmax before
+    BCE is taken for one-hot targets; with more than `labels` labels in a row they cannot all be predicted.
 
     ## Why it matters
     Cross-entropy applies log-softmax itself. A softmax before it squeezes the logits into [0, 1], so that the loss of ten classes
@@ -59,6 +60,8 @@ class ActivationLossMismatch(Rule):
         "misaligned-labels",
         "overfitting",
     )
+
+    labels: float = 1.2
 
     def judge(self, record: Record) -> Iterator[Finding]:
         step = record.facts["probe.step"]
@@ -108,6 +111,16 @@ class ActivationLossMismatch(Rule):
                 fix="apply log_softmax over the classes before the loss, or use cross_entropy on the raw logits",
                 **range_of,
             )
+        elif kind == "binary_cross_entropy" and name == "Softmax" and (labels := _labels_per_row(record, first)) > self.labels:
+            yield self.finding(
+                f"the softmax before {called} makes the {first['shape'][first['axis']]} outputs of a row add up to 1, but a row has "
+                f"{labels:.2g} labels in the mean",
+                where=where,
+                fix="use a sigmoid per label: binary_cross_entropy_with_logits on the raw output",
+                labels=labels,
+                limit=self.labels,
+                **range_of,
+            )
         elif kind == "binary_cross_entropy" and not any(a["name"] in ("Sigmoid", "Softmax", "Exp", "Hardsigmoid") for a in step["head"]):
             outside = values.get("min", 0.0) < 0 or values.get("max", 1.0) > 1
             if outside or (step["head"][:1] and step["head"][0]["name"] in ("Clamp", "Relu", "Hardtanh", "ClampMin", "Tanh")):
@@ -118,6 +131,13 @@ class ActivationLossMismatch(Rule):
                     fix="use binary_cross_entropy_with_logits on the raw output",
                     **range_of,
                 )
+
+
+def _labels_per_row(record: Record, softmax: dict[str, Any]) -> float:
+    """Mean sum of the targets over the axis of a softmax, 1 for one-hot targets; 0 where it is not known."""
+    fields = record.facts.get("data", {}).get("train", {}).get("fields", {}).values()
+    target = next((f for f in fields if "target" in f and f.get("mean") is not None), None)
+    return float(target["mean"]) * softmax["shape"][softmax["axis"]] if target is not None and softmax["shape"] else 0.0
 
 
 def _squashed_before(chain: list[dict[str, Any]]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
+from diagnose.rules.evidence import skill
 from diagnose.values import Finding, Severity
 
 
@@ -22,7 +23,8 @@ class UnnormalizedInput(Rule):
 
     - the whole field spreads by more than `spread` and most of its features (or, as in images, all of them alike) are that large;
     - or one feature has a scale above `scale`, as time stamps, years, identifiers and prices have;
-    - or the standard deviations of two features differ by more than a factor of `ratio` while the larger exceeds `wide`.
+    - or the standard deviations of two features differ by more than a factor of `ratio` while the larger exceeds `wide`;
+    - or all of the field lies below `tiny`, and a training gained less than `skill` over a constant prediction.
 
     ## Why it matters
     Default initialisation assumes inputs of order one. Larger ones saturate sigmoid and tanh units or kill ReLU units at the first step,
@@ -30,7 +32,8 @@ class UnnormalizedInput(Rule):
 
     ## When it is wrong
     Integer fields (tokens), fields of zeros and ones, and sparse small counts are not judged; nor are inputs of a network that normalises,
-    embeds or scales them first. The limits are lax on purpose: pixels from 0 to 16, or features of spread 5, train well.
+    embeds or scales them first. The limits are lax on purpose: pixels from 0 to 16, or features of spread 5, train well; faint
+    ones may train well too, hence only where nothing was learned.
 
     ## What to try
     Divide pixels by 255; standardise columns with the mean and standard deviation of the training rows, kept with the model; take the
@@ -68,6 +71,8 @@ class UnnormalizedInput(Rule):
     scale: float = 100.0
     ratio: float = 30.0
     wide: float = 10.0
+    tiny: float = 0.01
+    skill: float = 0.1
 
     def judge(self, record: Record) -> Iterator[Finding]:
         facts = record.facts["data"]["train"]
@@ -78,8 +83,23 @@ class UnnormalizedInput(Rule):
             field = facts["fields"][path]
             if "spread" not in field or _exempt(field) or (reached is not None and reached < max(-field["min"], field["max"]) / 2):
                 continue
-            if field["dtype"].startswith("float") or (field["dtype"] == "uint8" and reached is not None):
+            learned = skill(record)
+            largest = max(-field["min"], field["max"])
+            if field["dtype"].startswith("float") and 0 < largest < self.tiny and learned is not None and learned < self.skill:
+                yield self._faint(path, field, learned)
+            elif field["dtype"].startswith("float") or (field["dtype"] == "uint8" and reached is not None):
                 yield from self._judge(path, field)
+
+    def _faint(self, path: str, field: Mapping[str, Any], learned: float) -> Finding:
+        return self.finding(
+            f"{path} lies between {field['min']:.3g} and {field['max']:.3g} (std {field['std']:.2g}), so that the biases drown it, and "
+            f"the model gains {learned:.0%} of what there is over a constant prediction; a network expects inputs of order one",
+            where=path,
+            fix="look for a scaling that is done twice; standardise the inputs with the training mean and standard deviation",
+            std=field["std"],
+            threshold=self.tiny,
+            skill=learned,
+        )
 
     def _judge(self, path: str, field: Mapping[str, Any]) -> Iterator[Finding]:
         columns = field["columns"]

@@ -83,3 +83,14 @@ def test_a_step_without_a_known_loss_is_clean() -> None:
 def test_without_a_source_it_names_the_hook() -> None:
     facts = {"probe.step": step(head=[activation("Sigmoid")], input=WITHIN_ONE)}
     assert outcome(RULE, facts, source=False).findings[0].where == "training_step"
+
+
+def test_a_softmax_over_labels_of_which_a_row_has_several() -> None:
+    def several(mean: float) -> list[Any]:
+        made = step(kind="binary_cross_entropy", head=[activation("Softmax", axis=1, shape=[40, 6])], input=WITHIN_ONE)
+        fields = {"batch[0]": {"mean": 0.0}, "batch[1]": {"mean": mean, "target": {}}}
+        return findings(RULE, probe__step=made, data={"train": {"fields": fields}})
+
+    (finding,) = several(0.47)
+    assert "makes the 6 outputs of a row add up to 1, but a row has 2.8 labels in the mean" in finding.message
+    assert several(1 / 6) == []

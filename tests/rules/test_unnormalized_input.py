@@ -78,3 +78,12 @@ def test_what_the_first_layer_was_given_decides() -> None:
 def test_a_network_that_normalises_itself() -> None:
     with pytest.raises(NotRun, match="the network normalises or embeds its inputs itself"):
         list(UnnormalizedInput().judge(record(PIXELS, {"kind": "cross_entropy", "input_normalised": True})))
+
+
+def test_faint_inputs_of_which_nothing_is_learned() -> None:
+    faint = record(field(min=0.0, max=0.0039, mean=0.0012, std=0.0015, spread=0.0015, columns=None))
+    assert list(UnnormalizedInput().judge(faint)) == []
+    for step, right in enumerate([0.11] * 12):
+        faint.append({"train/accuracy": right, "target/top_share": 0.12}, step=step, epoch=0, batch=step)
+    (finding,) = UnnormalizedInput().judge(faint)
+    assert "lies between 0 and 0.0039 (std 0.0015), so that the biases drown it" in finding.message
