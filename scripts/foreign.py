@@ -60,9 +60,7 @@ PROJECTS: dict[str, tuple[Callable[[list[Any]], Trained], tuple[str, ...]]] = { 
     "pykeen": (foreign_sciences.pykeen, ("pykeen", "lightning")),
     "rectools": (foreign_sciences.rectools, ("rectools", "rectools[torch]")),
     "torchgeo": (foreign_sciences.torchgeo, ("torchgeo",)),
-    "torchgeo-simclr": (foreign_sciences.torchgeo_simclr, ("torchgeo",)),
     "anomalib": (foreign_sciences.anomalib, ("anomalib",)),
-    "torch-spatiotemporal": (foreign_sciences.spatiotemporal, ("torch-spatiotemporal", "torch-geometric", "lightning")),
 }
 
 

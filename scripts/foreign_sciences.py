@@ -1,4 +1,4 @@
-"""Small trainings of packages for molecules, knowledge, recommendations, maps of the earth, anomalies and series in space."""
+"""Small trainings of packages for molecules, knowledge, recommendations, maps of the earth and anomalies."""
 
 from __future__ import annotations
 
@@ -70,20 +70,6 @@ def torchgeo(callbacks: list[Any]) -> Trained:
     return module, train, val
 
 
-def torchgeo_simclr(callbacks: list[Any]) -> Trained:
-    """Self-supervision of pictures from above."""
-    import torch
-    from lightning.pytorch import Trainer
-    from torch.utils.data import DataLoader
-    from torchgeo.trainers import SimCLRTask
-
-    rows: Any = [{"image": torch.rand(3, 32, 32)} for _ in range(48)]
-    train, val = DataLoader(rows[:32], batch_size=8), DataLoader(rows[32:], batch_size=8)
-    module = SimCLRTask("resnet18", in_channels=3, version=2, layers=2, hidden_dim=16, output_dim=8)
-    Trainer(max_epochs=1, accelerator="cpu", callbacks=callbacks, **QUIET).fit(module, train, val)
-    return module, train, val
-
-
 def anomalib(callbacks: list[Any]) -> Trained:
     """Faults in pictures, by an adversarial network under manual optimisation; the package's engine makes the Trainer."""
     import tempfile
@@ -118,26 +104,3 @@ def anomalib(callbacks: list[Any]) -> Trained:
         }
         Engine(**options).fit(module, datamodule=data)
     return module, None, None
-
-
-def spatiotemporal(callbacks: list[Any]) -> Trained:
-    """Series of sensors that stand beside each other, with values that are missing."""
-    import numpy as np
-    import torch
-    from pytorch_lightning import Trainer
-    from tsl.data import SpatioTemporalDataModule, SpatioTemporalDataset
-    from tsl.data.preprocessing import StandardScaler
-    from tsl.engines import Predictor
-    from tsl.metrics.torch import MaskedMAE
-    from tsl.nn.models import RNNModel
-
-    random = np.random.default_rng(0)
-    waves = np.sin(np.arange(300)[:, None] / 6 + np.arange(5)).astype("float32") + random.normal(0, 0.1, (300, 5)).astype("float32")
-    mask = random.random((300, 5, 1)) > 0.1
-    edges = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 4]])
-    series = SpatioTemporalDataset(waves[..., None], mask=mask, connectivity=(edges, None), horizon=3, window=12)
-    data = SpatioTemporalDataModule(series, scalers={"target": StandardScaler(axis=(0, 1))}, batch_size=16)
-    net = {"input_size": 1, "output_size": 1, "hidden_size": 16, "horizon": 3}
-    module = Predictor(model_class=RNNModel, model_kwargs=net, optim_class=torch.optim.Adam, optim_kwargs={"lr": 0.01}, loss_fn=MaskedMAE())
-    Trainer(max_epochs=2, accelerator="cpu", callbacks=callbacks, **QUIET).fit(module, datamodule=data)
-    return module, data.train_dataloader(), data.val_dataloader()

@@ -12,12 +12,15 @@ import torch
 from torch import nn
 from torch.backends.cpu import get_cpu_capability
 
+from tests.callbacks import jobs_batches, jobs_optimizers, jobs_settings
 from tests.callbacks.identity import Run, differences, outcome, watchers
 from tests.callbacks.jobs import JOBS
 from tests.callbacks.trainings import Module, fit, noisy, table
 
+SLOW = jobs_optimizers.job | jobs_settings.job | jobs_batches.job
 
-@pytest.mark.parametrize("name", JOBS)
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in JOBS])
 def test_watching_changes_nothing(name: str, tmp_path: Path) -> None:
     bare = outcome(JOBS[name], [], tmp_path / "run")
     assert differences(bare, outcome(JOBS[name], watchers(), tmp_path / "run")) == []
