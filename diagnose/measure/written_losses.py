@@ -130,16 +130,19 @@ class WrittenLosses:
             self.scalars[output.grad_fn] = plain(output)
 
     def calls(self, loss: Tensor | None) -> list[LossCall]:
-        """The loss calls that a loss spells out, in the order of the step."""
+        """The loss calls that a loss spells out, in the order of the step; none of tensors that forbid what is done with numbers."""
         if loss is None or loss.numel() != 1 or loss.grad_fn is None or not (self.differences or self.picks or self.products):
             return []
         loss = plain(loss)
         self.scalars.setdefault(loss.grad_fn, loss)
-        with torch.no_grad():
-            walk = Walk(self, loss.grad_fn)
-            outside = {memory(t) for t in self.cut} - {None}
-            terms = [t for t in walk.terms if memory(t.target) not in outside]
-            found = [*squares(terms), *likelihoods(terms)]
+        try:
+            with torch.no_grad():
+                walk = Walk(self, loss.grad_fn)
+                outside = {memory(t) for t in self.cut} - {None}
+                terms = [t for t in walk.terms if memory(t.target) not in outside]
+                found = [*squares(terms), *likelihoods(terms)]
+        except (RuntimeError, TypeError, NotImplementedError):  # nested and sharded ones, for example
+            return []
         hard = [call for _, call in found if call.target is not None and not call.target.is_floating_point()]
         kept = [(t, c) for t, c in found if not (hard and c.kind == "cross_entropy" and c not in hard)]  # a teacher beside the labels
         return [call for _, call in sorted(kept, key=lambda entry: entry[0].node._sequence_nr())]
@@ -171,7 +174,7 @@ class Walk:
     def _passes(self, node: Any) -> bool:
         name = op(node)
         if name in ROOTS:
-            return node in self.notes.scalars and (name == "Sqrt" or node._saved_exponent == 0.5)
+            return node in self.notes.scalars and self._is_root(node)
         if name in ("Mul", "Div"):
             before = node.next_functions
             return len(parents(node)) == 1 and (name == "Mul" or before[0][0] is not None)
@@ -194,9 +197,10 @@ class Walk:
             source = notes.logs.get(through(logs.grad_fn))
             return self._made(node, "product", logs, given, source=source)
         kind = ""
-        twice = name == "Mul" and len(before) == 2 and (before[0] is before[1] or self._same(*before))
-        if twice or (name == "Pow" and node._saved_exponent == 2):
+        if self._squares(node):
             kind = "square"
+        elif self._is_root(node) and before and self._squares(below := summed(before[0])):
+            kind, before = "norm", parents(below)  # a distance of each sample
         elif name == "Abs":
             kind = "absolute"
         elif name == "LinalgVectorNorm" and node._saved_ord == 2:
@@ -216,6 +220,14 @@ class Walk:
         computed, given = notes.differences[below]
         inner = [w * w if kind != "absolute" else w.abs() for w in weights]
         return self._made(node, kind, computed, given, inner=inner)
+
+    def _is_root(self, node: Any) -> bool:
+        return op(node) == "Sqrt" or power(node) == 0.5
+
+    def _squares(self, node: Any) -> bool:
+        before = parents(node)
+        twice = op(node) == "Mul" and len(before) == 2 and (before[0] is before[1] or self._same(*before))
+        return twice or power(node) == 2
 
     def _same(self, first: Any, second: Any) -> bool:
         a, b = self.notes.differences.get(first), self.notes.differences.get(second)
@@ -237,6 +249,19 @@ def through(node: Any, bounded: bool = False) -> Any:
     """The first node before this one, or itself, that does more than reshape (or, ``bounded``, clamp and add a constant)."""
     passed = SHAPE - {"Index", "Gather", "IndexSelect"} | ({"Clamp", "ClampMin", "ClampMax", "Add"} if bounded else set())
     while node is not None and op(node) in passed and len(parents(node)) == 1:
+        (node,) = parents(node)
+    return node
+
+
+def power(node: Any) -> float | None:
+    """The exponent of a power with a number for one."""
+    exponent = node._saved_exponent if node.name() == "PowBackward0" else None
+    return float(exponent) if isinstance(exponent, (int, float)) else None
+
+
+def summed(node: Any) -> Any:
+    """The first node before this one, or itself, that is no sum over an axis and adds no constant."""
+    while op(node) in ("Sum", "Mean", "Add", "Squeeze", "View") and len(parents(node)) == 1:
         (node,) = parents(node)
     return node
 

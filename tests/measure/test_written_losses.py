@@ -123,7 +123,13 @@ def test_what_a_mask_leaves_out_is_no_target(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["((p - y) ** 2 * torch.rand(16, 1)).mean()", "-Normal(p, 1.0).log_prob(y).mean()", "(p - y).norm(dim=1).mean()"]
+    "text",
+    [
+        "((p - y) ** 2 * torch.rand(16, 1)).mean()",
+        "-Normal(p, 1.0).log_prob(y).mean()",
+        "(p - y).norm(dim=1).mean()",
+        "torch.sqrt(((p - y) ** 2).sum(1) + 1e-9).mean()",
+    ],
 )
 def test_where_samples_weigh_differently_the_value_is_not_known(text: str) -> None:
     call, _, _ = seen(text)
@@ -263,6 +269,7 @@ def test_shapes_that_are_broadcast_stay_as_they_are() -> None:
         "-p[ROWS, label].mean()",
         "(s - e * q).mean()",
         "p.square().mean()",
+        "((p - y).abs() + 1).pow(torch.tensor([1.0, 2.0, 0.5, 2.0])).mean()",
     ],
 )
 def test_no_loss_of_data(text: str) -> None:
@@ -349,3 +356,13 @@ def test_under_mixed_precision() -> None:
         loss = ((NET(X) - Y) ** 2).mean() - NET(X).log_softmax(1)[ROWS, LABEL].mean()
     assert [c.kind for c in watch.every(loss)] == ["mse_loss", "nll_loss"]
     assert all(c.value is not None for c in watch.every(loss))
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_nested_tensors_are_passed_over() -> None:
+    parts = [NET(X[:3]), NET(X[3:8])]
+    with watch_losses() as watch:
+        p = torch.nested.as_nested_tensor(parts)
+        y = torch.nested.nested_tensor([Y[:3], Y[3:8]])
+        loss = (torch.nested.to_padded_tensor(p - y, 0.0) ** 2).sum()
+    assert watch.every(loss) == []
