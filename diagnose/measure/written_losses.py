@@ -34,6 +34,7 @@ class WrittenLosses:
         differences: Node of the graph -> the side with a gradient and the side without.
         picks: Node -> scores, labels, and the axis of the classes.
         products: Node -> the factor with a gradient where it is a logarithm, else ``None``, and the factor without.
+        divisors: Node -> what something with a gradient is divided by.
         logs: Node -> what the logarithm was taken of.
         scalars: Node -> its value of one number.
         cut: Values taken out of the graph, and drawn ones: no targets.
@@ -42,6 +43,7 @@ class WrittenLosses:
     differences: dict[Any, tuple[Tensor, Tensor]] = field(default_factory=dict)
     picks: dict[Any, tuple[Tensor, Any, Tensor, int]] = field(default_factory=dict)
     products: dict[Any, tuple[Tensor | None, Tensor]] = field(default_factory=dict)
+    divisors: dict[Any, Tensor] = field(default_factory=dict)
     logs: dict[Any, Tensor] = field(default_factory=dict)
     scalars: dict[Any, Tensor] = field(default_factory=dict)
     cut: list[Tensor] = field(default_factory=list)
@@ -63,11 +65,11 @@ class WrittenLosses:
     @property
     def noted(self) -> bool:
         """Whether anything is held."""
-        return bool(self.scalars or self.logs or self.products or self.differences or self.picks or self.cut)
+        return bool(self.scalars or self.logs or self.products or self.divisors or self.differences or self.picks or self.cut)
 
     def clear(self) -> None:
         """Let go of everything."""
-        for notes in (self.differences, self.picks, self.products, self.logs, self.scalars, self.cut):
+        for notes in (self.differences, self.picks, self.products, self.divisors, self.logs, self.scalars, self.cut):
             notes.clear()
 
     def _difference(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], output: Any) -> None:
@@ -87,7 +89,7 @@ class WrittenLosses:
     def _quotient(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], output: Any) -> None:
         pair = _pair(args, output)
         if pair is not None and pair[1].numel() > 1:
-            self.products[output.grad_fn] = (None, 1 / pair[1])
+            self.divisors[output.grad_fn] = pair[1]
         self._scalar(func, args, kwargs, output)
 
     def _logarithm(self, tensor: Tensor) -> bool:
@@ -212,8 +214,7 @@ class Walk:
             name, further = op(below), parents(below)
             if len(further) != 1 or name not in SHAPE | {"Mul", "Div", "Neg"} or (name == "Div" and below.next_functions[0][0] is None):
                 return None
-            if below in notes.products:
-                weights.append(notes.products[below][1])
+            weights += self._weight(below)
             below = further[0]
         if below is None:
             return None
@@ -235,9 +236,15 @@ class Walk:
 
     def _made(self, node: Any, kind: str, computed: Tensor, given: Tensor, **options: Any) -> Term:
         path = list(self._up(node))
-        weights = [self.notes.products[n][1] for n in path if n in self.notes.products and n is not node]
+        weights = [w for n in path if n is not node for w in self._weight(n)]
         weights += options.pop("inner", [])
         return Term(node, kind, computed, given, path, weights, self.notes.scalars, **options)
+
+    def _weight(self, node: Any) -> list[Tensor]:
+        """What a node multiplies with, where that is more than a number."""
+        if node in self.notes.products:
+            return [self.notes.products[node][1]]
+        return [1 / self.notes.divisors[node]] if node in self.notes.divisors else []
 
     def _up(self, node: Any) -> Iterator[Any]:
         while node is not None:
