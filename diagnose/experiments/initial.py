@@ -119,7 +119,7 @@ def signal_scale(sandbox: Sandbox, record: Record) -> None:
     ``embedding``, whose ``input_std`` is 1), ``name``, ``fan_in``, ``fan_out``,
     ``gain`` (weight standard deviation times the square root of the fan-in; 1.41 for He, 1 for LeCun, 0.58 for torch's default),
     ``output_std``, ``input_std``, ``symmetric`` (all units have the same weights and the same gradient), ``zero`` (all weights are
-    zero), ``normalised`` (a norm follows), ``last``.
+    zero), ``normalised`` (a norm follows), ``last``. Dropout modules are left out: what they tell apart in one step is noise.
 
     References:
         X. Glorot and Y. Bengio (2010), equation 12; K. He et al. (2015), equation 10.
@@ -148,6 +148,9 @@ def signal_scale(sandbox: Sandbox, record: Record) -> None:
 
     batch = sandbox.move(sandbox.batches[0])
     sandbox.module.zero_grad(set_to_none=True)
+    for module in sandbox.module.modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            module.eval()
     torch.manual_seed(0)
     with hooked(sandbox.module, look):
         loss, _ = sandbox.training_step(batch)
