@@ -42,7 +42,7 @@ runs of {seeds[healthy]} healthy programs {seeds[false_alarms]} gave an alarm. `
 
 ## Healthy programs nearer than {weak} times
 
-{near}. What holds them apart is said on the page of the rule, under *When it is wrong*.
+{near}. Where there is one, a false alarm is likeliest.
 
 ## All margins
 
