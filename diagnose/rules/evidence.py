@@ -188,16 +188,23 @@ def falls_steadily(record: Record, values: Values, rows: int = 300, steady: floa
 
 
 def never_better(record: Record, share: float = 0.98, validations: int = 6) -> Values | None:
+    """The validation losses `near_chance`, unless validation is right far more often than a constant prediction.
+
+    Such answers (by 0.15 of what there is to gain) are too sure of themselves, no worse.
+    """
+    right = _gain(record, "val/accuracy", "val/target_top_share") or 0.0
+    return near_chance(record, share, validations) if right < 0.15 else None
+
+
+def near_chance(record: Record, share: float, validations: int = 6) -> Values | None:
     """The validation losses, where none of them came below ``share`` of the loss of a constant prediction; else ``None``.
 
-    Known where the watched loss is all that a step returns, and the validation loss comes of a loss call. Answers that are right far more
-    often than those of a constant prediction (by 0.15 of what there is to gain) are too sure of themselves, no worse.
+    Known where the watched loss is all that a step returns, and the validation loss comes of a loss call.
     """
     start, kinds = record.facts.get("probe.initial_loss", {}), record.facts.get("validation", {})
     chance, same = start.get("chance"), start.get("total") == start.get("loss") and not kinds.get("logged")
     held = finite(record.series("val/loss").value) if "val/loss" in record else np.empty(0)
-    worse = chance and same and len(held) >= validations and held.min() > share * chance
-    return held if worse and (_gain(record, "val/accuracy", "val/target_top_share") or 0.0) < 0.15 else None
+    return held if chance and same and len(held) >= validations and held.min() > share * chance else None
 
 
 def begins_anew(record: Record, high: float = 0.9, low: float = 0.75, restarts: int = 3) -> tuple[float, float, float] | None:

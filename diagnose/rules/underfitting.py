@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import losses, never_better, refuse_games, skill, tail
+from diagnose.rules.evidence import losses, near_chance, refuse_games, skill, tail
 from diagnose.statistics import median, progress, trend
 from diagnose.values import Finding, Severity
 
@@ -97,7 +97,7 @@ class Underfitting(Rule):
 
     def _flat(self, record: Record, end: float) -> Finding | None:
         """The finding that the model orders the classes rightly and gives all of them nearly the same probability."""
-        learned, held = skill(record), never_better(record, self.chance)
+        learned, held = skill(record), near_chance(record, self.chance)
         if held is None or learned is None or learned < self.right or "train/accuracy" not in record:
             return None
         chance = record.facts["probe.initial_loss"]["chance"]

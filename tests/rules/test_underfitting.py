@@ -71,6 +71,7 @@ def test_scores_that_can_hardly_differ_are_found() -> None:
 
     def bounded(low: float, right: float) -> str:
         known: dict[str, Any] = {"train__accuracy": [right] * 20, "target__top_share": [0.12] * 20, "val__loss": [low + 0.01] * 8}
+        known |= {"val__accuracy": [right] * 8, "val__target_top_share": [0.12] * 8}
         record = training(falling(2.31, low, noise=0.001), facts=facts, **known)
         return " ".join(f.message for f in run(Underfitting(), record, strict=True).findings)
 
