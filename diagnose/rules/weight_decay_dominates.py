@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -116,7 +117,7 @@ class WeightDecayDominates(Rule):
         if not seen or learned is None or learned >= self.skill or seen["data_gradient"] <= 0 or not run(record).get("finished", True):
             return None
         force = float(seen["added_gradient"] / seen["data_gradient"])
-        if not force > self.term or len(run(record).get("optimizers", ())) > 1:
+        if not force > self.term or len(run(record).get("optimizers", ())) > 1 or multiplied(seen):
             return None
         kind = record.facts.get("task", {}).get("loss") or "loss"
         return self.finding(
@@ -128,6 +129,16 @@ class WeightDecayDominates(Rule):
             limit=self.term,
             skill=learned,
         )
+
+
+def multiplied(seen: Mapping[str, Any]) -> bool:
+    """Whether a step multiplies its loss call by a number, instead of adding something to it."""
+    total = np.array(seen["losses"])
+    called = total - np.array(seen["added"])[: len(total)] if len(seen["added"]) >= len(total) else np.zeros(1)
+    if len(called) < 2 or not np.all(np.abs(called) > 1e-12) or np.ptp(called) < 1e-3 * abs(called.mean()):
+        return False
+    factor = total / called
+    return bool(np.ptp(factor) <= 1e-4 * abs(factor.mean()))
 
 
 def penalty(record: Record) -> float:

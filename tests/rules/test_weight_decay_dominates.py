@@ -76,8 +76,8 @@ def test_a_lesser_penalty_is_found_where_it_emptied_the_weights() -> None:
 
 
 def test_a_term_that_crowds_the_loss_out_is_found() -> None:
-    def crowded(added: float, error: float) -> Record:
-        penalty = {"added": [10.1, 9.9, 10.6], "losses": [11.2, 11.0, 11.7], "data_gradient": 0.5, "added_gradient": added}
+    def crowded(added: float, error: float, terms: tuple[float, ...] = (10.1, 9.9, 10.6)) -> Record:
+        penalty = {"added": list(terms), "losses": [11.2, 11.0, 11.7], "data_gradient": 0.5, "added_gradient": added}
         facts: dict[str, Any] = {"probe.penalty": penalty, "task": {"loss": "mse_loss"}}
         labels = {"weight_norm__layers": ["a"], "grad_norm__layers": ["a"]}
         steps: dict[str, Any] = {"weight_norm__layers": [[1.0]] * 20, "grad_norm__layers": [[1.0]] * 20}
@@ -88,3 +88,4 @@ def test_a_term_that_crowds_the_loss_out_is_found() -> None:
     assert "pulls 130 times as hard as that in the first step" in found.message
     assert findings(WeightDecayDominates(), crowded(65.0, 0.5)) == ()
     assert findings(WeightDecayDominates(), crowded(2.0, 1.0)) == ()
+    assert findings(WeightDecayDominates(), crowded(65.0, 1.0, terms=(11.088, 10.89, 11.583))) == ()  # the loss call times 100
