@@ -109,7 +109,7 @@ class FrozenParameter(Rule):
         refuse_early(record, 1.0 if not facts.get("automatic_optimization", True) else self.done)
         needed = max(self.batches, 3 * int(facts.get("accumulate") or 1))
         seen = len(losses(record, needed))
-        rates = record.series("lr").value if "lr" in record else np.ones(1)
+        rates = np.nan_to_num(record.series("lr").value) if "lr" in record else np.ones(1)  # groups that came later
         stepped, idle = "grad_norm/total" in record, not rates.any()
         if not stepped and "zero_grad/backwards" in record:
             why, fix = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from diagnose.record import Record
@@ -58,8 +59,8 @@ def test_a_run_in_which_nothing_moves_is_an_error_and_says_that_no_step_was_seen
 
 @pytest.mark.parametrize(("rate", "said"), [(0.0, "the learning rate is 0"), (0.1, "steps without moving")])
 def test_it_says_why_steps_move_nothing(rate: float, said: str) -> None:
-    series: dict[str, Any] = {"grad_norm__total": [0.3] * 10, "lr": [[rate]] * 10}
-    (found,) = findings(FrozenParameter(), training([1.1] * 60, labels={"lr": ["SGD"]}, weights__moved=[0.0] * 10, **series))
+    series: dict[str, Any] = {"grad_norm__total": [0.3] * 10, "lr": [[rate, np.nan]] * 9 + [[rate, rate]]}  # the second group came late
+    (found,) = findings(FrozenParameter(), training([1.1] * 60, labels={"lr": ["a", "b"]}, weights__moved=[0.0] * 10, **series))
     assert said in found.message
 
 
