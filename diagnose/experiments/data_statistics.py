@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from diagnose.experiments import data_identity, data_shift
+import torch
+
+from diagnose.experiments import data_identity, data_shift, data_windows
 from diagnose.experiments.data_copies import Unreadable
 from diagnose.experiments.data_fields import Target, describe, describe_target, target
 from diagnose.experiments.data_leak import telling
@@ -127,6 +129,7 @@ def assign(sample: Sample, roles: Mapping[str, str], loss: Mapping[str, Any] | N
         candidates = candidates or [p for p in list(sample.fields)[1:] if _is_label(sample, p)]
     else:
         candidates = [p for p in sample.fields if len(sample.fields) > 1 and _is_label(sample, p)]
+    candidates = [p for p in candidates if sample.fields[p][0].dtype is not torch.bool] or candidates  # masks stand beside labels
     label = next((p for p in reversed(candidates) if not data_identity.is_number(sample, p)), None)
     inputs = tuple(p for p in sample.fields if p != label and _is_feature(sample, p))
     guessed = (*(() if paths else ("input",)), *(("target",) if label else ()))
@@ -225,7 +228,8 @@ def _identity(
         facts = data_identity.overlap(rows, held_out, kind, (found, theirs))
         mine, own = chosen_rows(loaders[0]), chosen_rows(loaders[1][int(name.removeprefix("val/"))])
         shared = len(mine[1] & own[1]) / len(own[1]) if mine and own and mine[0] == own[0] and own[1] else None
-        result[name] = {**facts, "estimate": min(1.0, facts["share"] / (sample.coverage or 1.0)), "index_share": shared}
+        facts |= {"estimate": min(1.0, facts["share"] / (sample.coverage or 1.0)), "index_share": shared}
+        result[name] = {**facts, "windows": max((data_windows.shared(sample, other, path) for path in parts.inputs), default=0.0)}
     if result:
         record.add("data.overlap", result)
     else:

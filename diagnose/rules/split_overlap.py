@@ -22,6 +22,9 @@ class SplitOverlap(Rule):
     to a third since columns depend on each other, makes fewer than `chance` equal pairs per row likely and validation rows have clearly
     more twins in training than training rows have among themselves. Rows that two `Subset` s take from one data set are counted as well.
 
+    And windows of a series (rows of eight steps or more, of real numbers that fine): the share of the validation windows at least half of
+    whose stretches of a few steps stand in training windows, at any place of theirs. Above `windows` it is a finding.
+
     ## Why it matters
     Validation then measures memory. Early stopping, tuning and the reported number all rest on samples that the network was trained on.
 
@@ -29,7 +32,7 @@ class SplitOverlap(Rule):
     Short discrete rows (a few categories, short sentences) repeat by nature, and equal inputs with different targets (a fixed grid,
     measured anew) are not the same sample: less than half of equal targets is no finding. A validation loader that is the training data on
     purpose, beside one that is clean, is `info`; further loaders are `info`. Near copies (crops, paraphrases, the same patient) are not
-    seen.
+    seen. Where a series is split by time, the few windows across the border share values with both sides; that stays silent.
 
     ## What to try
     Split first, and oversample or augment only the training part afterwards; split by group (patient, document, scene) where rows belong
@@ -49,12 +52,15 @@ class SplitOverlap(Rule):
     rows: int = 3
     share: float = 0.02
     chance: float = 1e-3
+    windows: float = 0.5
 
     def judge(self, record: Record) -> Iterator[Finding]:
         loaders = record.facts["data.overlap"]
         leaking = {name: facts for name, facts in loaders.items() if self._leaks(facts)}
         for number, (name, facts) in enumerate(loaders.items()):
             if name not in leaking:
+                if facts.get("windows", 0.0) > self.windows:
+                    yield self._windows(name, facts["windows"], number)
                 continue
             on_purpose = facts["estimate"] >= 0.9 and len(leaking) < len(loaders)
             share = max(facts["estimate"], facts["index_share"] or 0.0)
@@ -70,6 +76,17 @@ class SplitOverlap(Rule):
                 train_rows=facts["train_rows"],
                 threshold=self.share,
             )
+
+    def _windows(self, name: str, share: float, number: int) -> Finding:
+        return self.finding(
+            f"{share:.0%} of the windows of validation loader {name.removeprefix('val/')} hold values that stand in training windows, at "
+            "another place: both are cut from the same stretches",
+            where=name,
+            fix="split the series before cutting windows, by time or by recording, with a gap of one window between the parts",
+            severity=Severity.INFO if number else self.severity,
+            share=share,
+            threshold=self.windows,
+        )
 
     def _leaks(self, facts: Mapping[str, Any]) -> bool:
         if (facts["index_share"] or 0.0) >= self.share and facts["index_share"] * facts["val_rows"] >= self.rows:

@@ -238,3 +238,11 @@ def test_what_is_missing_has_its_reason() -> None:
 def test_facts_are_json() -> None:
     record = facts(loader(table(), classes()), loader(table(seed=1), classes()))
     assert {"data", "data.order", "data.overlap", "data.shift", "data.conflicts"} <= set(record.facts)
+
+
+def test_masks_beside_the_labels_are_no_labels() -> None:
+    x, y, mask = table(), classes(), torch.arange(400) % 5 == 0
+    known = {"batch[0]": "input"}  # the loss is given a part of the labels, which is found nowhere in the batch
+    record = facts(loader(x, y, mask), loader(table(seed=1), classes(seed=1), ~mask), roles=known, loss={**CE, "target_shape": [10]})
+    assert record.facts["data"]["train"]["target"] == "batch[1]"
+    assert record.facts["data.shift"]["val/0"]["labels"]["distance"] < 0.1

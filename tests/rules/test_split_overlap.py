@@ -58,3 +58,11 @@ def test_training_rows_on_purpose_beside_a_clean_loader() -> None:
     assert [f.severity for f in judge(everything, CLEAN)] == [Severity.INFO]
     assert [f.severity for f in judge(CLEAN, HALF)] == [Severity.INFO]
     assert [f.severity for f in judge(everything)] == [Severity.ERROR]
+
+
+def test_windows_of_the_same_stretches() -> None:
+    (finding,) = judge({**CLEAN, "windows": 0.9})
+    assert finding.severity is Severity.ERROR
+    assert "90% of the windows of validation loader 0 hold values that stand in training windows" in finding.message
+    assert judge({**CLEAN, "windows": 0.4}) == []
+    assert [f.severity for f in judge(CLEAN, {**CLEAN, "windows": 0.9})] == [Severity.INFO]
