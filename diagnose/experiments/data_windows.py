@@ -14,10 +14,11 @@ STRETCH = 6  # steps in a row that are compared; a third of that where each has 
 
 
 def shared(train: Sample, val: Sample, path: str) -> float:
-    """How many validation windows have at least half of their stretches in training windows, at any place of theirs.
+    """How many validation windows have their first, their last and half of all their stretches in training windows, at any place of theirs.
 
-    A stretch is a few steps in a row. Only fields of real numbers of so fine a grain that none is met twice by chance are judged: of
-    shape ``(n, steps)``, ``(n, steps, values)`` or ``(n, values, steps)``.
+    A stretch is a few steps in a row. Where a series is split by time, windows across the border share one of their ends alone. Only
+    fields of real numbers of so fine a grain that none is met twice by chance are judged: of shape ``(n, steps)``, ``(n, steps,
+    values)`` or ``(n, values, steps)``.
 
     Returns:
         The share of the validation windows; 0 where the field does not hold such windows.
@@ -30,9 +31,8 @@ def shared(train: Sample, val: Sample, path: str) -> float:
         return 0.0
     theirs = theirs[:: -(-len(theirs) // HELD)]
     known, (marks, telling) = _marks(ours)[0].reshape(-1), _marks(theirs)
-    enough = telling.sum(1) >= telling.shape[1] / 2
-    hits = (np.isin(marks, known) & telling).sum(1) >= np.maximum(1, telling.sum(1) / 2)
-    return float((hits & enough).mean())
+    met = np.isin(marks, known) & telling
+    return float((met[:, 0] & met[:, -1] & (met.sum(1) >= met.shape[1] / 2)).mean())
 
 
 def _windows(sample: Sample, path: str) -> NDArray[np.float32] | None:

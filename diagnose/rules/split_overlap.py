@@ -22,8 +22,8 @@ class SplitOverlap(Rule):
     to a third since columns depend on each other, makes fewer than `chance` equal pairs per row likely and validation rows have clearly
     more twins in training than training rows have among themselves. Rows that two `Subset` s take from one data set are counted as well.
 
-    And windows of a series (rows of eight steps or more, of real numbers that fine): the share of the validation windows at least half of
-    whose stretches of a few steps stand in training windows, at any place of theirs. Above `windows` it is a finding.
+    And windows of a series (rows of eight steps or more, of real numbers that fine): the share of the validation windows whose first, last
+    and half of all stretches of a few steps stand in training windows, at any place of theirs. Above `windows` it is a finding.
 
     ## Why it matters
     Validation then measures memory. Early stopping, tuning and the reported number all rest on samples that the network was trained on.
@@ -32,7 +32,7 @@ class SplitOverlap(Rule):
     Short discrete rows (a few categories, short sentences) repeat by nature, and equal inputs with different targets (a fixed grid,
     measured anew) are not the same sample: less than half of equal targets is no finding. A validation loader that is the training data on
     purpose, beside one that is clean, is `info`; further loaders are `info`. Near copies (crops, paraphrases, the same patient) are not
-    seen. Where a series is split by time, the few windows across the border share values with both sides; that stays silent.
+    seen. Where a series is split by time, windows across the border share one end with training; that stays silent.
 
     ## What to try
     Split first, and oversample or augment only the training part afterwards; split by group (patient, document, scene) where rows belong
@@ -52,7 +52,7 @@ class SplitOverlap(Rule):
     rows: int = 3
     share: float = 0.02
     chance: float = 1e-3
-    windows: float = 0.5
+    windows: float = 0.25
 
     def judge(self, record: Record) -> Iterator[Finding]:
         loaders = record.facts["data.overlap"]

@@ -50,11 +50,15 @@ def test_windows_without_a_common_axis_of_values() -> None:
     assert overlap(train, val)["windows"] > 0.95
 
 
-def test_only_windows_across_the_border_of_a_split_by_time_share_values() -> None:
+def test_a_split_by_time_shares_one_end_of_its_windows() -> None:
     x = windows(series(1200), step=1)
-    found = overlap(x[:900], x[900:])["windows"]
-    assert found == pytest.approx(7 / 285, abs=0.01)  # half of 16 steps, less one stretch
-    assert overlap(x[:900], x[900 + WIDTH :])["windows"] == 0
+    assert overlap(x[:1160], x[1160:])["windows"] == 0  # most of these begin in training
+    assert overlap(x[100:], x[:30])["windows"] == 0
+
+
+def test_windows_that_overlap_by_half() -> None:
+    train, val = at_random(windows(series(4000), step=WIDTH // 2))
+    assert overlap(train, val)["windows"] == pytest.approx(0.75**2, abs=0.15)  # where both neighbours are training
 
 
 def test_rows_that_are_no_windows_share_none() -> None:
