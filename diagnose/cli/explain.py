@@ -24,9 +24,9 @@ def measured() -> Mapping[str, Any]:
 
 
 def margin(kept: Mapping[str, Any] | None, value: Any) -> str:
-    """How far a threshold is from the nearest programs, or "" where they say nothing about it."""
+    """How far a threshold is from the nearest programs, or "" where none is near."""
     if kept is None:
-        return ""
+        return " (its margin was not measured yet)"
     if kept["value"] != value:
         return f" (margins were measured at {kept['value']:g})"
     sides = [("healthy", "alarm on a healthy program at"), ("faulty", "fault missed at")]
@@ -37,7 +37,7 @@ def thresholds(rule: Rule) -> Iterator[str]:
     """The thresholds of a rule with their margins, as lines of Markdown."""
     margins = measured()["margins"].get(rule.code, {})
     for name, value in rule.thresholds().items():
-        yield f"- `rules.{rule.name}.{name}` = {value!r}{margin(margins.get(name), value)}"
+        yield f"- `rules.{rule.name}.{name}` = {value!r}{margin(margins.get(name), value) if margins else ''}"
     if not rule.thresholds():
         yield "None: it judges by exact facts."
     elif margins:

@@ -43,8 +43,8 @@ class LearningRateTooHigh(Rule):
 
     ## When it is wrong
     Weights that start near zero take relatively large steps and are fine: without harm in the loss nothing is reported. Of twelve runs on
-    digits at 10 to 1000 times a good rate, those that lost to chance had a batch of 4 to 1e12 times the start; one that came back to 0.6 of
-    the gain is not reported. Biases and norms are counted with the weights of their layer.
+    digits at 10 to 1000 times a good rate, those that lost to chance had a batch of 4 to 1e12 times the start. Biases and norms are counted
+    with the weights of their layer.
 
     ## What to try
     Divide the learning rate by ten until the loss falls; scale the targets; warm up; clip gradients.

@@ -169,6 +169,7 @@ def test_explain_gives_the_margin_of_each_threshold_while_it_holds(
     out = capsys.readouterr().out
     assert "rules.dead-units.share = 0.8; alarm on a healthy program at 0.42; fault missed at 1" in out
     assert "rules.dead-units.persistence = 0.8 (margins were measured at 0.5)" in out
+    assert "rules.dead-units.records = 5 (its margin was not measured yet)" in out
     assert "Margins, measured on 2030-01-02: the nearest of 9 healthy and 7 faulty programs" in out
     assert cli("explain", "T301") == 0
     out = capsys.readouterr().out
