@@ -22,8 +22,8 @@ class LearningRateTooLow(Rule):
     ## What it measures
     The relative size of one step of the layer that moves most, in the median, times the number of steps of the whole run: how far the
     weights could travel if every step went the same way. Below `travel`, or with steps below `update`, and with a loss that lost less
-    than `progress` of its start while the gradients are not tiny (`gradient`), the finding is made. It needs `rows` batches, or
-    `epochs` epochs of any length.
+    than `progress` of its start, or than three standard errors, while the gradients are not tiny (`gradient`), the finding is made. It
+    needs `rows` batches, or `epochs` epochs of any length.
 
     Steps of usual size may be too small for the run as well: after a whole run of at least `long` batches the loss lost less than
     `whole` of its start, and its slope over the last third is still at least `steady` of the slope over the first (Mann-Kendall's
@@ -83,9 +83,10 @@ class LearningRateTooLow(Rule):
         gradient = finite(record.series("grad_norm/total").value) if "grad_norm/total" in record else np.ones(1)
         learned = skill_of(record)
         good = below_chance(record, come.end) or (learned is not None and learned > self.skill)
+        level = come.relative < self.progress or come.drop < 3 * come.error
         moving = typical * steps < self.travel or typical < self.update
         rate = (run(record).get("optimizers") or [{"lr": 0.0}])[0]["lr"]
-        if moving and typical > 0 and come.relative < self.progress and median(gradient) > self.gradient and not good:
+        if moving and typical > 0 and level and median(gradient) > self.gradient and not good:
             yield self.finding(
                 f"a step moves the weights by {typical:.1g} of their size, so {steps} steps move them by {typical * steps:.2g} at most, "
                 f"and the loss went from {come.start:.4g} to {come.end:.4g}",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from diagnose.rules.learning_rate_too_low import LearningRateTooLow
 from tests.rules.training import falling, findings, not_run, training
 
@@ -79,3 +81,13 @@ def test_thirty_epochs_of_one_batch_are_enough() -> None:
     record = training(loss, run=facts, epoch_length=1, labels=LABELS, update_ratio__layers=[[1e-4, 1.3e-4]] * 18)
     (found,) = findings(LearningRateTooLow(), record)
     assert "40 steps move them by 0.0052 at most" in found.message
+
+
+def test_what_noise_alone_explains_is_no_progress() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.25, 400)
+    steps: dict[str, Any] = {"labels": LABELS, "update_ratio__layers": [[1e-5, 4e-5]] * 29}
+    run = {"max_epochs": 10, "batches_per_epoch": 40, "steps_done": 400}
+    (found,) = findings(LearningRateTooLow(), training(1.07 - 1.6e-4 * np.arange(400) + noise, run=run, **steps))
+    assert "400 steps move them by 0.016 at most" in found.message
+    assert findings(LearningRateTooLow(), training(0.97 + 0.1 * np.exp(-np.arange(400) / 80) + 0.02 * noise, run=run, **steps)) == ()
