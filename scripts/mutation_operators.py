@@ -254,7 +254,8 @@ def batches(factor: float) -> Callable[[Program], Program]:
 
     def change(program: Program) -> Program:
         train = program.train
-        if not isinstance(train, DataLoader) or type(train.batch_sampler) is not BatchSampler or train.batch_size is None:
+        whole = isinstance(train, DataLoader) and hasattr(train.dataset, "__len__")
+        if not whole or type(train.batch_sampler) is not BatchSampler or train.batch_size is None:
             raise NotApplicable("batches of another making")
         size = max(2, int(train.batch_size * factor))
         other: DataLoader[Any] = DataLoader(
