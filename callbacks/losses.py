@@ -154,7 +154,7 @@ class Validation(Instrument):
             self.began, self.share = True, shares(module.trainer, module.trainer.val_dataloaders).get(0)
         if loader == 0 and not self.off:
             self.stack.enter_context(self.fast_paths)
-            self.mode = self.stack.enter_context(WatchLosses())
+            self.mode = self.stack.enter_context(WatchLosses(written=False))
 
     def after_validation_batch(self, module: LightningModule, outputs: Any, batch: Any, loader: int) -> None:
         calls = self.mode.calls if self.mode is not None else []

@@ -113,7 +113,7 @@ class Watching(Callback, ABC):
         if self._fast_paths is None:
             self._fast_paths = FastPaths(module)
         self._stack.enter_context(self._fast_paths)
-        self._calls = self._stack.enter_context(WatchLosses()).calls
+        self._calls = self._stack.enter_context(WatchLosses(written=False)).calls
 
     def _after(self, output: Any, batch: Any, loader: int) -> None:
         self._stack.close()

@@ -18,17 +18,20 @@ from diagnose.measure.written_losses import WrittenLosses
 class WatchLosses(TorchFunctionMode):
     """Collects the losses of a step while it is entered.
 
+    Args:
+        written: Whether to look for losses written by hand as well, which only a step with gradients shows.
+
     Attributes:
         calls: Calls of the loss functions of torch.
         written: What is known of losses written by hand, until there is a loss to look behind.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, written: bool = True) -> None:
         super().__init__()
         self.calls: list[LossCall] = []
         self.written = WrittenLosses()
         self.differentiated: list[LossCall] = []
-        self.seen = self.written.functions()
+        self.seen = self.written.functions() if written else {}
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
