@@ -104,7 +104,9 @@ def find(selector: str) -> type[Rule]:
         if selector.upper() == rule.code or selector.lower() == rule.name:
             return rule
     known = [n for rule in catalogue() for n in (rule.code, rule.name)]
-    near = get_close_matches(selector, known, n=3, cutoff=0.5) or get_close_matches(selector.upper(), known, n=3, cutoff=0.5)
+    meant = selector.upper().translate(str.maketrans("OIL", "011"))  # letters that look like digits
+    near = [meant] if meant in known else get_close_matches(selector, known, n=3, cutoff=0.5)
+    near = near or get_close_matches(selector.upper(), known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else "list them with: python -m diagnose rules"
     raise ValueError(f"no rule has the code or name {selector!r}; {hint}")
 

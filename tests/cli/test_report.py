@@ -153,7 +153,7 @@ def test_explain_prints_the_page_and_the_thresholds(cli: Cli, capsys: pytest.Cap
         assert heading in out
     assert "rules.vanishing-gradient.ratio" in out
     assert cli("explain", "T3O2") == 2
-    assert "no rule has the code or name 'T3O2'; did you mean" in capsys.readouterr().err
+    assert "no rule has the code or name 'T3O2'; did you mean T302?" in capsys.readouterr().err
     assert cli("explain") == 2
     assert "explain needs the code or name of a rule" in capsys.readouterr().err
 
