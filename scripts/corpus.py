@@ -143,18 +143,23 @@ def run_case(path: Path, records: Path | None = None, *, seed: int = 0, plain: b
     return result
 
 
-def run_apart(path: Path, timeout: float, records: Path | None = None) -> Result:
-    """Run one case in a process of its own."""
+def apart(script: str, *arguments: str, timeout: float) -> tuple[list[Any], str]:
+    """What ``script --one ARGUMENTS`` says in a process of its own, line by line after `MARK`, and why no more of it came."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))}
-    command = [sys.executable, __file__, "--one", str(path), *(["--records", str(records)] if records is not None else [])]
+    command = [sys.executable, script, "--one", *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env={"OMP_NUM_THREADS": "1", **environment})
-    except subprocess.TimeoutExpired:
-        return Result(case=path.stem, crash=f"no end within {timeout:.0f} s")
-    for line in reversed(done.stdout.splitlines()):
-        if line.startswith(MARK):
-            return Result(**json.loads(line.removeprefix(MARK)))
-    return Result(case=path.stem, crash=(done.stderr or done.stdout).strip()[-2000:] or f"exit status {done.returncode}")
+        said, why = done.stdout, (done.stderr or done.stdout).strip()[-2000:] or f"exit status {done.returncode}"
+    except subprocess.TimeoutExpired as late:
+        said = late.stdout.decode() if isinstance(late.stdout, bytes) else late.stdout or ""
+        why = f"no end within {timeout:.0f} s"
+    return [json.loads(line.removeprefix(MARK)) for line in said.splitlines() if line.startswith(MARK)], why
+
+
+def run_apart(path: Path, timeout: float, records: Path | None = None) -> Result:
+    """Run one case in a process of its own."""
+    said, why = apart(__file__, str(path), *(["--records", str(records)] if records is not None else []), timeout=timeout)
+    return Result(**said[-1]) if said else Result(case=path.stem, crash=why)
 
 
 def score(results: Sequence[Result]) -> dict[str, float]:

@@ -17,9 +17,8 @@ import copy
 import json
 import math
 import random
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
@@ -29,7 +28,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from scripts.corpus import MARK, cases_in, load  # noqa: E402
+from scripts.corpus import MARK, apart, cases_in, load  # noqa: E402
 
 HARM, LOST = 0.3, 0.1
 
@@ -92,8 +91,8 @@ def harmed(before: Course, after: Course) -> bool:
     return False
 
 
-def run_mutants(path: Path, names: Sequence[str]) -> list[Mutant]:
-    """Run the mutants of one program in this process."""
+def run_mutants(path: Path, names: Sequence[str]) -> Iterator[Mutant]:
+    """Run the mutants of one program in this process, one after the other."""
     import logging
     import warnings
 
@@ -139,11 +138,10 @@ def run_mutants(path: Path, names: Sequence[str]) -> list[Mutant]:
             losses.seen.append(math.nan)  # some faults end training
         return Course(losses.seen, {k: float(v) for k, v in trainer.callback_metrics.items() if v.numel() == 1})
 
-    plain, results = fit(build()), []
+    plain = fit(build())
     for name in names:
         mutation = MUTATIONS[name]
         result = Mutant(case=path.stem, mutation=name, rules=list(mutation.rules))
-        results.append(result)
         try:
             result.harmed = harmed(plain, fit(build(name))) or mutation.certain
             program, doctor = build(name), Doctor()
@@ -154,20 +152,14 @@ def run_mutants(path: Path, names: Sequence[str]) -> list[Mutant]:
             result.without = str(why)
         except Exception as error:
             result.crash = f"{type(error).__name__}: {error}"
-    return results
+        yield result
 
 
 def run_apart(path: Path, names: Sequence[str], timeout: float) -> list[Mutant]:
-    """Run the mutants of one program in a process of its own."""
-    command = [sys.executable, __file__, "--one", str(path), *names]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
-    except subprocess.TimeoutExpired:
-        return [Mutant(case=path.stem, mutation="", crash=f"no end within {timeout:.0f} s")]
-    for line in reversed(done.stdout.splitlines()):
-        if line.startswith(MARK):
-            return [Mutant(**entry) for entry in json.loads(line.removeprefix(MARK))]
-    return [Mutant(case=path.stem, mutation="", crash=(done.stderr or done.stdout).strip()[-2000:])]
+    """Run the mutants of one program in a process of its own; one that ends it is marked as crashed, and those after it are left out."""
+    said, why = apart(__file__, str(path), *names, timeout=timeout)
+    ended = [Mutant(case=path.stem, mutation=name, crash=why) for name in names[len(said) : len(said) + 1]]
+    return [*(Mutant(**entry) for entry in said), *ended]
 
 
 def table(mutants: Sequence[Mutant]) -> str:
@@ -208,7 +200,8 @@ def main() -> int:
     args = parser.parse_args()
     if args.one:
         path, *names = args.one
-        print("\n" + MARK + json.dumps([asdict(m) for m in run_mutants(Path(path), names)]))
+        for mutant in run_mutants(Path(path), names):
+            print("\n" + MARK + json.dumps(asdict(mutant)), flush=True)
         return 0
 
     from scripts.mutation_operators import MUTATIONS

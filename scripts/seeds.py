@@ -15,8 +15,6 @@ from __future__ import annotations
 import argparse
 import ast
 import json
-import os
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +27,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from scripts.corpus import MARK, Result, cases_in, repair, run_case  # noqa: E402
+from scripts.corpus import MARK, Result, apart, cases_in, repair, run_case  # noqa: E402
 
 STABLE = 0.9
 SHIFT = 7919
@@ -70,17 +68,9 @@ def run_seeds(path: Path, seeds: Sequence[int]) -> Iterator[Result]:
 
 def run_apart(path: Path, seeds: Sequence[int], timeout: float) -> dict[int, Result]:
     """The results of one program by seed, from a process of its own; seeds that a crash cost are marked as crashed."""
-    command = [sys.executable, __file__, "--one", str(path), *map(str, seeds)]
-    environment = {"OMP_NUM_THREADS": "1", **os.environ}
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout * len(seeds), env=environment)
-        said, crash = done.stdout, done.stderr.strip()[-2000:] or f"exit status {done.returncode}"
-    except subprocess.TimeoutExpired as late:
-        said = late.stdout.decode() if isinstance(late.stdout, bytes) else late.stdout or ""
-        crash = f"no end within {timeout * len(seeds):.0f} s"
-    lines = [line.removeprefix(MARK) for line in said.splitlines() if line.startswith(MARK)]
-    results = dict(zip(seeds, (Result(**json.loads(line)) for line in lines), strict=False))
-    return {seed: results.get(seed, Result(case=path.stem, crash=crash)) for seed in seeds}
+    said, why = apart(__file__, str(path), *map(str, seeds), timeout=timeout * len(seeds))
+    results = dict(zip(seeds, (Result(**entry) for entry in said), strict=False))
+    return {seed: results.get(seed, Result(case=path.stem, crash=why)) for seed in seeds}
 
 
 def told(case: str, results: Sequence[Result]) -> str:
