@@ -28,7 +28,6 @@ from diagnose.rules import Rule, build, diagnose
 from diagnose.values import Diagnosis, Finding, Severity
 
 FIRST_LOOK = 30
-THOROUGH = Cadence(dense=12, every=5)
 ON_ERROR = ("warn", "stop", "raise")
 
 
@@ -51,8 +50,8 @@ class Doctor(Monitor):
         on_error: What an ``error`` found during training does: ``"warn"`` logs it, ``"stop"`` ends training after the step, ``"raise"``
             raises a RuntimeError at once.
         every_n_steps: Measure at every n-th optimizer step; by default each of the first 12, then ever fewer, then every
-            ``log_every_n_steps`` of the Trainer. Activations, predictions and updates are looked at in each of the first 12 steps,
-            and then at most in every fifth: that takes longest and changes slowly.
+            ``log_every_n_steps`` of the Trainer. Activations, predictions and updates take longest and change slowly: they are looked at
+            in each of the first 6 steps, then ever fewer, then in every second of the measured steps and at most in every tenth of all.
         logged: The most scalars of one record that go to the Trainer's loggers; 0 sends none.
         probes: Whether to run the fast probes at the start.
         record: The record to write to, or a folder for it; by default it is kept in memory.
@@ -83,7 +82,6 @@ class Doctor(Monitor):
         self._next_look = FIRST_LOOK
         self._told: set[tuple[str, str]] = set()
         super().__init__(record=record, every_n_steps=every_n_steps, logged=logged, strict=strict)
-        self.notes.thorough = THOROUGH
 
     def make(self) -> Iterator[Instrument]:
         folder = self.reproductions or self.notes.record.path or self.path
@@ -114,6 +112,7 @@ class Doctor(Monitor):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
+        self.notes.thorough = thorough(self.notes.cadence)
         if self.probes:
             self._probe(trainer, pl_module)
         self._look(trainer)
@@ -185,6 +184,11 @@ class Doctor(Monitor):
                     self._told.add(("rank", error))
                     log.warning("%s", error)
         return heard
+
+
+def thorough(cadence: Cadence) -> Cadence:
+    """When to look at all there is, where losses and gradients are measured at a cadence."""
+    return Cadence(dense=6, every=max(10, 2 * cadence.every), ramp=0.5)
 
 
 def origin(nonfinite: dict[str, Any]) -> tuple[int, bool]:

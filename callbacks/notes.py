@@ -19,7 +19,7 @@ Finish = Callable[[list[float]], Mapping[str, float | list[float]]]
 
 @dataclass(frozen=True)
 class Cadence:
-    """At which optimizer steps to measure: each of the first ``dense``, then ever fewer, then every ``every``-th.
+    """At which optimizer steps to measure: each of the first ``dense``, then after ``ramp`` of the steps so far, then every ``every``-th.
 
     Without ``dense`` steps it is every ``every``-th from the beginning.
 
@@ -33,13 +33,14 @@ class Cadence:
 
     dense: int = 12
     every: int = 50
+    ramp: float = 0.25
 
     def after(self, position: int) -> int:
         """The next position to measure at, after ``position``."""
         if position < self.dense:
             return position + 1
-        ramp = math.ceil(0.25 * position) if self.dense else self.every
-        return position + max(1, min(self.every, ramp))
+        gap = math.ceil(self.ramp * position) if self.dense else self.every
+        return position + max(1, min(self.every, gap))
 
 
 SELDOM = Cadence()

@@ -266,13 +266,14 @@ def _close(file: IO[str]) -> None:
         file.close()
 
 
+FEW = 8  # columns
 SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
-def _encode(value: Any) -> Any:
+def _encode(value: Any, digits: int = 7) -> Any:
     """JSON has no NaN and no infinity: they are written as ``{"~": "nan"}``."""
     if isinstance(value, float):
-        return float(f"{value:.7g}") if math.isfinite(value) else {"~": str(float(value))}
+        return float(f"{value:.{digits}g}") if math.isfinite(value) else {"~": str(float(value))}
     if isinstance(value, Mapping):
         return {str(k): _encode(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -281,8 +282,11 @@ def _encode(value: Any) -> Any:
 
 
 def _entry(value: Number | Sequence[Number]) -> Any:
-    """An entry of a row; columns that were not measured are many, and NaN is longer than null."""
-    return [None if v != v else _encode(v) for v in value] if isinstance(value, (list, tuple)) else _encode(value)
+    """An entry of a row; columns that were not measured are many, and NaN is longer than null. Those of many layers keep four digits."""
+    if not isinstance(value, (list, tuple)):
+        return _encode(value)
+    digits = 7 if len(value) <= FEW else 4
+    return [None if v != v else _encode(v, digits) for v in value]
 
 
 def _decode(value: Any) -> Any:

@@ -84,6 +84,16 @@ def test_what_is_not_finite_reads_back(tmp_path: Path) -> None:
         json.loads(line, parse_constant=pytest.fail)  # no NaN or Infinity token
 
 
+def test_rows_of_many_layers_keep_four_digits_and_single_numbers_seven(tmp_path: Path) -> None:
+    layers = [1.23456789 * 10.0**-i for i in range(9)]
+    record = Record(tmp_path)
+    record.append({"grad_norm/layers": layers, "grad_norm/total": 1.23456789, "lr": layers[:8]}, step=0)
+    again = Record.read(tmp_path)
+    assert again.series("grad_norm/layers").value[0].tolist() == [float(f"1.235e-{i}") for i in range(9)]
+    assert again.series("grad_norm/total").value.tolist() == [1.234568]
+    assert again.series("lr").value[0].tolist() == [float(f"1.234568e-{i}") for i in range(8)]
+
+
 def test_a_record_that_is_forgotten_closes_its_file(tmp_path: Path) -> None:
     class Holder:
         pass

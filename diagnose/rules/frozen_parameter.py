@@ -134,10 +134,8 @@ class FrozenParameter(Rule):
 
     def _held(self, record: Record, name: str, fastest: str) -> bool:
         """Whether a layer gets a gradient like that of the fastest layer and yet comes nowhere."""
-        steps, gradients = planned_steps(record), record.series("grad_norm/layers")
-        pulls = finite(gradients.column(fastest)) if fastest in gradients.labels else ()
-        if steps is None or not len(pulls):
+        steps, gradients, pace = planned_steps(record), record.series("grad_norm/layers"), update_of(record, name)
+        if steps is None or pace * steps >= self.far or pace >= self.slow * update_of(record, fastest):
             return False
-        pace, best = update_of(record, name), update_of(record, fastest)
-        pulled = median(finite(gradients.column(name))) >= self.pull * median(pulls) > 0
-        return bool(pulled and pace * steps < self.far and pace < self.slow * best)
+        pulls = finite(gradients.column(fastest)) if fastest in gradients.labels else ()
+        return bool(len(pulls) and median(finite(gradients.column(name))) >= self.pull * median(pulls) > 0)

@@ -158,8 +158,7 @@ class LearningRateTooHigh(Rule):
 
     def _leaped(self, ratios: Values) -> bool:
         """Whether an early step moved half of the layers by more than they are long."""
-        with np.errstate(all="ignore"):
-            return bool((np.nanmedian(ratios[:10], axis=1) >= self.leap).any())
+        return bool((medians(ratios[:10].T) >= self.leap).any())
 
     def _flattened(self, record: Record, ratios: Values) -> str:
         """Whether most layers made giant first steps and the model is left with one answer: what became of the loss, or ``""``."""

@@ -83,9 +83,9 @@ class UnnormalizedInput(Rule):
             field = facts["fields"][path]
             if "spread" not in field or _exempt(field) or (reached is not None and reached < max(-field["min"], field["max"]) / 2):
                 continue
-            learned = skill(record)
-            largest = max(-field["min"], field["max"])
-            if field["dtype"].startswith("float") and 0 < largest < self.tiny and learned is not None and learned < self.skill:
+            faint = field["dtype"].startswith("float") and 0 < max(-field["min"], field["max"]) < self.tiny
+            learned = skill(record) if faint else None
+            if learned is not None and learned < self.skill:
                 yield self._faint(path, field, learned)
             elif field["dtype"].startswith("float") or (field["dtype"] == "uint8" and reached is not None):
                 yield from self._judge(path, field)

@@ -301,9 +301,9 @@ def test_a_batch_of_other_things_is_not_saved(tmp_path: Path) -> None:
         saved(tmp_path / "a.pt", Net(), [tmp_path])
 
 
-def test_a_doctor_at_every_step_looks_at_forward_passes_and_updates_in_every_fifth() -> None:
+def test_a_doctor_at_every_step_looks_at_forward_passes_and_updates_ever_more_seldom() -> None:
     doctor = Doctor(every_n_steps=1, probes=False, strict=True)
-    fit(Net(), doctor, max_steps=20)
-    assert doctor.record.series("grad_norm/total").step.tolist() == list(range(20))
+    fit(Net(), doctor, max_steps=50)
+    assert doctor.record.series("grad_norm/total").step.tolist() == list(range(50))
     for name in ("activation/mean", "train/accuracy", "update_ratio/layers"):
-        assert doctor.record.series(name).step.tolist() == [*range(13), 15, 19], name
+        assert doctor.record.series(name).step.tolist() == [*range(7), 9, 14, 21, 31, 41], name
