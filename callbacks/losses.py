@@ -18,7 +18,7 @@ from diagnose.measure.fast_paths import FastPaths
 from diagnose.measure.losses import LOSSES, LossCall, primary, task
 from diagnose.measure.outputs import describe, mean_value, score
 from diagnose.measure.plain import plain
-from diagnose.measure.watched_losses import WatchLosses, written_calls
+from diagnose.measure.watched_losses import WatchLosses, with_written
 from diagnose.measure.written_losses import WrittenLosses
 from diagnose.namespace import LightningModule, Trainer
 
@@ -74,7 +74,7 @@ class Losses(Instrument):
 
     def before_backward(self, module: LightningModule, loss: Tensor) -> None:
         if self.written.noted:
-            self.calls += written_calls(self.calls, self.written, loss)
+            self.calls = with_written(self.calls, self.written, loss)
             self.written.clear()
         if self.manual:
             self.backward.append(plain(loss).detach())

@@ -23,7 +23,7 @@ from diagnose.experiments.penalty import gradients, pull
 from diagnose.experiments.sandbox import Sandbox
 from diagnose.experiments.watch_step import WatchStep
 from diagnose.measure.calls import transformed
-from diagnose.measure.graph import head, linearity, reshaped
+from diagnose.measure.graph import behind_steps, head, linearity, reshaped
 from diagnose.measure.losses import ELEMENTWISE, REGRESSION, LossCall
 from diagnose.record import Record
 
@@ -40,6 +40,7 @@ class Anatomy:
         ran: Names of the modules that ran, in forward order.
         used: Parameters that any function was given, by ``id``.
         reached: Parameters that got a gradient, by ``id``.
+        flat: Those that get a gradient of zero, since a rounding or a sign stands between them and the loss.
         input_max: Largest magnitude that the first module with weights of its own got.
         added: What each step added to the watched loss.
         pull: Norms of the gradient of the watched loss and of what the first step added to it.
@@ -49,6 +50,7 @@ class Anatomy:
     ran: list[str] = field(default_factory=list)
     used: dict[int, Tensor] = field(default_factory=dict)
     reached: set[int] = field(default_factory=set)
+    flat: set[int] = field(default_factory=set)
     input_max: float | None = None
     added: list[float] = field(default_factory=list)
     pull: tuple[float, float] | None = None
@@ -86,7 +88,8 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
       ``classes``, ``reduction``, ``input`` (see `input_statistics`), ``labels``, ``target``, ``class_weights`` (see the function of this
       name), ``head`` (activations next to the loss), ``dropout_on_output``, ``broadcast`` (two shapes or ``None``), ``raised`` (the
       user's error or ``""``);
-    * ``probe.parameters``: per trainable parameter of the module ``name``, ``size``, ``used``, ``reached``, ``optimized``; and under
+    * ``probe.parameters``: per trainable parameter of the module ``name``, ``size``, ``used``, ``reached``, ``flat`` (a rounding or a
+      sign stands on all ways from it to the loss), ``optimized``; and under
       ``unregistered`` those that the step used but that the module does not know; ``losses``: how many of the steps returned a loss with
       a gradient (left out under manual optimisation);
     * ``probe.modes``: names of modules that stood in the wrong mode;
@@ -118,7 +121,7 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
     if raised and not anatomy.reached:
         record.skip("probe.parameters", f"the module's own training_step raised {raised}")
     else:
-        weigh(sandbox, anatomy.used, anatomy.reached, names, trainable, record)
+        weigh(sandbox, anatomy.used, anatomy.reached, anatomy.flat, names, trainable, record)
     if "probe.parameters" in record and sandbox.module.automatic_optimization:
         record.add("probe.parameters", {**record.facts["probe.parameters"], "losses": backward})
     if anatomy.pull is not None:
@@ -181,6 +184,8 @@ def _step(sandbox: Sandbox, anatomy: Anatomy, batch: Any, index: int, names: Map
             if call is not None and call.value is not None and call.value.numel() == 1:
                 added = float(loss.detach()) - float(call.value.detach())
                 data = gradients(call.value, sandbox.module) if record is not None and added else None
+            if record is not None:
+                anatomy.flat = behind_steps(loss)
             loss.backward()  # type: ignore[no-untyped-call]
             anatomy.added.append(added)
             if data is not None:

@@ -14,7 +14,13 @@ from diagnose.record import Record
 
 
 def weigh(
-    sandbox: Sandbox, used: Mapping[int, Tensor], reached: set[int], names: Mapping[int, str], trainable: set[int], record: Record
+    sandbox: Sandbox,
+    used: Mapping[int, Tensor],
+    reached: set[int],
+    flat: set[int],
+    names: Mapping[int, str],
+    trainable: set[int],
+    record: Record,
 ) -> None:
     """Write ``probe.parameters``, see `anatomy.examine`.
 
@@ -22,6 +28,7 @@ def weigh(
         sandbox: After its steps.
         used: Parameters that any function was seen to be given, by ``id``; transforms of `torch.func` give others in their place.
         reached: Parameters that got a gradient, by ``id``.
+        flat: Those of them whose gradient is zero, since a rounding or a sign stands before the loss, by ``id``.
         names: Names of the module's parameters, by ``id``.
         trainable: Those that want a gradient, by ``id``.
         record: Where to write.
@@ -33,7 +40,7 @@ def weigh(
         if id(parameter) in trainable and not isinstance(parameter, UninitializedParameter):
             i = id(parameter)
             entry = {"name": names[i], "size": parameter.numel(), "used": i in used or i in reached, "reached": i in reached}
-            entries.append({**entry, "optimized": i in optimized})
+            entries.append({**entry, "flat": i in flat, "optimized": i in optimized})
     stray = [p for i, p in used.items() if i not in names and p.requires_grad and i in reached and i not in optimized]
     record.add(
         "probe.parameters", {"registered": entries, "unregistered": _locate(sandbox.module, stray), "optimizers": len(sandbox.optimizers)}

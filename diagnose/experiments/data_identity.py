@@ -130,10 +130,10 @@ def conflicts(rows: Sequence[int], found: Target, kind: Variety) -> dict[str, An
         kind: Their `variety`.
 
     Returns:
-        ``rows``; ``distinct`` (different inputs); ``groups`` (inputs that occur with more than one target), ``involved`` (rows in them) and
-        their ``share``; ``kind``; ``floor``: the entropy of the targets given the input in nats for classes (its estimate from the groups),
-        the unexplained share of the variance for values; ``prior``: the same without the input (nats, or 1); ``example``, two rows as they
-        were read; ``bits`` and ``continuous``.
+        ``rows``; ``distinct`` (different inputs); ``largest`` (share of the rows that have the most frequent input); ``groups`` (inputs
+        that occur with more than one target), ``involved`` (rows in them) and their ``share``; ``kind``; ``floor``: the entropy of the
+        targets given the input in nats for classes (its estimate from the groups), the unexplained share of the variance for values;
+        ``prior``: the same without the input (nats, or 1); ``example``, two rows as they were read; ``bits`` and ``continuous``.
     """
     groups: dict[int, list[int]] = {}
     for position, key in enumerate(rows):
@@ -148,6 +148,7 @@ def conflicts(rows: Sequence[int], found: Target, kind: Variety) -> dict[str, An
     facts: dict[str, Any] = {
         "rows": len(rows),
         "distinct": len(groups),
+        "largest": max(map(len, groups.values())) / len(rows),
         "groups": len(mixed),
         "involved": involved,
         "share": involved / len(rows),

@@ -284,22 +284,3 @@ def _by_step(call: LossCall | None, samples: int, length: int) -> Tensor | None:
         return None
     x = class_last(call) if call.kind in ("cross_entropy", "nll_loss") else call.input.detach()
     return x.float().reshape(samples, length, -1) if x.numel() % (samples * length) == 0 else None
-
-
-def double_batch(sandbox: Sandbox, record: Record) -> None:
-    """Give a batch twice over and compare the losses.
-
-    Writes ``probe.reduction``: ``single`` and ``double`` (the loss of the batch and of the batch repeated), ``ratio``, ``samples``.
-    """
-    batch = sandbox.batches[0]
-    n = size(batch)
-    if n is None:
-        record.skip("probe.reduction", "the tensors of the batch share no batch axis")
-        return
-    single, double = (output(sandbox, b) for b in (batch, take(batch, torch.arange(n).repeat(2))))
-    values = [loss if loss is not None else call.value if call is not None else None for call, loss in (single, double)]
-    if any(v is None or v.numel() != 1 or not torch.isfinite(v) for v in values):
-        record.skip("probe.reduction", "the step gave no finite loss")
-        return
-    one, two = (float(v) for v in values if v is not None)
-    record.add("probe.reduction", {"single": one, "double": two, "ratio": two / one if one else 1.0, "samples": n})

@@ -115,8 +115,9 @@ def _shift(values: Tensor, target: Tensor) -> float | None:
 def signal_scale(sandbox: Sandbox, record: Record) -> None:
     """The scale of weights and signals in each layer of a first forward pass, and weights whose units are copies of each other.
 
-    Writes ``probe.initialization``: a list with, per linear, convolution or embedding layer in forward order, ``kind`` (``weighted`` or
-    ``embedding``, whose ``input_std`` is 1), ``name``, ``fan_in``, ``fan_out``,
+    Writes ``probe.initialization``: a list with, per linear, convolution or embedding layer, and per module of the user's with a matrix of
+    its own, in forward order, ``kind`` (``weighted``; ``own``; ``embedding``, whose ``input_std`` is 1), ``calls`` and ``last_std`` (how
+    often it ran in the pass, and the scale of what it gave last), ``name``, ``fan_in``, ``fan_out``,
     ``gain`` (weight standard deviation times the square root of the fan-in; 1.41 for He, 1 for LeCun, 0.58 for torch's default),
     ``output_std``, ``input_std``, ``symmetric`` (all units have the same weights and the same gradient), ``zero`` (all weights are
     zero), ``normalised`` (a norm follows), ``last``. Dropout modules are left out: what they tell apart in one step is noise.
@@ -130,21 +131,21 @@ def signal_scale(sandbox: Sandbox, record: Record) -> None:
 
     def look(name: str, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         order.append((name, module))
-        if (
-            isinstance(module, (nn.Linear, _ConvNd))
-            and name not in layers
-            and isinstance(output, Tensor)
-            and args
-            and isinstance(args[0], Tensor)
-        ):
+        given = next((t for t in (output if isinstance(output, (tuple, list)) else [output]) if isinstance(t, Tensor)), None)
+        if name in layers and given is not None:
+            layers[name] |= {"calls": layers[name]["calls"] + 1, "last_std": _std(given)}
+        elif isinstance(module, (nn.Linear, _ConvNd)) and isinstance(output, Tensor) and args and isinstance(args[0], Tensor):
             weight = module.weight
             if not isinstance(weight, UninitializedParameter) and weight.requires_grad:
-                scales = {"input_std": _std(args[0]), "output_std": _std(output)}
-                layers[name] = {"name": name, "kind": "weighted", **_weights(module), **scales}
-        elif isinstance(module, nn.Embedding) and name not in layers and isinstance(output, Tensor) and module.weight.requires_grad:
-            scales = {"gain": _std(module.weight), "input_std": 1.0, "output_std": _std(output)}
+                scales = {"input_std": _std(args[0]), "output_std": _std(output), "calls": 1, "last_std": _std(output)}
+                layers[name] = {"name": name, "kind": "weighted", **_weights(weight), **scales}
+        elif isinstance(module, nn.Embedding) and isinstance(output, Tensor) and module.weight.requires_grad:
+            scales = {"gain": _std(module.weight), "input_std": 1.0, "output_std": _std(output), "calls": 1, "last_std": _std(output)}
             entry = {"name": name, "kind": "embedding", "fan_in": module.num_embeddings, "fan_out": module.embedding_dim}
             layers[name] = {**entry, **scales, "zero": not bool(module.weight.detach().any())}
+        elif (matrix := _own(module)) is not None and given is not None and args and isinstance(args[0], Tensor):
+            scales = {"input_std": _std(args[0]), "output_std": _std(given), "calls": 1, "last_std": _std(given)}
+            layers[name] = {"name": name, "kind": "own", **_weights(matrix), **scales}
 
     batch = sandbox.move(sandbox.batches[0])
     sandbox.module.zero_grad(set_to_none=True)
@@ -176,9 +177,17 @@ def _std(tensor: Tensor) -> float:
     return float(tensor.detach().float().square().mean().sqrt())
 
 
-def _weights(module: nn.Module) -> dict[str, Any]:
-    assert isinstance(module.weight, Tensor)
-    weight = module.weight.detach().float()
+def _own(module: nn.Module) -> Tensor | None:
+    """The largest matrix that a module of the user's own trains, where no module inside of it trains any."""
+    inside = any(True for child in module.children() for _ in child.parameters())
+    if inside or type(module).__module__.startswith("torch."):
+        return None
+    known = [p for p in module.parameters(recurse=False) if not isinstance(p, UninitializedParameter) and p.requires_grad and p.dim() > 1]
+    return max(known, key=Tensor.numel, default=None)
+
+
+def _weights(weight: Tensor) -> dict[str, Any]:
+    weight = weight.detach().float()
     fan_in = weight[0].numel()
     return {
         "fan_in": fan_in,

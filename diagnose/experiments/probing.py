@@ -13,7 +13,7 @@ from diagnose.experiments.anatomy import Anatomy, examine
 from diagnose.experiments.batches import leaves, roles
 from diagnose.experiments.copying import Unusable, told
 from diagnose.experiments.data_statistics import measure_data
-from diagnose.experiments.dependence import change_future, double_batch, swap_samples
+from diagnose.experiments.dependence import change_future, swap_samples
 from diagnose.experiments.initial import initial_loss, signal_scale
 from diagnose.experiments.loaders import first_batches, first_loader, length
 from diagnose.experiments.loss_arguments import class_weights, label_statistics, target_statistics
@@ -22,6 +22,7 @@ from diagnose.experiments.neighbours import CLEAR, NOTHING, learn_from_neighbour
 from diagnose.experiments.overfit import MOST_STEPS, learn, overfit_batch
 from diagnose.experiments.pairing import pair
 from diagnose.experiments.recurrence import reach_back
+from diagnose.experiments.reduction import double_batch
 from diagnose.experiments.run_facts import describe_plan
 from diagnose.experiments.sandbox import Sandbox, quiet, random_state_kept, run_in_sandbox
 from diagnose.experiments.sources import sources

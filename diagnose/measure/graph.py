@@ -24,6 +24,7 @@ SCALAR = frozenset(
 )
 AFFINE = frozenset("NativeBatchNorm CudnnBatchNorm".split())
 MATMUL = frozenset("Addmm Mm Linear Convolution MkldnnLinear Baddbmm Addbmm Bmm MkldnnConvolution ThnnConv2D".split())
+STEPS = frozenset("Round Floor Ceil Trunc Sign Sgn".split())  # their gradient is zero everywhere
 ACTIVATIONS = frozenset(
     """
     Softmax LogSoftmax Sigmoid LogSigmoid Tanh Relu LeakyRelu Elu Gelu Silu Softplus Hardtanh Hardsigmoid Hardswish Mish Clamp
@@ -49,8 +50,8 @@ def variable(node: Any) -> Tensor | None:
     return getattr(node, "variable", None) if "AccumulateGrad" in node.name() else None
 
 
-def reached(*outputs: Tensor | None, limit: int = 50_000) -> tuple[list[Any], dict[int, Tensor]]:
-    """All nodes behind some tensors, at most ``limit``, and the leaves among them by ``id``."""
+def reached(*outputs: Tensor | None, limit: int = 50_000, without: Container[str] = ()) -> tuple[list[Any], dict[int, Tensor]]:
+    """All nodes behind some tensors, at most ``limit``, and the leaves among them by ``id``; nothing behind the operations ``without``."""
     stack: list[Any] = [t.grad_fn for t in outputs if t is not None and t.grad_fn is not None]
     seen: set[Any] = set(stack)
     leaves: dict[int, Tensor] = {}
@@ -58,11 +59,19 @@ def reached(*outputs: Tensor | None, limit: int = 50_000) -> tuple[list[Any], di
         node = stack.pop()
         if "AccumulateGrad" in node.name():
             leaves[id(node.variable)] = node.variable
-        for parent in parents(node):
+        for parent in parents(node) if not without or op(node) not in without else ():
             if parent not in seen:
                 seen.add(parent)
                 stack.append(parent)
     return list(seen), leaves
+
+
+def behind_steps(loss: Tensor, limit: int = 50_000) -> set[int]:
+    """Leaves, by ``id``, all whose ways to the loss lead through a rounding or a sign, so that their gradient is zero."""
+    nodes, leaves = reached(loss, limit=limit)
+    if len(nodes) >= limit or not any(op(n) in STEPS for n in nodes):
+        return set()
+    return set(leaves) - set(reached(loss, limit=limit, without=STEPS)[1])
 
 
 @dataclass(frozen=True, slots=True)

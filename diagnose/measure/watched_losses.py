@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -55,7 +56,7 @@ class WatchLosses(TorchFunctionMode):
 
     def every(self, loss: Tensor | None = None) -> list[LossCall]:
         """The calls of torch's functions; where none of them has a target and a gradient, also what the step's loss spells out."""
-        return [*written_calls(self.calls, self.written, loss), *self.differentiated[: 0 if trained(self.calls) else None], *self.calls]
+        return [*self.differentiated[: 0 if trained(self.calls) else None], *with_written(self.calls, self.written, loss)]
 
     def primary(self, loss: Tensor | None = None) -> LossCall | None:
         """The call to judge a step by, given its loss."""
@@ -67,9 +68,24 @@ def trained(calls: Sequence[LossCall]) -> bool:
     return any(c.target is not None and (c.value is None or c.value.requires_grad) for c in calls)
 
 
-def written_calls(calls: Sequence[LossCall], written: WrittenLosses, loss: Tensor | None) -> list[LossCall]:
-    """What a loss spells out, unless a call of a function is trained by."""
-    return [] if trained(calls) else written.calls(loss)
+def with_written(calls: Sequence[LossCall], written: WrittenLosses, loss: Tensor | None) -> list[LossCall]:
+    """The calls, and before them what a loss spells out where it is trained by none of them; in their place where they are but a trifle."""
+    if not trained(calls):
+        return [*written.calls(loss), *calls]
+    return (written.calls(loss) if written.spelt and trifling(calls, loss) else []) or list(calls)
+
+
+def trifling(calls: Sequence[LossCall], loss: Tensor | None, share: float = 0.1) -> bool:
+    """Whether what a step trains by makes less than this share of its loss, as a further term beside a loss written by hand does."""
+    values = [c.value for c in calls if c.value is not None and c.value.requires_grad]
+    if loss is None or loss.grad_fn is None or loss.numel() != 1 or any(v.numel() != 1 for v in values):
+        return False
+    try:
+        weights = torch.autograd.grad(loss, values, torch.ones_like(loss), retain_graph=True, allow_unused=True)
+    except RuntimeError:  # re-entrant checkpoints allow only `backward`
+        return False
+    parts = [abs(float(w) * float(v.detach())) for w, v in zip(weights, values, strict=True) if w is not None]
+    return 0 < sum(parts) < share * abs(float(loss.detach()))
 
 
 @contextmanager

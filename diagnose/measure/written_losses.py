@@ -67,6 +67,11 @@ class WrittenLosses:
         """Whether anything is held."""
         return bool(self.scalars or self.logs or self.products or self.divisors or self.differences or self.picks or self.cut)
 
+    @property
+    def spelt(self) -> bool:
+        """Whether anything that a loss may be made of is held."""
+        return bool(self.differences or self.picks or self.products)
+
     def clear(self) -> None:
         """Let go of everything."""
         for notes in (self.differences, self.picks, self.products, self.divisors, self.logs, self.scalars, self.cut):
@@ -133,7 +138,7 @@ class WrittenLosses:
 
     def calls(self, loss: Tensor | None) -> list[LossCall]:
         """The loss calls that a loss spells out, in the order of the step; none of tensors that forbid what is done with numbers."""
-        if loss is None or loss.numel() != 1 or loss.grad_fn is None or not (self.differences or self.picks or self.products):
+        if loss is None or loss.numel() != 1 or loss.grad_fn is None or not self.spelt:
             return []
         loss = plain(loss)
         self.scalars.setdefault(loss.grad_fn, loss)

@@ -17,8 +17,8 @@ class ConflictingLabels(Rule):
     ## What it measures
     Training rows with equal inputs (all fields but the target, bit by bit) and different targets. At least `rows` of them and a share of
     `share` are worth an `info`; they are a warning where equal inputs cannot be chance (some column holds fine real numbers, or the
-    entropy of the columns, cut to a third, makes fewer than `chance` equal rows likely), or where all inputs are one and the same, and the
-    floor that they set is at least `floor` of the labels' entropy (for regression half of the variance).
+    entropy of the columns, cut to a third, makes fewer than `chance` equal rows likely), or where a share of `alike` of the inputs
+    is one and the same, and the floor that they set is at least `floor` of the labels' entropy (for regression half of the variance).
 
     ## Why it matters
     The loss cannot fall below the entropy of the labels given the input, whatever the network and the training. The cause is mostly a
@@ -55,17 +55,20 @@ class ConflictingLabels(Rule):
     share: float = 0.05
     chance: float = 1e-3
     floor: float = 0.05
+    alike: float = 0.9
 
     def judge(self, record: Record) -> Iterator[Finding]:
         seen = record.facts["data.conflicts"]
-        classes = seen["kind"] == "class"
+        classes, most = seen["kind"] == "class", float(seen.get("largest", seen["distinct"] == 1))
         least = self.floor * seen["prior"] if classes else 0.5
         if seen["involved"] < self.rows or seen["share"] < self.share or seen["floor"] < self.floor * seen["prior"]:
             return
-        alike = seen["continuous"] or seen["rows"] * 2.0 ** (-seen["bits"] / 3) < self.chance or seen["distinct"] == 1
+        alike = seen["continuous"] or seen["rows"] * 2.0 ** (-seen["bits"] / 3) < self.chance or most >= self.alike
         unit = f"{seen['floor']:.3g} nats, chance being {seen['prior']:.3g}" if classes else f"{seen['floor']:.0%} of the variance"
         if seen["distinct"] == 1:
             what = "all training inputs read are identical, with different targets"
+        elif most >= self.alike:
+            what = f"{most:.0%} of the training inputs read are identical, with different targets"
         else:
             what = (
                 f"{seen['share']:.0%} of the training rows ({seen['involved']} of {seen['rows']}) have inputs that occur with other targets"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -207,11 +208,14 @@ def near_chance(record: Record, share: float, validations: int = 6) -> Values | 
     return held if chance and same and len(held) >= validations and held.min() > share * chance else None
 
 
-def begins_anew(record: Record, high: float = 0.9, low: float = 0.75, restarts: int = 3) -> tuple[float, float, float] | None:
+def begins_anew(
+    record: Record, high: float = 0.9, low: float = 0.75, restarts: int = 3, fall: float = 0.1, clear: float = 4.0
+) -> tuple[float, float, float] | None:
     """The very first loss, its level at the end of later epochs, and the share of these that begin near the first loss again.
 
-    Near is ``high`` of it or more in the first two batches, and the last quarter of the epoch has ``low`` of it or less. ``None`` where
-    there are fewer than ``restarts`` later epochs of eight batches or more.
+    Near is ``high`` of it or more in the first two batches, and the last quarter of the epoch has ``low`` of it or less; of batches that
+    are shuffled it is enough that it has less than the first two by ``fall`` of the first loss and ``clear`` standard errors in the mean
+    of the epochs. ``None`` where there are fewer than ``restarts`` later epochs of eight batches or more.
     """
     series = record.series("train/loss")
     epochs = [series.value[series.epoch == e] for e in np.unique(series.epoch)]
@@ -220,7 +224,32 @@ def begins_anew(record: Record, high: float = 0.9, low: float = 0.75, restarts: 
         return None
     firsts = np.array([v[:2].mean() for v in epochs[1:]]) / start
     lasts = np.array([v[-len(v) // 4 :].mean() for v in epochs[1:]]) / start
-    return start, start * median(lasts), float(np.mean((firsts >= high) & (lasts <= low)))
+    down = firsts - lasts
+    shuffled = record.facts.get("data", {}).get("train", {}).get("order") == "random"
+    sure = shuffled and down.mean() >= max(fall, clear * down.std(ddof=1) / math.sqrt(len(down)))
+    return start, start * median(lasts), float(np.mean((firsts >= high) & ((lasts <= low) | (sure & (down > 0)))))
+
+
+def crowding(record: Record, term: float, least: float) -> float | None:
+    """How many times as hard as the loss call what a step adds to it pulls, where that is above ``term`` and nothing was learned.
+
+    ``None`` where it is not, where the model gained ``least`` or more over a constant prediction by the end, or that is not known.
+    """
+    seen, learned = record.facts.get("probe.penalty"), skill(record)
+    if not seen or learned is None or learned >= least or seen["data_gradient"] <= 0 or not run(record).get("finished", True):
+        return None
+    force = float(seen["added_gradient"] / seen["data_gradient"])
+    return force if force > term and len(run(record).get("optimizers", ())) <= 1 and not multiplied(seen) else None
+
+
+def multiplied(seen: Mapping[str, Any]) -> bool:
+    """Whether a step multiplies its loss call by a number, instead of adding something to it."""
+    total = np.array(seen["losses"])
+    called = total - np.array(seen["added"])[: len(total)] if len(seen["added"]) >= len(total) else np.zeros(1)
+    if len(called) < 2 or not np.all(np.abs(called) > 1e-12) or np.ptp(called) < 1e-3 * abs(called.mean()):
+        return False
+    factor = total / called
+    return bool(np.ptp(factor) <= 1e-4 * abs(factor.mean()))
 
 
 def left_of_both(record: Record) -> float:

@@ -24,7 +24,8 @@ class LossNotDecreasing(Rule):
     better than a constant prediction where that is known (`skill`).
 
     Or the loss begins anew with each epoch: in `again` of at least `restarts` later epochs of eight batches or more its first two batches
-    have `high` of the very first loss or more, and the last quarter of the epoch `low` of it or less.
+    have `high` of the very first loss or more, and the last quarter of the epoch `low` of it or less. Of shuffled batches it is enough
+    that the loss falls by `fall` of the very first within the epochs, and by `clear` standard errors of that.
 
     ## Why it matters
     Nothing is learned. Whatever the cause, training on will not help.
@@ -57,6 +58,8 @@ class LossNotDecreasing(Rule):
     again: float = 0.8
     high: float = 0.9
     low: float = 0.75
+    fall: float = 0.1
+    clear: float = 4.0
 
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
@@ -85,7 +88,7 @@ class LossNotDecreasing(Rule):
 
     def _anew(self, record: Record) -> Finding | None:
         """What an epoch learns is gone when the next begins."""
-        found = begins_anew(record, self.high, self.low, self.restarts)
+        found = begins_anew(record, self.high, self.low, self.restarts, self.fall, self.clear)
         if found is None or not found[2] >= self.again:
             return None
         start, end, share = found

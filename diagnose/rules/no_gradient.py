@@ -16,15 +16,17 @@ class NoGradient(Rule):
 
     ## What it measures
     Over three training steps: which trainable parameters any function was given, and which received a gradient. Those that were used,
-    stand in an optimizer and never got one are reported. Parameters that nothing used are reported as `info`.
+    stand in an optimizer and never got one are reported, and so are those whose gradient is zero because every way from them to the loss
+    leads through a rounding or a sign. Parameters that nothing used are reported as `info`.
 
     ## Why it matters
-    `detach()`, `.data`, `torch.no_grad()`, `argmax` and a trip through numpy cut the graph silently. Everything before the cut keeps
+    `detach()`, `.data`, `torch.no_grad()`, `argmax` and a trip through numpy cut the graph silently, and `round`, `floor` and
+    `sign` have a gradient of zero. Everything before the cut keeps
     its random initial values, while the rest learns around it, so that the loss goes down and the fault stays hidden.
 
     ## When it is wrong
     Frozen parameters (`requires_grad=False`) and those in no optimizer (a teacher, a target network) are passed over. A branch that is
-    switched on only later looks cut until then.
+    switched on only later looks cut until then. A rounding whose gradient is passed straight through cuts nothing.
 
     ## What to try
     Look between the named module and the loss for detach, .data, no_grad, .item(), numpy or argmax. Where it is meant, freeze the
@@ -61,24 +63,27 @@ class NoGradient(Rule):
             )
             return
         cut = [e for e in entries if e["used"] and e["optimized"] and not e["reached"]]
+        flat = [e for e in entries if e["reached"] and e.get("flat") and e["optimized"]]
         unused = [e for e in entries if not e["used"] and not e["reached"] and e["optimized"]]
-        for group, severity in ((cut, self.severity), (unused, Severity.INFO)):
+        lost = (
+            "run in the forward pass but get no gradient",
+            "look for detach, .data, no_grad, numpy or argmax between this module and the loss",
+        )
+        zero = (
+            "get a gradient of zero, since a rounding or a sign stands between them and the loss",
+            "pass the gradient straight through: x + (x.round() - x).detach()",
+        )
+        idle = "did not run in training_step and get no gradient", "remove the module, or check that it should run"
+        for group, severity, (text, fix) in ((cut, self.severity, lost), (flat, self.severity, zero), (unused, Severity.INFO, idle)):
             if not group:
                 continue
             modules = sorted({e["name"].rpartition(".")[0] or e["name"] for e in group})
             share = sum(e["size"] for e in group) / max(1, sum(e["size"] for e in entries))
             names = ", ".join(modules[:4]) + (f" and {len(modules) - 4} more" if len(modules) > 4 else "")
-            text = (
-                "run in the forward pass but get no gradient"
-                if severity is self.severity
-                else "did not run in training_step and get no gradient"
-            )
             yield self.finding(
                 f"{len(group)} parameters ({share:.0%} of the trainable weights) of {names} {text}",
                 where=f"self.{modules[0]}",
-                fix="look for detach, .data, no_grad, numpy or argmax between this module and the loss"
-                if severity is self.severity
-                else "remove the module, or check that it should run",
+                fix=fix,
                 severity=severity,
                 parameters=len(group),
                 share=share,

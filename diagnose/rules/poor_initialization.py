@@ -24,7 +24,8 @@ class PoorInitialization(Rule):
     So is an embedding of more than one column with entries above `embedding` that no normalisation follows. And what reaches the layers,
     if it grows in four steps or more, none counted above `gain`, by `stream` in all, as along residual branches that are added at full
     size, and the first outputs are far too large: a loss of `loud` times that of chance, or predictions spread over ten times that many
-    times the size of the targets.
+    times the size of the targets. So is a layer that runs four times or more in one pass, as in a loop over time, and each time gives
+    `growth` times what it gave before, with such outputs. A module with a matrix of its own counts as a layer of unknown gain.
 
     ## Why it matters
     With a gain of g a signal changes by about g per layer: with g = 8, as N(0, 1) gives at a fan-in of 64, four layers multiply it by
@@ -76,6 +77,7 @@ class PoorInitialization(Rule):
     def judge(self, record: Record) -> Iterator[Finding]:
         every = record.facts["probe.initialization"]
         layers = [e for e in every if e.get("kind", "weighted") == "weighted"]
+        signals = [e for e in every if e.get("kind", "weighted") != "embedding"]
         fix = "initialise with nn.init.kaiming_normal_ (ReLU) or nn.init.xavier_uniform_ (tanh, sigmoid), or keep torch's default"
         same = [e for e in layers if e["symmetric"] and not e["last"] and e["fan_out"] > 1]
         if same:
@@ -88,13 +90,10 @@ class PoorInitialization(Rule):
                 layers=len(same),
             )
         free = [e for e in layers if not e["normalised"]]
-        grown = {e["name"]: e["output_std"] / max(e["input_std"], 1e-12) for e in free}
-        large = [
-            e
-            for e in free
-            if (n := grown[e["name"]]) > self.growth and (e["gain"] > self.gain or (n > 2 * self.gain and e["input_std"] > self.faint))
-        ]
-        if len(large) >= 2:
+        large = [e for e in signals if not e["normalised"] and self._enlarges(e)]
+        if (loop := self._loop(record, signals)) is not None:
+            yield loop
+        elif len(large) >= 2:
             total = large[-1]["output_std"] / max(large[0]["input_std"], 1e-12)
             yield self.finding(
                 f"signals grow from {large[0]['input_std']:.3g} to {large[-1]['output_std']:.3g} through {len(large)} layers: "
@@ -130,12 +129,37 @@ class PoorInitialization(Rule):
                 limit=self.low_gain,
             )
 
-    def _stream(self, record: Record, layers: list[dict[str, Any]]) -> Finding | None:
-        """What reaches the layers grows in many small steps, as along residual branches that are added at full size."""
+    def _enlarges(self, layer: dict[str, Any]) -> bool:
+        grown = layer["output_std"] / max(layer["input_std"], 1e-12)
+        drawn = layer.get("kind") != "own" and layer["gain"] > self.gain  # which axis an own matrix sums over is not known
+        return bool(grown > self.growth and (drawn or (grown > 2 * self.gain and layer["input_std"] > self.faint)))
+
+    def _too_large(self, record: Record) -> bool:
+        """Whether the first outputs are far too large."""
         first = record.facts.get("probe.initial_loss", {})
         loud = first["ratio"] > self.loud if first.get("uniform") is not None else False
-        spread = first.get("prediction_std", 0.0) > 10 * self.loud * max(first.get("target_rms", 0.0), 1e-12)
-        if len(layers) < 2 or not (loud or spread):
+        return bool(loud or first.get("prediction_std", 0.0) > 10 * self.loud * max(first.get("target_rms", 0.0), 1e-12))
+
+    def _loop(self, record: Record, layers: list[dict[str, Any]]) -> Finding | None:
+        """A layer that runs again and again, as over time, and gives more each time."""
+        for e in layers if self._too_large(record) else ():
+            again = e.get("calls", 1) - 1
+            if again >= 3 and e["last_std"] > e["output_std"] * self.growth**again > 0:
+                each = (e["last_std"] / e["output_std"]) ** (1 / again)
+                return self.finding(
+                    f"what {e['name']} gives grows from {e['output_std']:.3g} to {e['last_std']:.3g} in {again + 1} calls of one pass, "
+                    f"{each:.3g} times from each to the next",
+                    where=e["name"],
+                    fix="divide the weights that multiply its last result by the square root of their fan-in, or draw them orthogonal",
+                    growth=each,
+                    limit=self.growth,
+                    calls=again + 1,
+                )
+        return None
+
+    def _stream(self, record: Record, layers: list[dict[str, Any]]) -> Finding | None:
+        """What reaches the layers grows in many small steps, as along residual branches that are added at full size."""
+        if len(layers) < 2 or not self._too_large(record):
             return None
         reached, grown, steps = max(layers[0]["output_std"], self.faint), 1.0, 0
         for e in layers[1:]:

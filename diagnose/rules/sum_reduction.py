@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from diagnose.record import Record
 from diagnose.rules import Rule
-from diagnose.rules.evidence import run
+from diagnose.rules.evidence import crowding, run
 from diagnose.values import Finding, Severity
 
 SCALE_FREE = ("adam", "rmsprop", "adagrad", "adadelta", "lion", "adafactor", "rprop", "lamb")
@@ -19,16 +20,19 @@ class SumReduction(Rule):
 
     ## What it measures
     The loss of one batch, and of the same batch given twice over, in eval mode. A mean stays equal; a sum doubles. A ratio within
-    `tolerance` of two is a sum.
+    `tolerance` of two is a sum. Where a step adds something to the loss that it calls, both parts are looked at: one that doubles beside
+    one that stays is a sum added to a mean.
 
     ## Why it matters
     The gradient is as many times longer as the batch has samples, so a learning rate that is right for a mean is far too high, and it
-    has to be found again whenever the batch size changes. With plain SGD the run diverges.
+    has to be found again whenever the batch size changes. With plain SGD the run diverges. A sum added to a mean weighs as many times
+    more than was meant: the divergence of an autoencoder leaves nothing of the error, and every reconstruction is the mean.
 
     ## When it is wrong
     Optimizers of the Adam family divide by the gradient's own scale, so that a sum trains as well as a mean (many published VAEs do
     so); the finding is then `info`. So it is where the learning rate of all optimizers makes up for the sum: a sum over n samples under the
-    rate r steps as a mean does under r * n, and up to `rate` that is an ordinary rate for SGD.
+    rate r steps as a mean does under r * n, and up to `rate` that is an ordinary rate for SGD. A sum beside a mean is a warning where its
+    gradient is `term` times as long in the first step and the model ends with less than `skill` of what there is to gain over a constant.
 
     ## What to try
     Use reduction="mean", or divide the sum by the number of samples.
@@ -50,14 +54,33 @@ class SumReduction(Rule):
         "clipping-dominates",
         "dead-units",
         "saturated-units",
+        "weight-decay-dominates",
     )
 
     tolerance: float = 0.1
     rate: float = 0.05
+    term: float = 10.0
+    skill: float = 0.05
 
     def judge(self, record: Record) -> Iterator[Finding]:
         seen = record.facts["probe.reduction"]
-        if abs(seen["ratio"] - 2.0) > self.tolerance or seen["samples"] < 2:
+        if seen["samples"] < 2:
+            return
+        force = crowding(record, self.term, self.skill)
+        if force is not None and self._grows(seen, "added") and not self._grows(seen, "watched"):
+            yield self.finding(
+                f"what training_step adds to its loss is a sum over the batch: it grows by {seen['added']:.3g} when each of the "
+                f"{seen['samples']} samples is given twice, the loss by {seen['watched']:.3g}; it pulls {force:.3g} times as hard",
+                where=record.source("training_step") or "training_step",
+                fix="take the mean over the samples of both, then sum them",
+                ratio=seen["added"],
+                samples=seen["samples"],
+                tolerance=self.tolerance,
+                force=force,
+                limit=self.term,
+            )
+            return
+        if not self._grows(seen, "ratio"):
             return
         optimizers = [o.lower() for o in record.facts.get("optimizers", [])]
         harmless = bool(optimizers) and all(any(k in o for k in SCALE_FREE) for o in optimizers)
@@ -73,3 +96,6 @@ class SumReduction(Rule):
             samples=seen["samples"],
             tolerance=self.tolerance,
         )
+
+    def _grows(self, seen: dict[str, Any], part: str) -> bool:
+        return abs(float(seen.get(part, 1.0)) - 2.0) <= self.tolerance

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import refuse_games, run, skill
+from diagnose.rules.evidence import crowding, refuse_games, skill
 from diagnose.statistics import median
 from diagnose.values import Finding, Severity
 
@@ -113,11 +112,8 @@ class WeightDecayDominates(Rule):
 
     def _crowded_out(self, record: Record) -> Finding | None:
         """A further term of the loss, against which the loss call comes to nothing."""
-        seen, learned = record.facts.get("probe.penalty"), skill(record)
-        if not seen or learned is None or learned >= self.skill or seen["data_gradient"] <= 0 or not run(record).get("finished", True):
-            return None
-        force = float(seen["added_gradient"] / seen["data_gradient"])
-        if not force > self.term or len(run(record).get("optimizers", ())) > 1 or multiplied(seen):
+        force, learned = crowding(record, self.term, self.skill), skill(record)
+        if force is None or learned is None:
             return None
         kind = record.facts.get("task", {}).get("loss") or "loss"
         return self.finding(
@@ -129,16 +125,6 @@ class WeightDecayDominates(Rule):
             limit=self.term,
             skill=learned,
         )
-
-
-def multiplied(seen: Mapping[str, Any]) -> bool:
-    """Whether a step multiplies its loss call by a number, instead of adding something to it."""
-    total = np.array(seen["losses"])
-    called = total - np.array(seen["added"])[: len(total)] if len(seen["added"]) >= len(total) else np.zeros(1)
-    if len(called) < 2 or not np.all(np.abs(called) > 1e-12) or np.ptp(called) < 1e-3 * abs(called.mean()):
-        return False
-    factor = total / called
-    return bool(np.ptp(factor) <= 1e-4 * abs(factor.mean()))
 
 
 def penalty(record: Record) -> float:

@@ -161,6 +161,25 @@ def test_parameters_that_are_cut_off_unused_or_frozen() -> None:
     assert "frozen.weight" not in entries
 
 
+@pytest.mark.parametrize(
+    ("between", "flat"),
+    [(torch.round, True), (torch.sign, True), (lambda h: h + (h.round() - h).detach(), False), (lambda h: h - h.floor(), False)],
+)
+def test_parameters_behind_a_rounding(between: Any, flat: bool) -> None:
+    class Rounded(Classifier):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = nn.Linear(8, 8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.net(between(self.encoder(x)))
+            return y
+
+    entries = {e["name"]: (e["reached"], e["flat"]) for e in look(Rounded())[0].facts["probe.parameters"]["registered"]}
+    assert entries["encoder.weight"] == (True, flat)
+    assert entries["net.0.weight"] == (True, False)
+
+
 def test_layers_in_plain_lists_and_dicts() -> None:
     class Hidden(Classifier):
         def __init__(self) -> None:

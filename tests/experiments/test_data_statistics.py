@@ -157,6 +157,7 @@ def test_conflicts_set_the_floor_of_the_entropy() -> None:
     seen = facts(loader(x, y)).facts["data.conflicts"]
     assert (seen["involved"], seen["groups"], seen["distinct"], seen["share"]) == (400, 200, 200, 1.0)
     assert seen["floor"] == pytest.approx(math.log(2))
+    assert seen["largest"] == 2 / 400
     values = facts(loader(x, y.float()), loss=MSE).facts["data.conflicts"]
     assert (values["kind"], values["floor"]) == ("value", pytest.approx(1.0))
 

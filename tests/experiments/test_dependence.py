@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from diagnose.experiments.dependence import change_future, double_batch, evaluating, swap_samples
+from diagnose.experiments.dependence import change_future, evaluating, swap_samples
+from diagnose.experiments.reduction import double_batch
 from diagnose.record import Record
 from tests.experiments.odd import Classifier, Regressor, blobs, loaders, sandboxed
 
@@ -254,6 +255,17 @@ def test_a_batch_twice_over(reduction: str, ratio: float) -> None:
     record = sandboxed(Reduced(), loaders(x, x[:, :1])[0], lambda sandbox, record: double_batch(sandbox, record))
     assert record.facts["probe.reduction"]["ratio"] == pytest.approx(ratio, rel=1e-5)
     assert record.facts["probe.reduction"]["samples"] == 16
+
+
+def test_a_batch_twice_over_tells_what_is_called_from_what_is_added() -> None:
+    class Mixed(Regressor):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return F.mse_loss(self(batch[0]), batch[1]) + self(batch[0]).square().sum()
+
+    x, _ = blobs()
+    record = sandboxed(Mixed(), loaders(x, x[:, :1])[0], lambda sandbox, record: double_batch(sandbox, record))
+    assert record.facts["probe.reduction"]["watched"] == pytest.approx(1.0, rel=1e-5)
+    assert record.facts["probe.reduction"]["added"] == pytest.approx(2.0, rel=1e-5)
 
 
 def test_no_finite_loss() -> None:

@@ -152,6 +152,33 @@ def test_zeros_that_the_gradient_tells_apart_are_not_symmetric() -> None:
     assert not layers(Zero())["net.2"]["symmetric"]
 
 
+def test_a_cell_with_a_matrix_of_its_own_is_followed_through_its_calls() -> None:
+    class Cell(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight, self.bias = nn.Parameter(2.0 * torch.eye(8)), nn.Parameter(torch.zeros(8))
+
+        def forward(self, h: Tensor) -> tuple[Tensor, None]:
+            return h @ self.weight + self.bias, None
+
+    class Loop(Classifier):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = Cell()
+
+        def forward(self, x: Tensor) -> Tensor:
+            for _ in range(5):
+                x, _ = self.cell(x)
+            y: Tensor = self.net(x)
+            return y
+
+    found = layers(Loop())
+    cell = found["cell"]
+    assert (cell["kind"], cell["calls"], found["net.0"]["calls"]) == ("own", 5, 1)
+    assert cell["output_std"] == pytest.approx(2 * cell["input_std"], rel=1e-5)
+    assert cell["last_std"] == pytest.approx(32 * cell["input_std"], rel=1e-5)
+
+
 def test_nothing_to_look_at() -> None:
     frozen = Classifier()
     frozen.net.requires_grad_(False)

@@ -366,3 +366,14 @@ def test_nested_tensors_are_passed_over() -> None:
         y = torch.nested.nested_tensor([Y[:3], Y[3:8]])
         loss = (torch.nested.to_padded_tensor(p - y, 0.0) ** 2).sum()
     assert watch.every(loss) == []
+
+
+@pytest.mark.parametrize(("weight", "kinds"), [(0.01, ["mse_loss"]), (1.0, ["l1_loss"])])
+def test_a_small_term_beside_a_loss_by_hand_is_not_what_a_step_is_judged_by(weight: float, kinds: list[str]) -> None:
+    net, x, y = nn.Linear(4, 1), torch.randn(16, 4), torch.randn(16, 1)
+    with watch_losses() as watch:
+        p = net(x)
+        loss = (p - y).pow(2).mean() + weight * F.l1_loss(p.tanh(), torch.zeros(16, 1))
+    assert [c.kind for c in watch.every(loss)] == kinds
+    loss.backward()  # the graph is still there
+    assert net.weight.grad is not None

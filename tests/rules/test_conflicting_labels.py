@@ -8,7 +8,17 @@ from diagnose.record import Record
 from diagnose.rules.conflicting_labels import ConflictingLabels
 from diagnose.values import Finding, Severity
 
-JOINED = {"rows": 3600, "distinct": 600, "groups": 590, "involved": 3528, "share": 0.98, "kind": "class", "floor": 0.6, "prior": 0.69}
+JOINED = {
+    "rows": 3600,
+    "distinct": 600,
+    "largest": 0.01,
+    "groups": 590,
+    "involved": 3528,
+    "share": 0.98,
+    "kind": "class",
+    "floor": 0.6,
+    "prior": 0.69,
+}
 JOINED |= {"bits": 70.0, "continuous": True, "example": [0, 7]}
 
 
@@ -28,9 +38,16 @@ def test_equal_rows_of_different_classes() -> None:
 
 
 def test_all_inputs_are_one() -> None:
-    (finding,) = judge(distinct=1, continuous=False, bits=0.0)
+    (finding,) = judge(distinct=1, largest=1.0, continuous=False, bits=0.0)
     assert finding.severity is Severity.WARNING
     assert finding.message.startswith("all training inputs read are identical, with different targets")
+
+
+def test_nearly_all_inputs_are_one() -> None:
+    (finding,) = judge(distinct=10, largest=0.97, continuous=False, bits=2.0)
+    assert finding.severity is Severity.WARNING
+    assert finding.message.startswith("97% of the training inputs read are identical, with different targets")
+    assert judge(distinct=10, largest=0.85, continuous=False, bits=2.0)[0].severity is Severity.INFO
 
 
 def test_values() -> None:

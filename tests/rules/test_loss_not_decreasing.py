@@ -7,6 +7,7 @@ import pytest
 
 from diagnose.rules.diverging_loss import DivergingLoss
 from diagnose.rules.loss_not_decreasing import LossNotDecreasing
+from diagnose.values import Finding
 from tests.rules.training import falling, findings, not_run, training
 
 
@@ -60,3 +61,15 @@ def test_a_loss_that_begins_anew_with_each_epoch_is_found() -> None:
     assert "what an epoch learns is gone" in found.message
     assert "begins anew" in not_run(DivergingLoss(), training(epoch * 6))
     assert findings(LossNotDecreasing(), training([value * 0.8**n for n in range(6) for value in epoch])) == ()
+
+
+def test_a_small_fall_within_each_epoch_is_enough_where_batches_are_shuffled() -> None:
+    def run(order: str, end: float, swings: float = 0.02) -> tuple[Finding, ...]:
+        start = np.random.default_rng(0).normal(1.1, swings, 8)
+        values = [v for first in start for v in np.linspace(first, end, 26)]
+        return findings(LossNotDecreasing(), training(values, facts={"data": {"train": {"order": order}}}, epoch_length=26))
+
+    (found,) = run("random", 0.88)
+    assert "what an epoch learns is gone" in found.message
+    assert not any("what an epoch" in f.message for f in run("sequential", 0.88))  # the same batches are hard each time
+    assert not any("what an epoch" in f.message for f in run("random", 1.06))

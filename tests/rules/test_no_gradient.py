@@ -53,3 +53,14 @@ def test_gradients_everywhere_are_clean() -> None:
     assert judge(weight("teacher.w", reached=False, optimized=False), weight("b.w")) == []  # a teacher in no optimizer
     assert judge(weight("hidden.w", used=False)) == []  # inside a ScriptModule its use is not seen, its gradient is
     assert judge(losses=0) == []  # nothing to train
+
+
+def test_a_rounding_before_the_loss() -> None:
+    (finding,) = judge(weight("encoder.w", size=30, flat=True), weight("head.w", flat=False), losses=3)
+    assert finding.severity is Severity.ERROR
+    assert finding.message == (
+        "1 parameters (75% of the trainable weights) of encoder get a gradient of zero, since a rounding or a sign stands between them and "
+        "the loss"
+    )
+    assert finding.fix == "pass the gradient straight through: x + (x.round() - x).detach()"
+    assert judge(weight("teacher.w", flat=True, optimized=False), weight("b.w")) == []

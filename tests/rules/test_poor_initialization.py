@@ -110,3 +110,26 @@ def test_streams_that_grow_little_or_do_no_harm_are_clean() -> None:
     assert stream(1.05, 16) == []
     assert stream(1.5, 5) == []
     assert stream(1000.0, 3) == []  # another input joins
+
+
+def loop(each: float, calls: int, *, loud: bool = True) -> list[Any]:
+    cell = layer("cell", kind="own", output_std=0.5, calls=calls, last_std=0.5 * each ** (calls - 1))
+    fact = {"uniform": None, "ratio": None, "prediction_std": 100.0 if loud else 1.0, "target_rms": 1.0}
+    return findings(PoorInitialization(), probe__initialization=[cell], probe__initial_loss=fact)
+
+
+def test_a_state_that_grows_from_step_to_step() -> None:
+    (finding,) = loop(6.0, 12)
+    assert finding.where == "cell"
+    assert finding.message == "what cell gives grows from 0.5 to 1.81e+08 in 12 calls of one pass, 6 times from each to the next"
+    assert loop(1.9, 12) == []
+    assert loop(6.0, 3) == []
+    assert loop(6.0, 12, loud=False) == []
+
+
+def test_layers_of_the_users_own() -> None:
+    own = [layer(name, 1.0, kind="own", input_std=1.0, output_std=9.0) for name in "ab"]
+    (finding,) = judge(*own)
+    assert finding.where == "a"
+    assert judge(own[0]) == []
+    assert judge(*(layer(name, 40.0, kind="own", output_std=7.0) for name in "ab")) == []  # which axis is summed over is not known

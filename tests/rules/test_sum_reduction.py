@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from diagnose.record import Record
 from diagnose.rules.sum_reduction import SumReduction
-from diagnose.values import Severity
+from diagnose.values import Finding, Severity
 from tests.rules.probes import findings
 
 
@@ -48,3 +49,33 @@ def test_a_rate_that_makes_up_for_the_sum_is_for_information(rate: float, severi
     run = {"optimizers": [{"name": "SGD", "lr": rate}]}
     (finding,) = findings(SumReduction(), probe__reduction=seen(2.0), optimizers=["SGD"], run=run)
     assert finding.severity is severity
+
+
+def crowded(error: float = 1.0, **changes: float) -> list[Finding]:
+    """The findings after a run with this squared error over targets of variance 1."""
+    record = Record()
+    record.add("probe.reduction", {**seen(1.94), "watched": 1.0, "added": 2.0, **changes})
+    penalty = {"added": [10.1, 9.9, 10.6], "losses": [11.2, 11.0, 11.7], "data_gradient": 0.5, "added_gradient": 65.0}
+    for name, fact in {"probe.penalty": penalty, "task": {"loss": "mse_loss"}, "optimizers": ["Adam"]}.items():
+        record.add(name, fact)
+    for step in range(20):
+        record.append({"train/watched_loss": error, "target/std": 1.0}, step=step)
+    return list(SumReduction().judge(record))
+
+
+def test_a_sum_beside_a_mean_is_found_under_adam_too() -> None:
+    (finding,) = crowded()
+    assert finding.severity is Severity.WARNING
+    assert finding.message == (
+        "what training_step adds to its loss is a sum over the batch: it grows by 2 when each of the 100 samples is given twice, the loss "
+        "by 1; it pulls 130 times as hard"
+    )
+    assert finding.fix == "take the mean over the samples of both, then sum them"
+
+
+def test_a_sum_beside_a_mean_that_leaves_room_to_learn_is_for_information() -> None:
+    (finding,) = crowded(error=0.3)
+    assert finding.severity is Severity.INFO
+    (finding,) = crowded(watched=2.0)  # all of it is a sum
+    assert finding.severity is Severity.INFO
+    assert "the loss is a sum over the batch" in finding.message
