@@ -18,7 +18,7 @@ from diagnose.callbacks.gradients import Gradients
 from diagnose.callbacks.instrument import Instrument
 from diagnose.callbacks.monitor import Monitor
 from diagnose.callbacks.updates import Updates
-from diagnose.measure.activations import statistics
+from diagnose.measure.activation_statistics import statistics
 from diagnose.measure.outputs import describe, score
 from diagnose.measure.watched_losses import watch_losses
 

@@ -12,17 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from diagnose.measure.activations import (
-    FunctionSites,
-    Sites,
-    Statistics,
-    activation_modules,
-    attach,
-    compiled,
-    hooks,
-    statistics,
-    weight_names,
-)
+from diagnose.measure.activation_statistics import Statistics, statistics
+from diagnose.measure.activations import FunctionSites, Sites, activation_modules, attach, compiled, hooks, weight_names
 from diagnose.measure.calls import WatchCalls
 
 

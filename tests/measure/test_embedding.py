@@ -10,9 +10,10 @@ from sklearn.metrics import silhouette_score
 from sklearn.model_selection import LeaveOneOut, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from diagnose.measure import embedding
-from diagnose.measure.embedding import components, project, subsample, turn
+from diagnose.measure import plane_maps
+from diagnose.measure.embedding import components, project, subsample
 from diagnose.measure.neighbourhood import measure
+from diagnose.measure.plane_maps import turn
 
 RNG = np.random.default_rng(3)
 LABELS = np.repeat(np.arange(5), 24)
@@ -205,7 +206,7 @@ def test_a_map_is_turned_to_lie_as_an_earlier_one(degrees: int, mirrored: float)
 
 
 def test_more_samples_are_placed_in_a_map_that_was_turned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedding, "turn", lambda place, before: np.array([[0.0, 1.0], [-1.0, 0.0]]))
+    monkeypatch.setattr(plane_maps, "turn", lambda place, before: np.array([[0.0, 1.0], [-1.0, 0.0]]))
     found = project(CLOUDS, labels=LABELS)
     guess = KNeighborsClassifier(5).fit(found.xy, LABELS).predict(found.transform(CLOUDS))
     assert (guess == LABELS).mean() > 0.95
