@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 import diagnose
-from diagnose.evaluation import evaluate_predictions, evaluate_training
+from diagnose.evaluation import evaluate_training
 from diagnose.record import Record
 
 
@@ -264,80 +262,6 @@ def test_a_layer_and_what_wraps_it_are_one() -> None:
     assert set(diagnose.evaluate(Wrapped(), LOADER).record.facts["embedding"]) == {"net.2 (input)"}
 
 
-def test_regression() -> None:
-    class Line(lightning.LightningModule):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layer = nn.Linear(4, 1)
-
-        def test_step(self, batch: Any, batch_idx: int) -> Tensor:
-            return F.mse_loss(self.layer(batch[0]).squeeze(1), batch[1].float())
-
-    module = Line()
-    found = diagnose.evaluate(module, LOADER)
-    guess = module.layer(X).squeeze(1).detach().numpy()
-    assert found.metrics["r2"] == pytest.approx(metrics.r2_score(Y.numpy(), guess), abs=1e-5)
-    assert found.metrics["mae"] == pytest.approx(metrics.mean_absolute_error(Y.numpy(), guess), abs=1e-5)
-    assert found.confusion is None
-    assert found.record.facts["evaluation"]["test"]["baseline"]["r2"] == 0.0
-
-
-class Tokens(lightning.LightningModule):
-    """Predicts the next token from the last one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.net = nn.Sequential(nn.Embedding(11, 8), nn.Linear(8, 11))
-
-    def test_step(self, batch: Any, batch_idx: int) -> Tensor:
-        tokens = batch[0]
-        scores: Tensor = self.net(tokens[:, :-1])
-        return F.cross_entropy(scores.reshape(-1, 11), tokens[:, 1:].reshape(-1))
-
-
-class ShiftedTokens(Tokens):
-    """The same of inputs and targets that the data set has shifted."""
-
-    def test_step(self, batch: Any, batch_idx: int) -> Tensor:
-        return F.cross_entropy(self.net(batch["x"]).movedim(-1, 1), batch["y"])
-
-
-def test_next_tokens_are_found_by_their_targets() -> None:
-    tokens = torch.randint(0, 11, (24, 9), generator=torch.Generator().manual_seed(5))
-    pairs: Any = [{"x": row[:-1], "y": row[1:]} for row in tokens]
-    module = Tokens()
-    with torch.no_grad():
-        loss = F.cross_entropy(module.net(tokens[:, :-1]).reshape(-1, 11), tokens[:, 1:].reshape(-1))
-    for kind, data in ((Tokens, TensorDataset(tokens)), (ShiftedTokens, pairs)):
-        found = diagnose.evaluate(kind(), DataLoader(data, batch_size=7))
-        assert found.record.facts["task"]["kind"] == "next-token"
-        assert found.metrics["perplexity"] == pytest.approx(float(loss.exp()), rel=1e-5)
-        assert "perplexity" in repr(found)
-        assert found.record.facts["evaluation"]["test"]["groups"] == 24
-        assert np.array_equal(found.record.arrays["test/group"], np.repeat(np.arange(24), 8))
-
-
-class Pixels(lightning.LightningModule):
-    """Two classes per pixel; some pixels have no label."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = nn.Conv2d(1, 2, 1)
-
-    def test_step(self, batch: Any, batch_idx: int) -> Tensor:
-        return F.cross_entropy(self.net(batch[0]), batch[1], ignore_index=9)
-
-
-def test_pixels_of_one_image_belong_together() -> None:
-    images = torch.rand(6, 1, 4, 4)
-    labels = (images[:, 0] > 0.5).long()
-    labels[2, 0] = 9
-    found = diagnose.evaluate(Pixels(), DataLoader(TensorDataset(images, labels), batch_size=4))
-    assert np.bincount(found.record.arrays["test/group"]).tolist() == [16, 16, 12, 16, 16, 16]
-    assert found.record.facts["evaluation"]["test"]["groups"] == 6
-
-
 def test_the_task_can_be_set(trained: Small) -> None:
     assert diagnose.evaluate(trained, LOADER, task="next-token").metrics["perplexity"] > 1
     with pytest.raises(ValueError, match="the task was set to regression, but the loss gives predictions of multiclass"):
@@ -389,18 +313,6 @@ def test_named_columns_are_slices_and_stand_beside_samples(trained: Small) -> No
     assert "features" not in other, "there are more columns than names"
 
 
-def test_several_labels() -> None:
-    rng = np.random.default_rng(0)
-    target = (rng.random((80, 3)) < 0.4).astype(int)
-    probability = np.clip(target * 0.6 + rng.random((80, 3)) * 0.4, 0, 1)
-    guess = (probability > 0.5).astype(int)
-    found = evaluate_predictions(Record(), target, guess, probability)
-    assert found.metrics["accuracy"] == pytest.approx(metrics.accuracy_score(target, guess))
-    assert found.metrics["macro_f1"] == pytest.approx(metrics.f1_score(target, guess, average="macro"))
-    assert found.metrics["hamming_loss"] == pytest.approx(metrics.hamming_loss(target, guess))
-    assert found.record.facts["evaluation"]["test"]["micro"]["f1"] == pytest.approx(metrics.f1_score(target, guess, average="micro"))
-
-
 def test_it_shows_itself(trained: Small) -> None:
     found = diagnose.evaluate(trained, LOADER, class_names=["<i>", "b", "c"])
     assert repr(found).startswith("Evaluation: test, multiclass, 90 samples\n  accuracy")
@@ -431,41 +343,3 @@ def test_predictions_that_are_not_finite_are_counted() -> None:
     entry = found.record.facts["evaluation"]["test"]
     assert (entry["n"], entry["non_finite"]) == (89, 1)
     assert entry["note"].startswith("1 of 90 samples are left out")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "text"),
-    [
-        (([], []), "at least one"),
-        (([0, 1], [0]), "as many predictions as targets"),
-        (([0.0, float("nan")], [0.0, 1.0]), r"got target .*nan.* in row 1"),
-        (([0, 1], [0, 1], [[0.5, 0.5]]), r"expected probabilities of shape \(2, 2\)"),
-        (([0, 1], [0, 1], [[0.5, 0.5], [2.0, -1.0]]), r"got \[2.0, -1.0\] in row 1 \(counted from 0\), 1 such rows: apply softmax"),
-        (([0.5, 1.5], [0, 1], [[0.5, 0.5], [0.5, 0.5]]), "expected class indices .* got float64 targets and int64 predictions"),
-        (([0, 2], [0, 1], None, ["a", "b"]), "expected 3 class names, one per class, got 2"),
-        (([0, 1, -1], [0, 1, 1]), r"expected class indices from 0, got target -1 in row 2 \(counted from 0\): leave out what has no label"),
-    ],
-)
-def test_predictions_that_do_not_fit(arguments: tuple[Any, ...], text: str) -> None:
-    target, prediction, probability, names = (*arguments, None, None)[:4]
-    with pytest.raises(ValueError, match=text):
-        evaluate_predictions(
-            Record(), np.asarray(target), np.asarray(prediction), None if probability is None else np.asarray(probability), names
-        )
-
-
-def test_names_are_no_class_indices() -> None:
-    with pytest.raises(ValueError, match=r"got prediction .*'cat'.*: number the classes and pass class_names"):
-        evaluate_predictions(Record(), np.array([0, 1]), np.array(["cat", "dog"]))
-
-
-def test_given_predictions_need_no_torch() -> None:
-    code = (
-        "import sys, numpy as np\nfrom diagnose.evaluation import evaluate_predictions\nfrom diagnose.record import Record\n"
-        "y = np.arange(60) % 3\np = np.eye(3)[y] * 0.7 + 0.1\n"
-        "print(evaluate_predictions(Record(), y, y, p).metrics['accuracy'])\n"
-        "print({'torch', 'lightning', 'sklearn', 'matplotlib'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1])
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split("\n")[:2] == ["1.0", "set()"]
