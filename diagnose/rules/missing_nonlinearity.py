@@ -24,7 +24,7 @@ class MissingNonlinearity(Rule):
     ## When it is wrong
     A narrow layer between wider ones (an autoencoder's code, a low-rank factorisation) and grouped convolutions are not counted, since
     they restrict the map on purpose. A pair inside an otherwise nonlinear network is `info`; a warning takes a run of `run` layers, or
-    all the layers that there are.
+    all the layers that there are, or that nothing in the network is nonlinear, as where a trunk and its heads are.
 
     ## What to try
     Put an activation such as `nn.ReLU()` between the named layers.
@@ -52,7 +52,7 @@ class MissingNonlinearity(Rule):
             "they amount to one",
             where=f"self.{names[0]}",
             fix=f"put an activation such as nn.ReLU() after self.{names[0]}",
-            severity=self.severity if whole or len(names) >= self.run else Severity.INFO,
+            severity=self.severity if whole or seen["nonlinear"] == 0 or len(names) >= self.run else Severity.INFO,
             layers=len(names),
             of=seen["layers"],
         )

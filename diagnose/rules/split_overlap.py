@@ -20,7 +20,8 @@ class SplitOverlap(Rule):
     the share of the training rows that was read). At least `rows` different ones and a share of `share` are a finding, if chance does not
     explain them: either some column holds real numbers so fine that two draws are hardly ever equal, or the entropy of the columns, cut
     to a third since columns depend on each other, makes fewer than `chance` equal pairs per row likely and validation rows have clearly
-    more twins in training than training rows have among themselves. Rows that two `Subset` s take from one data set are counted as well.
+    more twins in training than training rows have among themselves (the entropy counts in full where they have `twins` times as many).
+    Rows that two `Subset` s take from one data set are counted as well.
 
     And windows of a series (rows of eight steps or more, of real numbers that fine): the share of the validation windows whose first, last
     and half of all stretches of a few steps stand in training windows, at any place of theirs. Above `windows` it is a finding.
@@ -53,6 +54,7 @@ class SplitOverlap(Rule):
     share: float = 0.02
     chance: float = 1e-3
     windows: float = 0.25
+    twins: float = 10.0
 
     def judge(self, record: Record) -> Iterator[Finding]:
         loaders = record.facts["data.overlap"]
@@ -95,6 +97,7 @@ class SplitOverlap(Rule):
             return False
         if facts["same_target"] is not None and facts["same_target"] < 0.5:
             return False
-        expected = facts["train_rows"] * 2.0 ** (-facts["bits"] / 3)
+        far_more = facts["share"] > self.twins * (facts["twins"] + self.share)  # rows that repeat by nature do so within training too
+        expected = facts["train_rows"] * 2.0 ** (-facts["bits"] / (1 if far_more else 3))
         more = facts["share"] > 2 * facts["twins"] + self.share or expected < 1e-9
         return bool(facts["continuous"] or (expected < self.chance and more))

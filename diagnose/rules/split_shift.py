@@ -17,9 +17,10 @@ class SplitShift(Rule):
 
     ## What it measures
     For each float input the distance between the quantiles of training and validation values, in standard deviations of the training
-    values, by feature. It is a finding when one feature (or the regression target) is further than `feature` apart; when at least half of
-    several features are further apart than 1 or spread differently by a factor of 3; or when the values of an image are, taken together,
-    further apart than `image` or spread differently by a factor of 2.5. Four times the distance that the number of validation rows alone
+    values, by feature. It is a finding when one feature (or the regression target) is further than `feature` apart, or half
+    as far where it is the only one and spreads wider by a factor of `stretch`, as under another transform; when at least half of several
+    features are further apart than 1 or spread differently by a factor of 3; or when the values of an image are, taken together, further
+    apart than `image` or spread differently by a factor of 2.5. Four times the distance that the number of validation rows alone
     may cause is added to each limit. For labels: classes that make up at least `missing` of training, each expected at least 10 times, and
     that do not occur in validation; classes that make up `unseen` of validation and do not occur in training (where only a part of it was
     read, in `sampled` rows at least, and `per_class` for each class); and the distance of the class shares (total variation), a finding
@@ -48,6 +49,7 @@ class SplitShift(Rule):
     explains = ("overfitting", "suspicious-validation", "generalization-gap")
 
     feature: float = 3.0
+    stretch: float = 2.5
     image: float = 0.5
     missing: float = 0.1
     unseen: float = 0.05
@@ -72,8 +74,10 @@ class SplitShift(Rule):
         if field["features"] == 1 or image is not None:
             place = path
         half = field["shifted"] >= max(2, field["features"] / 2) and worst["distance"] > 0.5 and min(field["rows"]) >= 20
-        if worst["distance"] > self.feature + allowance:
-            shown, limit, text = worst, self.feature, place
+        wider = field["features"] == 1 and worst["ratio"] >= self.stretch and min(field["rows"]) >= 20
+        limit = self.feature / 2 if wider else self.feature
+        if worst["distance"] > limit + allowance:
+            shown, text = worst, place
         elif image is not None and (image["distance"] > self.image + allowance or not 0.4 < image["ratio"] < 2.5):
             shown, limit, text = image, self.image, path
         elif half:

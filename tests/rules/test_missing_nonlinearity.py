@@ -28,6 +28,11 @@ def test_a_pair_inside_a_network_is_worth_knowing_only() -> None:
     assert finding.severity is Severity.INFO
 
 
+def test_a_trunk_and_heads_without_any_nonlinearity() -> None:
+    (finding,) = findings(MissingNonlinearity(), probe__linearity={**lines(4, "trunk", "heads.0"), "nonlinear": 0})
+    assert (finding.severity, finding.message[:9]) == (Severity.WARNING, "2 layers ")
+
+
 def test_layers_with_activations_are_clean() -> None:
     assert findings(MissingNonlinearity(), probe__linearity=lines(4, "a")) == []
     assert findings(MissingNonlinearity(), probe__linearity=lines(0)) == []

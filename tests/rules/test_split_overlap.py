@@ -36,7 +36,9 @@ def test_long_discrete_rows() -> None:
     tokens = {**HALF, "continuous": False, "bits": 80.0, "twins": 0.0}
     assert len(judge(tokens)) == 1
     assert judge({**tokens, "twins": 0.4}) == []  # they repeat within training as well
-    assert judge({**tokens, "bits": 30.0}) == []  # chance
+    assert judge({**tokens, "bits": 30.0, "twins": 0.05}) == []  # chance
+    assert judge({**tokens, "bits": 15.0}) == []
+    assert len(judge({**tokens, "bits": 30.0, "twins": 0.01})) == 1  # hardly any within training, half of validation
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,14 @@ def test_a_column_in_another_unit() -> None:
     assert finding.message.startswith("column 1 of x has mean 0 and standard deviation 1 in training, 4.1 and 1 in validation")
 
 
+def test_the_only_feature_moved_and_stretched() -> None:
+    (finding,) = judge(table(features=1, shifted=1, worst=moved(2.3, 0, ratio=3.0)))
+    assert finding.severity is Severity.WARNING
+    assert finding.evidence["threshold"] == 1.5
+    for alone in ({"worst": moved(2.3, 0)}, {"worst": moved(1.0, 0, ratio=3.0)}, {"worst": moved(2.3, 0, ratio=3.0), "rows": [1000, 12]}):
+        assert judge(table(features=1, shifted=1, **alone)) == []
+
+
 def test_half_of_the_columns() -> None:
     (finding,) = judge(table(1.6, shifted=2))
     assert "2 of 4 features of x differ, most of all column 1, which has mean" in finding.message
