@@ -12,6 +12,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import Rule
+from diagnose.rules.direction import HIGHER, LOWER, base, other_way
 from diagnose.statistics import finite
 from diagnose.values import Finding, Severity
 
@@ -53,23 +54,8 @@ class MonitorMissing(Rule):
 
     similar: float = 0.6
     gained: float = 0.05
-    higher: tuple[str, ...] = (
-        "acc",
-        "accuracy",
-        "auc",
-        "auroc",
-        "f1",
-        "precision",
-        "recall",
-        "iou",
-        "miou",
-        "map",
-        "bleu",
-        "r2",
-        "psnr",
-        "ssim",
-    )
-    lower: tuple[str, ...] = ("loss", "error", "err", "nll", "mse", "rmse", "mae", "perplexity", "ppl", "wer", "cer", "fid", "bce")
+    higher: tuple[str, ...] = HIGHER
+    lower: tuple[str, ...] = LOWER
 
     def judge(self, record: Record) -> Iterator[Finding]:
         facts, probe = record.facts["run"], record.facts.get("probe.logged", {})
@@ -106,9 +92,8 @@ class MonitorMissing(Rule):
             )
 
     def _direction(self, waiting: Mapping[str, Any]) -> Iterator[Finding]:
-        words = set(re.split(r"[^a-z0-9]+", base(waiting["monitor"]).lower()))
-        wants = "min" if words & set(self.lower) else "max" if words & set(self.higher) else ""
-        if wants and waiting.get("mode") in ("min", "max") and waiting["mode"] != wants:
+        wants = other_way(waiting, self.higher, self.lower)
+        if wants:
             better = "lower" if wants == "min" else "higher"
             yield self.finding(
                 f"{waiting['who']} monitors {waiting['monitor']!r} with mode={waiting['mode']!r}, although {better} is better by its name",
@@ -154,15 +139,6 @@ class MonitorMissing(Rule):
                 limit=self.gained,
                 min_delta=least,
             )
-
-
-def base(name: str) -> str:
-    """A metric's name without what Lightning adds to it.
-
-    >>> base("val_loss/dataloader_idx_0"), base("train_loss_epoch")
-    ('val_loss', 'train_loss')
-    """
-    return re.sub(r"(_step|_epoch)$", "", re.sub(r"/dataloader_idx_\d+$", "", name))
 
 
 def plain(name: str) -> str:

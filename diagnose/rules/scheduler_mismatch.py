@@ -9,6 +9,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
+from diagnose.rules.direction import other_way
 from diagnose.rules.evidence import planned_steps
 from diagnose.values import Finding, Severity
 
@@ -23,7 +24,8 @@ class SchedulerMismatch(Rule):
     but is stepped per epoch, or the reverse; a linear ramp that ends after the run. And the recorded rate: below `floor` of its peak for
     more than `idle` of the planned run, rising from beginning to end, or never above `reached` of the rate that the optimizer was given, as
     where a function returns the rate itself and it is multiplied by it (a given rate of 1 leaves it to the function). The rate needs `rows`
-    records.
+    records. A schedule on a plateau that waits for its metric in the wrong direction, by the metric's name, takes each improvement for
+    none: it is reported once the rate has come down to `lowered` of its peak, or less.
 
     ## Why it matters
     A rate of nearly zero trains nothing; a rate that stays in warm-up trains slowly; a cosine that is stepped too often goes up and
@@ -52,6 +54,7 @@ class SchedulerMismatch(Rule):
     idle: float = 0.4
     reached: float = 0.05
     rows: int = 20
+    lowered: float = 0.01
 
     def judge(self, record: Record) -> Iterator[Finding]:
         facts = record.facts["run"]
@@ -80,8 +83,10 @@ class SchedulerMismatch(Rule):
                 )
         if not reported and "lr" not in record:
             raise NotRun(record.missing.get("lr", "the learning rate was not recorded"))
-        plateau = any("Plateau" in s["name"] for s in facts.get("schedulers", ()))
-        if reported or plateau:
+        if any("Plateau" in s["name"] for s in facts.get("schedulers", ())):
+            yield from self._plateau(record)
+            return
+        if reported:
             return
         series = record.series("lr")
         if len(series) < self.rows:
@@ -111,6 +116,21 @@ class SchedulerMismatch(Rule):
         if rising and facts.get("finished") and not facts.get("stopped") and not facts.get("interrupted") and total >= 50:
             yield self._found(
                 record, f"the learning rate rises from {rates[0]:.2g} to {rates[-1]:.2g} until the end of the run", 1.0, self.idle
+            )
+
+    def _plateau(self, record: Record) -> Iterator[Finding]:
+        """A schedule on a plateau that lowers the rate as its metric gets better."""
+        rates = np.nanmax(record.series("lr").value, axis=1) if "lr" in record else np.ones(1)
+        wrong = [m for m in record.facts.get("monitors", ()) if "Plateau" in m["who"] and other_way(m)]
+        if wrong and rates[-1] <= self.lowered * rates.max():
+            name, mode = wrong[0]["monitor"], wrong[0]["mode"]
+            yield self._found(
+                record,
+                f"{wrong[0]['who']} waits for a {'higher' if mode == 'max' else 'lower'} {name!r} and has brought the learning rate down "
+                f"from {rates.max():.2g} to {rates[-1]:.2g}",
+                rates[-1] / rates.max(),
+                self.lowered,
+                f"give it mode={other_way(wrong[0])!r}",
             )
 
     def _found(self, record: Record, message: str, share: float, limit: float, fix: str = "") -> Finding:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import pytest
 
 from diagnose.record import Record
 from diagnose.rules.scheduler_mismatch import SchedulerMismatch
@@ -76,3 +77,23 @@ def test_a_rate_that_is_multiplied_by_itself_is_found() -> None:
     assert "return a factor" in found.fix
     assert findings(SchedulerMismatch(), given(4e-6)) == ()
     assert findings(SchedulerMismatch(), given(1.0)) == ()
+
+
+@pytest.mark.parametrize(
+    ("monitor", "mode", "last", "found"),
+    [
+        ("val_loss", "max", 1e-4, 1),
+        ("val_acc", "min", 1e-4, 1),
+        ("val_loss", "max", 0.05, 0),
+        ("val_loss", "min", 1e-4, 0),
+        ("reward", "max", 1e-4, 0),
+    ],
+)
+def test_a_plateau_that_waits_in_the_wrong_direction(monitor: str, mode: str, last: float, found: int) -> None:
+    plateau = {"name": "ReduceLROnPlateau", "interval": "epoch", "frequency": 1}
+    record = schedule([0.1] * 20 + [last] * 10, plateau)
+    record.add("monitors", [{"who": "ReduceLROnPlateau", "monitor": monitor, "mode": mode}])
+    hits = findings(SchedulerMismatch(), record)
+    assert len(hits) == found
+    assert all(f"waits for a {'higher' if mode == 'max' else 'lower'} {monitor!r}" in hit.message for hit in hits)
+    assert all(hit.fix == f"give it mode={'min' if mode == 'max' else 'max'!r}" for hit in hits)

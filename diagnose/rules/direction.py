@@ -1,0 +1,30 @@
+"""Which way a metric gets better, by its name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+HIGHER = tuple("acc accuracy auc auroc f1 precision recall iou miou map bleu r2 psnr ssim".split())
+LOWER = tuple("loss error err nll mse rmse mae perplexity ppl wer cer fid bce".split())
+
+
+def base(name: str) -> str:
+    """A metric's name without what Lightning adds to it.
+
+    >>> base("val_loss/dataloader_idx_0"), base("train_loss_epoch")
+    ('val_loss', 'train_loss')
+    """
+    return re.sub(r"(_step|_epoch)$", "", re.sub(r"/dataloader_idx_\d+$", "", name))
+
+
+def other_way(waiting: Mapping[str, Any], higher: Sequence[str] = HIGHER, lower: Sequence[str] = LOWER) -> str:
+    """The mode that the metric somebody waits for wants by its name, where it was given the other one; else ``""``.
+
+    >>> other_way({"monitor": "val_loss", "mode": "max"}), other_way({"monitor": "val_acc", "mode": "max"})
+    ('min', '')
+    """
+    words = set(re.split(r"[^a-z0-9]+", base(waiting["monitor"]).lower()))
+    wants = "min" if words & set(lower) else "max" if words & set(higher) else ""
+    return wants if waiting.get("mode") in ("min", "max") and waiting["mode"] != wants else ""
