@@ -95,7 +95,7 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
     * ``probe.modes``: names of modules that stood in the wrong mode;
     * ``probe.linearity``: ``layers``, ``nonlinear``, ``longest``;
     * ``probe.norms``: per batch norm ``name``, ``values`` (per channel, in training), ``bias_before`` (a layer whose bias it cancels);
-    * ``probe.dropout``: per dropout that ran ``name``, ``p``;
+    * ``probe.dropout``: per dropout that ran ``name``, ``p``, and ``units``, the values per sample along the shortest axis;
     * ``probe.penalty``, where the step returns more than the watched loss: what each step ``added`` to it, the ``losses``, and the norms
       of the gradients of both parts, ``data_gradient`` and ``added_gradient``, in the first step.
     """
@@ -153,7 +153,8 @@ def _step(sandbox: Sandbox, anatomy: Anatomy, batch: Any, index: int, names: Map
             entry["batch_norm"] = isinstance(module, _BatchNorm)
             normed.append(entry)
         if isinstance(module, nn.modules.dropout._DropoutNd) and module.training:
-            dropped.append({"name": name, "p": float(module.p)})
+            units = min(first.shape[1:], default=0) if first is not None else 0
+            dropped.append({"name": name, "p": float(module.p), "units": units})
         if isinstance(output, Tensor):
             outputs.append(output)
             if getattr(module, "bias", None) is not None and isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):

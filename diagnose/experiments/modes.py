@@ -46,14 +46,18 @@ def wrong_mode(module: nn.Module, ran: Sequence[str]) -> list[str]:
 def validate(sandbox: Sandbox, record: Record) -> None:
     """Run one validation step as Lightning does, to see its modes; the sandbox keeps what it logs.
 
-    Completes ``probe.modes`` (``validation``: modules that stood in train mode; ``dropping``: dropout called as a function that drops in
+    Writes ``probe.validation`` (``calls``: how many loss functions were given targets), also where the step raises. Completes
+    ``probe.modes`` (``validation``: modules that stood in train mode; ``dropping``: dropout called as a function that drops in
     validation although no module stands in train mode).
     """
     if sandbox.held_out:
-        with evaluating(sandbox.module), torch.no_grad(), watch_losses(), WatchDropout() as dropout:
+        with evaluating(sandbox.module), torch.no_grad(), watch_losses() as losses, WatchDropout() as dropout:
             for hook in ("on_validation_start", "on_validation_epoch_start"):
                 getattr(sandbox.module, hook)()
-            sandbox.validation_step(sandbox.move(sandbox.held_out[0]))
+            try:
+                sandbox.validation_step(sandbox.move(sandbox.held_out[0]))
+            finally:
+                record.add("probe.validation", {"calls": sum(c.target is not None for c in losses.calls)})
             modal = [n for n, m in sandbox.module.named_modules() if m.training and _modal(m)]
         if "probe.modes" in record:
             dropping = [] if modal else dropout.found

@@ -252,6 +252,14 @@ def multiplied(seen: Mapping[str, Any]) -> bool:
     return bool(np.ptp(factor) <= 1e-4 * abs(factor.mean()))
 
 
+def open_set(record: Record, name: str) -> bool:
+    """Whether a validation loader holds none but classes that training does not know, and its step gives no targets to a loss."""
+    loaders, step = record.facts.get("data", {}), record.facts.get("probe.validation", {})
+    path = loaders.get("train", {}).get("target")
+    mine, theirs = (loaders.get(n, {}).get("fields", {}).get(path, {}).get("target", {}).get("counts") for n in ("train", name))
+    return step.get("calls") == 0 and bool(mine and theirs) and not set(mine) & set(theirs)
+
+
 def left_of_both(record: Record) -> float:
     """How much is left of the spread of predictions and of targets, whichever kept more of it; 1 where it is not known."""
     names = ("prediction/std", "target/std")

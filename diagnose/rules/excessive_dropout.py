@@ -23,7 +23,8 @@ class ExcessiveDropout(Rule):
     random: the loss has a floor that no weight can lower.
 
     ## When it is wrong
-    Very wide layers stand stronger dropout, hence a warning only from `p` on, and `info` from `high` on. Functional dropout
+    Wide layers stand strong dropout: what is left of the noise falls with the units that are kept. Hence a warning only from `p` on, and
+    not for one such layer alone that keeps `kept` units or more; `info` from `high` on. Functional dropout
     (`F.dropout`) inside a forward is seen only at the output.
 
     ## What to try
@@ -41,6 +42,7 @@ class ExcessiveDropout(Rule):
 
     p: float = 0.75
     high: float = 0.6
+    kept: int = 40
 
     def judge(self, record: Record) -> Iterator[Finding]:
         on_output = record.facts["probe.step"].get("dropout_on_output", 0.0)
@@ -55,12 +57,13 @@ class ExcessiveDropout(Rule):
         strong = [d for d in record.facts["probe.dropout"] if d["p"] >= self.high]
         if strong:
             worst = max(strong, key=lambda d: float(d["p"]))
+            wide = len(strong) == 1 and (1 - worst["p"]) * worst.get("units", 0) >= self.kept
             yield self.finding(
                 f"dropout sets {worst['p']:.0%} of the units to zero in every step",
                 where=f"self.{worst['name']}",
                 fix="lower p to between 0.1 and 0.5",
                 override=record.override("dropout", 0.2),
-                severity=self.severity if worst["p"] >= self.p else Severity.INFO,
+                severity=self.severity if worst["p"] >= self.p and not wide else Severity.INFO,
                 p=worst["p"],
                 limit=self.p,
             )

@@ -9,6 +9,7 @@ from typing import Any
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
+from diagnose.rules.evidence import open_set
 from diagnose.values import Finding, Severity
 
 INDEXED = ("cross_entropy", "nll_loss", "multi_margin_loss")
@@ -35,7 +36,8 @@ class InvalidTarget(Rule):
 
     ## When it is wrong
     All rows read are judged where a field is the loss's target as it stands; targets that the step changes first, or makes itself, are
-    known from one batch only.
+    known from one batch only. Classes of a validation loader that are all strange to training, and that no loss is given there, are what a
+    search among new classes is tested with.
     Soft labels (distillation, mixup, label smoothing by hand) are right. Probabilities that do not sum to one are a warning, as is a single
     class.
 
@@ -81,6 +83,8 @@ class InvalidTarget(Rule):
         for name, facts in loaders.items():
             field = facts["fields"].get(train["target"])
             if field is None or "min" not in field or "target" not in field:
+                continue
+            if name != "train" and open_set(record, name):
                 continue
             finding = self._judge(name, train["target"], field, loss)
             if finding is None and name == "train":

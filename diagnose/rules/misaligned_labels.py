@@ -8,6 +8,7 @@ from typing import Any
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
+from diagnose.rules.evidence import rising_weights
 from diagnose.values import Finding, Severity
 
 
@@ -79,6 +80,8 @@ class MisalignedLabels(Rule):
         if shifted is not None and shifted["held_out"] >= self.neighbour and shifted["samples"] >= self.samples:
             yield self._shifted(seen, shifted)
             return
+        if rising_weights(record) is not None:
+            raise NotRun("the loss weighs frequent classes more than rare ones, so there is little to learn the rare ones for")
         overfits = record.facts.get("probe.overfit", {}).get("progress", 0.0) >= self.overfits
         memorised = seen["train"] >= self.memorised
         if seen["held_out"] > self.clear or not (memorised or overfits):

@@ -49,6 +49,7 @@ class SampleLeakage(Rule):
         "overfitting",
         "vanishing-gradient",
         "learning-rate-too-low",
+        "dead-units",
     )
 
     tolerance: float = 1e-3

@@ -8,6 +8,7 @@ from typing import Any
 
 from diagnose.record import Record
 from diagnose.rules import Rule
+from diagnose.rules.evidence import open_set
 from diagnose.values import Finding, Severity
 
 
@@ -32,7 +33,8 @@ class SplitShift(Rule):
 
     ## When it is wrong
     A split by time lets trends drift: up to three standard deviations in some features stay silent. Where training or validation is
-    balanced over the classes on purpose, other class shares are only `info`, and so is every further validation loader.
+    balanced over the classes on purpose, other class shares are only `info`, and so is every further validation loader, and one whose
+    classes are all strange to training and are given to no loss there, as where a search among new classes is tested.
 
     ## What to try
     Apply the same normalisation, with the statistics of the training rows, to all splits; shuffle before splitting by position, or split
@@ -62,7 +64,10 @@ class SplitShift(Rule):
         weighted, whole = train.get("order") == "weighted", train.get("coverage", 1.0) == 1.0
         for number, (name, facts) in enumerate(record.facts["data.shift"].items()):
             findings = [f for path, field in facts["inputs"].items() for f in self._input(name, path, field)]
-            findings += [*self._values(name, facts["values"]), *self._labels(name, facts["labels"], weighted, whole)]
+            findings += [
+                *self._values(name, facts["values"]),
+                *self._labels(name, facts["labels"], weighted, whole, open_set(record, name)),
+            ]
             for finding in sorted(findings, key=lambda f: -f.severity.rank)[:1]:
                 yield finding if not number else replace(finding, severity=Severity.INFO)
 
@@ -107,7 +112,7 @@ class SplitShift(Rule):
             val_std=seen["val_std"],
         )
 
-    def _labels(self, name: str, seen: Mapping[str, Any] | None, weighted: bool, whole: bool) -> Iterator[Finding]:
+    def _labels(self, name: str, seen: Mapping[str, Any] | None, weighted: bool, whole: bool, strangers: bool) -> Iterator[Finding]:
         if seen is None:
             return
         rows = sum(seen["train"].values()), sum(seen["val"].values())
@@ -122,6 +127,7 @@ class SplitShift(Rule):
                 f"class {_classes(unseen)} makes up {strange:.0%} of validation and does not occur among {rows[0]} training rows",
                 where=name,
                 fix=fix,
+                severity=Severity.INFO if strangers else self.severity,
                 share=strange,
                 threshold=self.unseen,
             )

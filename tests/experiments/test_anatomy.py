@@ -93,7 +93,7 @@ def test_dropout_and_norms() -> None:
     net = (nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, 3), nn.Dropout(0.2))
     record, _ = look(Classifier(*net))
     assert record.facts["probe.step"]["dropout_on_output"] == 0.2
-    assert record.facts["probe.dropout"] == [{"name": "net.3", "p": 0.3}, {"name": "net.5", "p": 0.2}]
+    assert record.facts["probe.dropout"] == [{"name": "net.3", "p": 0.3, "units": 16}, {"name": "net.5", "p": 0.2, "units": 3}]
     assert record.facts["probe.norms"] == [{"name": "net.1", "values": 16, "bias_before": "net.0", "batch_norm": True}]
 
 

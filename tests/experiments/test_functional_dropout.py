@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -13,7 +14,10 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 import diagnose
+from diagnose.experiments.modes import validate
+from diagnose.experiments.sandbox import Sandbox
 from diagnose.record import Record
+from tests.experiments.odd import Classifier, loaders, sandboxed
 
 
 class Net(LightningModule):
@@ -56,3 +60,19 @@ def test_what_drops_in_validation_is_named(kind: str, dropping: list[str]) -> No
     found = diagnose.check(Net(kind), loader, held, record=record, patience=math.inf).findings
     assert record.facts["probe.modes"]["dropping"] == dropping
     assert ("wrong-mode" in {f.rule for f in found}) == bool(dropping)
+
+
+@pytest.mark.parametrize(("judged", "calls"), [(True, 1), (False, 0)])
+def test_how_often_a_validation_step_gives_targets_to_a_loss(judged: bool, calls: int) -> None:
+    class Searched(Classifier):
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            scores = self(batch[0])
+            if judged:
+                F.cross_entropy(scores, batch[1] + 40)  # raises: no such class
+
+    def use(sandbox: Sandbox, record: Record) -> None:
+        with suppress(IndexError):
+            validate(sandbox, record)
+
+    record = sandboxed(Searched(), loaders()[0], use, val=loaders()[1])
+    assert record.facts["probe.validation"] == {"calls": calls}

@@ -44,3 +44,12 @@ def test_the_override() -> None:
     record.add("probe.step", step())
     record.add("config_keys", {"dropout": "model.dropout"})
     assert next(ExcessiveDropout().judge(record)).override == "model.dropout=0.2"
+
+
+@pytest.mark.parametrize(
+    ("units", "severity"), [((512,), Severity.INFO), ((128,), Severity.WARNING), ((512, 512), Severity.WARNING), ((0,), Severity.WARNING)]
+)
+def test_one_wide_layer_stands_strong_dropout(units: tuple[int, ...], severity: Severity) -> None:
+    dropout = [{"name": f"d{i}", "p": 0.8, "units": n} for i, n in enumerate(units)]
+    (finding,) = findings(ExcessiveDropout(), probe__dropout=dropout, probe__step=step())
+    assert finding.severity is severity

@@ -133,3 +133,14 @@ def test_targets_that_the_step_makes_are_judged_by_the_loss_call(facts: dict[str
 def test_targets_that_are_not_known(step: dict[str, Any] | None) -> None:
     with pytest.raises(NotRun, match="no loss call was seen, so what the targets should be is not known"):
         judge_step(step)
+
+
+@pytest.mark.parametrize(("calls", "found"), [(0, 0), (1, 1), (None, 1)])
+def test_new_classes_that_a_search_is_tested_with_are_none_of_the_loss(calls: int | None, found: int) -> None:
+    record = Record()
+    train, val = field(0, 2, {"0": 9, "1": 9, "2": 9}), field(3, 5, {"3": 9, "4": 9, "5": 9})
+    facts = {"loss": CE, "target": "y", "guessed": [], "samples": 400}
+    record.add("data", {"train": {**facts, "fields": {"y": train}}, "val/0": {**facts, "fields": {"y": val}}})
+    if calls is not None:
+        record.add("probe.validation", {"calls": calls})
+    assert len(list(InvalidTarget().judge(record))) == found

@@ -112,3 +112,10 @@ def test_pairs_that_meet_are_judged_by_what_is_learned() -> None:
     together = {**PAIRING, "apart": 1}
     assert findings(MisalignedLabels(), probe__pairing=together, probe__learning={**SHUFFLED, "held_out": 12.0}) == []
     assert not_run(MisalignedLabels(), probe__step=step(), probe__pairing=together) == "probe.learning was not recorded"
+
+
+def test_weights_that_rise_with_the_frequency_leave_little_to_learn() -> None:
+    weighed = step(class_weights={"weight": [1.0, 0.1], "count": [1081, 119]})
+    assert "the loss weighs frequent classes more than rare ones" in not_run(
+        MisalignedLabels(), probe__step=weighed, probe__learning=SHUFFLED
+    )

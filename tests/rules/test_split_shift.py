@@ -132,3 +132,16 @@ def test_other_shares_of_the_classes(y: dict[str, Any], order: str, severity: Se
 )
 def test_drift_and_chance_stay_silent(x: dict[str, Any]) -> None:
     assert judge(x, labels()) == []
+
+
+@pytest.mark.parametrize(("calls", "severity"), [(0, Severity.INFO), (1, Severity.WARNING)])
+def test_new_classes_that_a_search_is_tested_with(calls: int, severity: Severity) -> None:
+    record = Record()
+    known = {"train": {"0": 500}, "val/0": {"2": 200}}
+    entries = {name: {"target": "y", "fields": {"y": {"target": {"counts": counts}}}} for name, counts in known.items()}
+    seen = labels(train={"0": 500}, val={"2": 200}, unseen=[{"class": "2", "found": 200}], unseen_share=1.0)
+    record.add("data", {**entries, "train": {**entries["train"], "order": "random", "coverage": 1.0}})
+    record.add("data.shift", {"val/0": {"inputs": {}, "labels": seen, "values": None, "loss": "cross_entropy"}})
+    record.add("probe.validation", {"calls": calls})
+    (finding,) = SplitShift().judge(record)
+    assert finding.severity is severity
