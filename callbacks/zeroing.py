@@ -28,7 +28,7 @@ class Zeroing(Instrument):
         self.index: dict[int, int] = {}
         self.parameters: list[list[Tensor]] = []
         self.empty: list[bool] = []
-        self.sightings: list[list[Tensor]] = []
+        self.smallest: list[Tensor | None] = []
         self.backwards: list[int] = []
         self.steps: list[int] = []
         self.row: dict[int, tuple[float, Tensor]] = {}
@@ -39,7 +39,7 @@ class Zeroing(Instrument):
         self.index = {id(optimizer): i for i, optimizer in enumerate(trainer.optimizers)}
         self.parameters = [[p for g in o.param_groups for p in g["params"]][-PROBED:] for o in trainer.optimizers]
         self.empty, self.steps = [False] * len(self.index), [0] * len(self.index)
-        self.sightings, self.backwards = [[] for _ in self.index], [0] * len(self.index)
+        self.smallest, self.backwards = [None] * len(self.index), [0] * len(self.index)
         for name in self.writes:
             self.notes.record.label(name, [f"{type(o).__name__} {i}" for i, o in enumerate(trainer.optimizers)])
 
@@ -49,7 +49,8 @@ class Zeroing(Instrument):
             if not self.empty[i] and self._looked_at(i):
                 gradients = [dense(p.grad) for p in parameters if p.grad is not None]
                 if gradients:
-                    self.sightings[i].append(torch.stack(list(torch._foreach_norm(gradients, float("inf")))).max())
+                    largest, before = torch.stack(list(torch._foreach_norm(gradients, float("inf")))).max(), self.smallest[i]
+                    self.smallest[i] = largest if before is None else torch.minimum(before, largest)
                 else:
                     self.empty[i] = True
 
@@ -58,10 +59,11 @@ class Zeroing(Instrument):
         if i is None or not self.backwards[i]:  # stepped without a backward pass that was seen
             return
         if self.steps[i] and self._looked_at(i):  # an optimizer's first step carries nothing
-            carried = torch.zeros(()) if self.empty[i] else (torch.stack(self.sightings[i]).min() > 0).float()
+            smallest = self.smallest[i]
+            carried = torch.zeros(()) if self.empty[i] or smallest is None else (smallest > 0).float()
             self.row[i] = (float(self.backwards[i]), carried)
         self.steps[i] += 1
-        self.empty[i], self.backwards[i], self.sightings[i] = False, 0, []
+        self.empty[i], self.backwards[i], self.smallest[i] = False, 0, None
 
     def _looked_at(self, i: int) -> bool:
         return self.steps[i] < DENSE or self.steps[i] % SPARSE == 0
@@ -76,4 +78,4 @@ class Zeroing(Instrument):
             self.notes.put("zero_grad/carried", torch.stack([carried.to(device) for _, carried in columns]))
 
     def release(self) -> None:
-        self.sightings, self.row = [[] for _ in self.index], {}
+        self.smallest, self.row = [None] * len(self.index), {}

@@ -15,7 +15,7 @@ ENOUGH = 8
 ZERO = 1e-6
 LIMIT = 16_384
 POSITIVE = ("relu", "relu6")
-SCALED = ("softmax", "attention")  # of these scale and spread tell something, zeros do not
+SCALED = ("softmax", "attention", "logsigmoid")  # of these scale and spread tell something, zeros do not
 
 
 @dataclass(slots=True, eq=False)

@@ -33,10 +33,19 @@ def refuse_games(record: Record) -> None:
     """Several optimizers play against or beside each other: their summed loss has no trend to judge.
 
     Raises:
-        NotRun: The run has several optimizers.
+        NotRun: The run has several optimizers, and they are not known to step on one loss.
     """
-    if len(run(record).get("optimizers", ())) > 1:
+    if len(run(record).get("optimizers", ())) > 1 and not single_loss(record):
         raise NotRun("the run has several optimizers, and the trend of a sum of their losses says nothing")
+
+
+def single_loss(record: Record, rows: int = 5) -> bool:
+    """Whether all optimizers stepped on the same loss, each of them beside another in ``rows`` measured batches or more."""
+    values = record.series("loss/optimizers").value if "loss/optimizers" in record else np.empty((0, 0))
+    beside = values[np.isfinite(values).sum(axis=1) > 1]
+    if len(beside) < rows or (np.isfinite(beside).sum(axis=0) < rows).any():
+        return False
+    return bool((np.nanmax(beside, axis=1) == np.nanmin(beside, axis=1)).all())
 
 
 def run(record: Record) -> dict[str, Any]:

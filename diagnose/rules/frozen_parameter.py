@@ -10,6 +10,7 @@ import numpy as np
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import losses, planned_steps, refuse_early, refuse_games, run, update_of
+from diagnose.rules.games import players
 from diagnose.statistics import finite, median
 from diagnose.values import Finding, Severity
 
@@ -24,7 +25,8 @@ class FrozenParameter(Rule):
     message says whether an optimizer was seen to step, and whether its rate is zero. Otherwise, layers whose trainable weights moved by
     exactly nothing in each of at least `records` measured steps, although a gradient was there (possibly zero) and other layers moved.
     Also layers that move, but at their pace would not come to `far` of their size by the end of the run and go less than `slow` of the way
-    of the fastest layer, while their gradient is at least `pull` of that layer's: then it is their rate that holds them.
+    of the fastest layer, while their gradient is at least `pull` of that layer's: then it is their rate that holds them. Of several
+    optimizers that have a loss each, one that never stepped by the end, though `batches` backward passes left it gradients, is an error.
 
     ## Why it matters
     The layer is trained in the configuration and not in fact: a zero learning rate, a gradient that is always zero, weights that are
@@ -59,6 +61,18 @@ class FrozenParameter(Rule):
     def judge(self, record: Record) -> Iterator[Finding]:
         if not record.series("weights/moved").value.any():
             yield self._standstill(record)
+            return
+        idle = [player for player in players(record, weights=1) if not player.steps and player.waiting >= self.batches]
+        for player in idle:
+            yield self.finding(
+                f"the optimizer of {player.name} never stepped, though {player.waiting} backward passes left it gradients",
+                where=record.source("training_step") or player.name,
+                fix="call its step() after the backward pass of its loss",
+                severity=Severity.ERROR,
+                passes=player.waiting,
+                limit=self.batches,
+            )
+        if idle:
             return
         refuse_games(record)
         for need in ("update_ratio/layers", "grad_norm/layers"):

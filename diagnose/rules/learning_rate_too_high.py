@@ -11,7 +11,8 @@ import numpy as np
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import gathered, losses, periodic, refuse_games, refuse_unknown, run, skill, tail
-from diagnose.statistics import Values, blocks, level, median, medians, progress
+from diagnose.rules.games import players
+from diagnose.statistics import Values, blocks, finite, level, median, medians, progress
 from diagnose.values import Finding, Severity
 
 
@@ -35,6 +36,10 @@ class LearningRateTooHigh(Rule):
     Steps that stay large go back on what was learned: where the largest layer moves by `restless` in the median of all measured steps,
     and the last fifth of the losses, which are those of one loss call alone, is `regress` above the best tenth before it, by more than
     four standard errors, the finding is made as well.
+
+    Of several optimizers that have a loss each, when the run is over: one whose first ten measured steps move half of its layers by more
+    than `update` in the median, if a loss became NaN, if its own loss was `thrown` times its start in the first quarter, or if its largest
+    layer moves by more than `ongoing` in the median of all measured steps.
 
     Where momentum adds the steps up to more than `gathered` times the rate, lr / (1 - momentum), it is the momentum that is named.
 
@@ -68,6 +73,7 @@ class LearningRateTooHigh(Rule):
         "dead-units",
         "saturated-units",
         "overfitting",
+        "learning-rate-too-low",  # of another optimizer, beside which nobody keeps up
     )
 
     update: float = 0.1
@@ -83,10 +89,15 @@ class LearningRateTooHigh(Rule):
     restless: float = 0.02
     regress: float = 0.2
     gathered: float = 100.0
+    ongoing: float = 0.05
 
     def judge(self, record: Record) -> Iterator[Finding]:
         if record.facts.get("nonfinite", {}).get("what") == "input":
             raise NotRun("the input is not finite")
+        runaways = list(self._runaways(record))
+        if runaways:
+            yield from runaways
+            return
         refuse_games(record)
         ratios = record.series("update_ratio/layers").value
         known = ratios[np.isfinite(ratios).any(axis=1)]
@@ -124,6 +135,33 @@ class LearningRateTooHigh(Rule):
                 limit=self.update,
                 learning_rate=rate,
                 momentum=momentum,
+            )
+
+    def _runaways(self, record: Record) -> Iterator[Finding]:
+        """Of several optimizers those whose steps throw their weights about."""
+        broken = not np.isfinite(record.series("train/loss").value).all()
+        for player in players(record):
+            half = [float(np.quantile(finite(row), 0.5, method="lower")) for row in player.updates[:10]]
+            if len(half) < 5 or not (typical := median(half)) > self.update:
+                continue
+            early = player.loss[: max(3, len(player.loss) // 4)]
+            if broken:
+                outcome = "a loss became NaN or infinite"
+            elif len(early) and early.max() > self.thrown * abs(early[0]):
+                outcome = f"its loss leaped from {early[0]:.4g} to {early.max():.4g}"
+            elif player.pace > self.ongoing:
+                outcome = f"it still moves by {player.pace:.2g} in the median of the run"
+            else:
+                continue
+            yield self.finding(
+                f"the first steps of the optimizer of {player.name} move its weights by {typical:.2g} of their size, where 0.001 is usual, "
+                f"and {outcome}",
+                where=f"{player.name}, lr={player.rate:g}",
+                fix=f"lower its learning rate, to {player.rate / 10:.1g} first" if player.rate else "lower its learning rate tenfold first",
+                update=typical,
+                pace=player.pace,
+                limit=self.update,
+                learning_rate=player.rate,
             )
 
     def _harm(self, record: Record, loss: Values, leaped: bool) -> str:

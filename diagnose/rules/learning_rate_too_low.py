@@ -11,6 +11,7 @@ from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import below_chance, falls_steadily, losses, planned_steps, refuse_early, refuse_games, run
 from diagnose.rules.evidence import skill as skill_of
+from diagnose.rules.games import players
 from diagnose.statistics import finite, median, progress
 from diagnose.values import Finding, Severity
 
@@ -30,6 +31,9 @@ class LearningRateTooLow(Rule):
     statistic beyond `certain` standard deviations), and the validation loss, if there is one, fell as well; or eight validations or
     more fell from one to the next, at the end half as fast as at the start or faster. A loss that comes near to anything it can reach
     slows down before. With steps below `slow` in the median it may have lost more than `whole` by then.
+
+    Of several optimizers that have a loss each, when the run is over: one whose steps are, relative to the weights, less than `behind` of
+    those of another, and whose loss did not get better by `progress` either.
 
     ## Why it matters
     The model would learn, given a hundred times the steps, or ten times the rate.
@@ -65,8 +69,13 @@ class LearningRateTooLow(Rule):
     whole: float = 0.1
     steady: float = 0.8
     certain: float = 5.0
+    behind: float = 0.03
 
     def judge(self, record: Record) -> Iterator[Finding]:
+        behind = list(self._left_behind(record))
+        if behind:
+            yield from behind
+            return
         refuse_games(record)
         refuse_early(record, self.done)
         series = record.series("train/loss")
@@ -110,3 +119,23 @@ class LearningRateTooLow(Rule):
                 limit=self.whole,
                 learning_rate=rate,
             )
+
+    def _left_behind(self, record: Record) -> Iterator[Finding]:
+        """An optimizer that hardly moves while another runs away from it."""
+        known = [player for player in players(record) if player.pace > 0]
+        fastest = max(known, key=lambda player: player.pace, default=None)
+        for player in known:
+            if fastest is None or player.course is None or not player.pace < self.behind * fastest.pace:
+                continue
+            start, end = player.course
+            if end > start - self.progress * abs(start):
+                yield self.finding(
+                    f"a step of the optimizer of {player.name} moves its weights by {player.pace:.1g} of their size, one of "
+                    f"{fastest.name} by {fastest.pace:.1g}, and the loss of the first went from {start:.4g} to {end:.4g}",
+                    where=f"{player.name}, lr={player.rate:g}",
+                    fix="raise its learning rate until both move their weights about as far",
+                    update=player.pace,
+                    other=fastest.pace,
+                    limit=self.behind,
+                    learning_rate=player.rate,
+                )

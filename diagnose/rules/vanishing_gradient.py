@@ -20,6 +20,7 @@ from diagnose.rules.evidence import (
     skill,
     update_of,
 )
+from diagnose.rules.games import players
 from diagnose.statistics import median, medians, progress
 from diagnose.values import Finding, Severity
 
@@ -40,6 +41,9 @@ class VanishingGradient(Rule):
     `done` of the run at least, the loss did not fall by what loss-not-decreasing asks for, or it lost less than `progress` and fell at the
     end as fast as at the start or was never better than a constant prediction in validation, though the layer could have moved by `travel`
     of its size.
+
+    Of several optimizers that have a loss each, when the run is over: one whose gradient in the last third of the measured steps is less
+    than `ratio` of that in the first ten, while its own loss went up.
 
     ## Why it matters
     Layers that get no gradient stay as they were initialised: the network is as good as its last layers on random features.
@@ -82,6 +86,10 @@ class VanishingGradient(Rule):
     travel: float = 0.02
 
     def judge(self, record: Record) -> Iterator[Finding]:
+        faded = list(self._faded(record))
+        if faded:
+            yield from faded
+            return
         refuse_games(record)
         lost = self._lost_in_time(record)
         if lost is not None:
@@ -121,6 +129,23 @@ class VanishingGradient(Rule):
                 update=moves,
                 progress=come.relative,
             )
+
+    def _faded(self, record: Record) -> Iterator[Finding]:
+        """Of several optimizers those that lose, and whose gradient all but vanished: a critic that is always right tells nothing more."""
+        for player in players(record):
+            if player.course is None or len(player.pulls) < 20:
+                continue
+            (start, end), first, last = player.course, median(player.pulls[:10]), median(player.pulls[-len(player.pulls) // 3 :])
+            if last < self.ratio * first and end > start:
+                yield self.finding(
+                    f"the gradient of {player.name} fell from {first:.2g} to {last:.2g} while its loss went from {start:.4g} up to {end:.4g}: "
+                    "what it plays against has won, and tells it nothing more",
+                    where=player.name,
+                    fix="use the loss that does not saturate, -log D(G(z)) in place of log(1 - D(G(z))), or a slower or weaker opponent",
+                    first=first,
+                    last=last,
+                    limit=self.ratio,
+                )
 
     def _lost_in_time(self, record: Record) -> Finding | None:
         """A recurrent layer whose gradient never reached the beginning, in a run that learned next to nothing, though it moved."""

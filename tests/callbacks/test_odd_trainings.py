@@ -45,6 +45,42 @@ def test_two_optimizers_stand_in_one_row() -> None:
     assert (losses > 1.5).all(), "the sum of what was differentiated in a batch"
 
 
+class Playing(Doubled):
+    """Each optimizer has a loss of its own, and the second steps on odd batches only, or never."""
+
+    def __init__(self, every: int = 2) -> None:
+        super().__init__()
+        self.every = every
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        first, second = self.optimizers()  # type: ignore[misc]
+        loss = nn.functional.cross_entropy(self(batch[0]), batch[1])
+        first.zero_grad()
+        self.manual_backward(loss)
+        first.step()
+        if self.every and batch_idx % self.every:
+            second.zero_grad()
+            self.manual_backward(3 * loss.detach() * self(batch[0]).square().mean())
+            second.step()
+
+
+def test_each_optimizer_has_its_own_loss_and_turns() -> None:
+    doctor = Doctor(probes=False, every_n_steps=1, strict=True)
+    fit(Playing(), doctor)
+    first, second = doctor.record.series("loss/optimizers").value.T
+    np.testing.assert_allclose(first, doctor.record.series("train/watched_loss").value, rtol=1e-6)
+    assert np.isnan(second).tolist() == [True, False] * 5
+    assert [(t["name"], t["layers"], t["steps"]) for t in doctor.record.facts["turns"]] == [("SGD 0", ["first"], 10), ("SGD 1", ["second"], 5)]
+
+
+def test_an_optimizer_that_never_steps_is_found() -> None:
+    doctor = Doctor(probes=False, every_n_steps=1, options={"frozen-parameter": {"batches": 5}})
+    fit(Playing(every=0), doctor)
+    assert doctor.record.facts["turns"][1]["waiting"] == 9  # before the first backward pass there was no gradient
+    (found,) = [f for f in doctor.diagnosis.findings if f.rule == "frozen-parameter"]
+    assert found.message.startswith("the optimizer of second (SGD 1) never stepped")
+
+
 class Raw(Net):
     """Steps an optimizer that Lightning does not know."""
 

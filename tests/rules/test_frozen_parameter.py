@@ -10,6 +10,7 @@ import pytest
 from diagnose.record import Record
 from diagnose.rules.frozen_parameter import FrozenParameter
 from diagnose.values import Severity
+from tests.rules.playing import game
 from tests.rules.training import findings, not_run, training
 
 LABELS = {"update_ratio__layers": ["a", "b"], "grad_norm__layers": ["a", "b"]}
@@ -82,3 +83,13 @@ def test_too_few_batches_or_none_that_an_optimizer_could_use_are_not_judged() ->
 def test_steps_after_cleared_gradients_are_told_from_none() -> None:
     (found,) = findings(FrozenParameter(), standing(zero_grad__backwards=[1.0] * 10))
     assert "the optimizer steps without any gradient" in found.message
+
+
+def test_of_two_players_the_one_that_never_steps_is_found() -> None:
+    (found,) = findings(FrozenParameter(), game(critic={"steps": 0, "waiting": 300}))
+    assert found.severity == Severity.ERROR
+    assert found.message == "the optimizer of critic (Adam 1) never stepped, though 300 backward passes left it gradients"
+
+
+def test_a_player_that_was_never_given_a_gradient_is_no_fault() -> None:
+    assert "several optimizers" in not_run(FrozenParameter(), game(critic={"steps": 0, "waiting": 0}))

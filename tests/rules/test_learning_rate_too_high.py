@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from diagnose.rules.learning_rate_too_high import LearningRateTooHigh
 from diagnose.values import Finding
+from tests.rules.playing import ROWS, game
 from tests.rules.training import falling, findings, not_run, training
 
 LABELS = {"update_ratio__layers": ["a", "b"]}
@@ -129,3 +130,24 @@ def test_steps_that_stay_large_and_a_loss_that_goes_back_are_found() -> None:
     assert found(back, ratio=0.01) == ()
     assert found(back, watched=0.4) == ()  # a sum of several terms has no trend of its own
     assert found(falling(2.4, 1.2)) == ()
+
+
+@pytest.mark.parametrize(
+    ("updates", "losses", "total", "said"),
+    [
+        ((2e-3, 4e-3, 0.12, 0.3), [1.4] * ROWS, [2.0] * 300, "still moves by 0.3"),
+        ((2e-3, 4e-3, 0.12, 0.3), [1.4] * 5 + [40.0] + [1.4] * (ROWS - 6), [2.0] * 300, "leaped from 1.4 to 40"),
+        ((2e-3, 4e-3, 0.12, 0.3), [1.4] * ROWS, [2.0] * 50 + [np.nan] * 250, "became NaN"),
+    ],
+)
+def test_of_two_players_the_one_that_throws_its_weights_about_is_found(
+    updates: tuple[float, ...], losses: list[float], total: list[float], said: str
+) -> None:
+    (found,) = findings(LearningRateTooHigh(), game(updates=updates, losses=([0.7] * ROWS, losses), total=total))
+    assert found.where == "critic (Adam 1), lr=0.002"
+    assert said in found.message
+
+
+def test_a_last_layer_of_zeros_moves_far_at_first_and_is_no_fault() -> None:
+    reason = not_run(LearningRateTooHigh(), game(updates=(2e-3, 4e-3, 3e-3, 0.3)))
+    assert "several optimizers" in reason

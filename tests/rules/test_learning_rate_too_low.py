@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from diagnose.rules.learning_rate_too_low import LearningRateTooLow
+from tests.rules.playing import ROWS, game
 from tests.rules.training import falling, findings, not_run, training
 
 LABELS = {"update_ratio__layers": ["a", "b"]}
@@ -91,3 +92,18 @@ def test_what_noise_alone_explains_is_no_progress() -> None:
     (found,) = findings(LearningRateTooLow(), training(1.07 - 1.6e-4 * np.arange(400) + noise, run=run, **steps))
     assert "400 steps move them by 0.016 at most" in found.message
     assert findings(LearningRateTooLow(), training(0.97 + 0.1 * np.exp(-np.arange(400) / 80) + 0.02 * noise, run=run, **steps)) == ()
+
+
+def test_of_two_players_the_one_that_hardly_moves_is_found() -> None:
+    (found,) = findings(LearningRateTooLow(), game(updates=(2e-5, 1e-4, 3e-3, 5e-3), losses=([0.7] * 10 + [9.0] * 30, [1.3] * ROWS)))
+    assert found.where == "maker (Adam 0), lr=0.001"
+    assert "its weights by 0.0001 of their size, one of critic (Adam 1) by 0.005" in found.message
+
+
+def test_two_players_of_like_pace_are_no_fault_whoever_wins() -> None:
+    assert "several optimizers" in not_run(LearningRateTooLow(), game(losses=([0.7] * 10 + [9.0] * 30, [1.3] * ROWS)))
+
+
+def test_a_slow_player_that_gets_better_is_no_fault() -> None:
+    slow = game(updates=(2e-5, 1e-4, 3e-3, 5e-3), losses=([0.7] * 10 + [0.3] * 30, [1.3] * ROWS))
+    assert "several optimizers" in not_run(LearningRateTooLow(), slow)

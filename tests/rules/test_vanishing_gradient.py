@@ -6,6 +6,7 @@ from typing import Any
 
 from diagnose.record import Record
 from diagnose.rules.vanishing_gradient import VanishingGradient
+from tests.rules.playing import game
 from tests.rules.training import falling, findings, not_run, training
 
 LAYERS = {"grad_norm__layers": ["a", "b", "c", "d"], "update_ratio__layers": ["a", "b", "c", "d"]}
@@ -79,3 +80,16 @@ def test_a_step_without_any_gradient_is_passed_over() -> None:
     updates = [[1e-6, 1e-3, 1e-3, 1e-2]] * 20
     record = training([2.3] * 300, labels=LAYERS, grad_norm__layers=norms, update_ratio__layers=updates)
     assert findings(VanishingGradient(), record)[0].where == "a"
+
+
+def test_of_two_players_the_one_that_lost_and_gets_no_gradient_is_found() -> None:
+    losses = [-0.6] * 10 + [-1e-6] * 30, [1.3] * 10 + [0.0] * 30
+    (found,) = findings(VanishingGradient(), game(pulls=[0.3] * 10 + [1e-6] * 30, losses=losses))
+    assert found.where == "maker (Adam 0)"
+    assert "log(1 - D(G(z)))" in found.fix
+
+
+def test_a_player_that_lost_and_still_gets_a_gradient_or_won_is_no_fault() -> None:
+    lost, won = [0.6] * 10 + [9.0] * 30, [0.6] * 10 + [0.0] * 30
+    assert "several optimizers" in not_run(VanishingGradient(), game(pulls=[0.3] * 10 + [5.0] * 30, losses=(lost, won)))
+    assert "several optimizers" in not_run(VanishingGradient(), game(pulls=[0.3] * 10 + [1e-6] * 30, losses=(won, lost)))
