@@ -138,7 +138,7 @@ class VanishingGradient(Rule):
             (start, end), first, last = player.course, median(player.pulls[:10]), median(player.pulls[-len(player.pulls) // 3 :])
             if last < self.ratio * first and end > start:
                 yield self.finding(
-                    f"the gradient of {player.name} fell from {first:.2g} to {last:.2g} while its loss went from {start:.4g} up to {end:.4g}: "
+                    f"the gradient of {player.name} fell from {first:.2g} to {last:.2g} while its loss rose from {start:.4g} to {end:.4g}: "
                     "what it plays against has won, and tells it nothing more",
                     where=player.name,
                     fix="use the loss that does not saturate, -log D(G(z)) in place of log(1 - D(G(z))), or a slower or weaker opponent",

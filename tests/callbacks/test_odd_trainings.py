@@ -70,7 +70,8 @@ def test_each_optimizer_has_its_own_loss_and_turns() -> None:
     first, second = doctor.record.series("loss/optimizers").value.T
     np.testing.assert_allclose(first, doctor.record.series("train/watched_loss").value, rtol=1e-6)
     assert np.isnan(second).tolist() == [True, False] * 5
-    assert [(t["name"], t["layers"], t["steps"]) for t in doctor.record.facts["turns"]] == [("SGD 0", ["first"], 10), ("SGD 1", ["second"], 5)]
+    turns = [(t["name"], t["layers"], t["steps"]) for t in doctor.record.facts["turns"]]
+    assert turns == [("SGD 0", ["first"], 10), ("SGD 1", ["second"], 5)]
 
 
 def test_an_optimizer_that_never_steps_is_found() -> None:
