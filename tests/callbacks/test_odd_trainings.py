@@ -53,7 +53,8 @@ class Playing(Doubled):
         self.every = every
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
-        first, second = self.optimizers()  # type: ignore[misc]
+        optimizers: Any = self.optimizers()
+        first, second = optimizers
         loss = nn.functional.cross_entropy(self(batch[0]), batch[1])
         first.zero_grad()
         self.manual_backward(loss)
