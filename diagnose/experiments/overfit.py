@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from diagnose.experiments.baselines import chance, floor
-from diagnose.experiments.batches import changed, leaves, size, take
+from diagnose.experiments.batches import changed, leaves, roles, size, take
 from diagnose.experiments.copying import Unusable
 from diagnose.experiments.dependence import evaluating
 from diagnose.experiments.sandbox import Sandbox
@@ -85,10 +86,10 @@ def train(
 def overfit_batch(sandbox: Sandbox, call: LossCall, record: Record) -> None:
     """Train a copy on one fixed batch until its loss is near the floor.
 
-    Writes ``probe.overfit``: ``losses``, ``initial``, ``final`` (median of the last five), ``floor`` (what no prediction can beat on
-    these targets), ``chance`` (the best constant prediction), ``progress`` (1 at the floor, 0 at chance), ``steps``, ``rate``,
-    ``batch_size``, ``weights`` (number of trainable weights), ``targets`` (number of targets in the batch), ``sole`` (the step's loss
-    is this loss and nothing else).
+    Writes ``probe.overfit``: ``losses``, ``initial``, ``final`` (median of the last five), ``floor`` (what no prediction can beat on these
+    targets, nor on equal inputs with different ones), ``chance`` (the best constant prediction), ``progress`` (1 at the floor, 0 at
+    chance), ``steps``, ``rate``, ``batch_size``, ``weights`` (number of trainable weights), ``targets`` (number of targets in the batch),
+    ``sole`` (the step's loss is this loss and nothing else).
 
     References:
         A. Karpathy, "A Recipe for Training Neural Networks" (2019), step 2.
@@ -96,11 +97,11 @@ def overfit_batch(sandbox: Sandbox, call: LossCall, record: Record) -> None:
     if not sandbox.module.automatic_optimization:
         record.skip("probe.overfit", "manual optimisation: the module takes its own steps")
         return
-    low, constant = floor(call), chance(call)
+    batch = sandbox.batches[0]
+    low, constant = lowest(batch, call), chance(call)
     if low is None or constant is None or call.target is None:
         record.skip("probe.overfit", f"the floor of {call.kind} is not known")
         return
-    batch = sandbox.batches[0]
     goal = low + 0.1 * max(constant - low, 1e-6)
     best: dict[str, Any] = {}
     sole = _sole(sandbox, batch, call)
@@ -122,6 +123,28 @@ def overfit_batch(sandbox: Sandbox, call: LossCall, record: Record) -> None:
     weights = sum(p.numel() for p in sandbox.module.parameters() if p.requires_grad and not isinstance(p, UninitializedParameter))
     best |= {"floor": low, "chance": constant, "progress": progress, "sole": sole, "weights": weights}
     record.add("probe.overfit", {**best, "batch_size": size(batch) or len(call.target), "targets": call.target.numel()})
+
+
+def lowest(batch: Any, call: LossCall) -> float | None:
+    """The `floor` of a call, where samples of the batch have equal inputs and other targets that of the best answer to each input."""
+    low, target, n = floor(call), call.target, size(batch)
+    found = roles(batch, target)
+    inputs = [t for path, t in leaves(batch) if found[path] == "input" and t.layout is torch.strided] if found else []
+    rows = n is not None and target is not None and target.dim() > 0 and call.input.dim() > 0 and len(target) == len(call.input) == n
+    weighed = any(isinstance(option, Tensor) for option in call.options.values())
+    mean = str(call.options.get("reduction", "mean")) == "mean" and not call.root and not weighed
+    if low is None or target is None or not (rows and mean and "target" in found.values() and inputs and all(len(t) == n for t in inputs)):
+        return low
+    groups: dict[bytes, list[int]] = {}
+    flat = [t.detach().cpu().contiguous().reshape(len(t), -1).view(torch.uint8).numpy() for t in inputs]
+    for row in range(len(target)):
+        groups.setdefault(b"".join(t[row].tobytes() for t in flat), []).append(row)
+    if all(len(group) == 1 for group in groups.values()):
+        return low
+    each = [replace(call, input=call.input[group], target=target[group]) for group in groups.values()]
+    least = [(chance if len(one.input) > 1 else floor)(one) for one in each]
+    known = [value * len(one.input) for value, one in zip(least, each, strict=True) if value is not None]
+    return sum(known) / len(target) if len(known) == len(each) else low
 
 
 def _sole(sandbox: Sandbox, batch: Any, call: LossCall) -> bool:

@@ -38,7 +38,15 @@ class AccumulationMismatch(Rule):
     name = "accumulation-mismatch"
     severity = Severity.WARNING
     needs = ("zero_grad/backwards", "backward/share")
-    explains = ("learning-rate-too-high", "exploding-gradient", "non-finite", "diverging-loss", "oscillating-loss", "loss-not-decreasing")
+    explains = (
+        "learning-rate-too-high",
+        "exploding-gradient",
+        "non-finite",
+        "diverging-loss",
+        "oscillating-loss",
+        "loss-not-decreasing",
+        "dead-units",
+    )
 
     passes: float = 2.0
     steps: int = 5

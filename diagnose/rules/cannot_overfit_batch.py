@@ -18,17 +18,17 @@ class CannotOverfitBatch(Rule):
 
     ## What it measures
     A copy of the module is trained on one batch with Adam (learning rates 3e-3 and 3e-2, for regression 0.3 too, up to 150 steps each,
-    dropout off). The progress is 0 at the loss of the best constant prediction and 1 at the floor, which is not zero under label
-    smoothing and for probability targets. Below `progress` the finding is made. Where more than twice `units` classes have to pass a layer
-    of `units` units or less, it is named.
+    dropout off). The progress is 0 at the loss of the best constant prediction and 1 at the floor, which is not zero under label smoothing,
+    for probability targets, and where equal inputs have different targets. Below `progress` the finding is made. Where more than twice
+    `units` classes have to pass a layer of `units` units or less, it is named.
 
     ## Why it matters
     A network with more weights than the batch has targets can learn a batch by heart. One that cannot has a fault in the model, the
     loss or the data; the learning rate is not the reason, since the user's own is not used.
 
     ## When it is wrong
-    Small models cannot memorise: with fewer than `weights_per_target` weights per target the rule does not run. Identical inputs with
-    different labels, and the first tokens of a language model, set a floor of their own, hence the generous bar.
+    Small models cannot memorise: with fewer than `weights_per_target` weights per target the rule does not run. The first tokens of a
+    language model set a floor of their own, hence the generous bar.
 
     ## What to try
     The other findings usually name the cause. Without any: print what reaches the loss for one sample, before and after the training.
@@ -53,7 +53,7 @@ class CannotOverfitBatch(Rule):
         if not run["sole"]:
             raise NotRun("the loss of the step has further terms, so its floor is not known")
         if run["chance"] - run["floor"] < 1e-3 * max(1.0, abs(run["chance"])):
-            raise NotRun("the targets of the batch are all equal")
+            raise NotRun("the targets of the batch are all equal, or its inputs tell nothing of them")
         if run["weights"] < self.weights_per_target * run["targets"]:
             raise NotRun(f"too few weights to learn a batch by heart: {run['weights']} for {run['targets']} targets")
         if run["progress"] < self.progress:

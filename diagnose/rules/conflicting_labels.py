@@ -18,14 +18,16 @@ class ConflictingLabels(Rule):
     Training rows with equal inputs (all fields but the target, bit by bit) and different targets. At least `rows` of them and a share of
     `share` are worth an `info`; they are a warning where equal inputs cannot be chance (some column holds fine real numbers, or the
     entropy of the columns, cut to a third, makes fewer than `chance` equal rows likely), or where a share of `alike` of the inputs
-    is one and the same, and the floor that they set is at least `floor` of the labels' entropy (for regression half of the variance).
+    is one and the same, or has equal ones with other targets and the floor is `nothing` of the labels' entropy or more, so that nothing can
+    be learned; and the floor that they set is at least `floor` of that entropy (for regression half of the variance).
 
     ## Why it matters
     The loss cannot fall below the entropy of the labels given the input, whatever the network and the training. The cause is mostly a
     fault: a crop or a transform that removes what tells the classes apart, a join on the wrong key, labels merged from two sources.
 
     ## When it is wrong
-    A few categorical columns leave people with the same answers and other outcomes: that is noise of the problem, hence `info`. So are
+    A few categorical columns leave people with the same answers and other outcomes: that is noise of the problem, hence `info` where the
+    inputs tell anything at all. So are
     repeated measurements on a grid, and several annotators' labels of one sample, though their floor is real.
 
     ## What to try
@@ -56,6 +58,7 @@ class ConflictingLabels(Rule):
     chance: float = 1e-3
     floor: float = 0.05
     alike: float = 0.9
+    nothing: float = 0.98
 
     def judge(self, record: Record) -> Iterator[Finding]:
         seen = record.facts["data.conflicts"]
@@ -64,6 +67,7 @@ class ConflictingLabels(Rule):
         if seen["involved"] < self.rows or seen["share"] < self.share or seen["floor"] < self.floor * seen["prior"]:
             return
         alike = seen["continuous"] or seen["rows"] * 2.0 ** (-seen["bits"] / 3) < self.chance or most >= self.alike
+        alike = alike or (seen["share"] >= self.alike and seen["floor"] >= self.nothing * seen["prior"])
         unit = f"{seen['floor']:.3g} nats, chance being {seen['prior']:.3g}" if classes else f"{seen['floor']:.0%} of the variance"
         if seen["distinct"] == 1:
             what = "all training inputs read are identical, with different targets"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diagnose.experiments.anatomy import examine
-from diagnose.experiments.overfit import STEPS, association, learn, overfit_batch, train
+from diagnose.experiments.overfit import STEPS, association, learn, lowest, overfit_batch, train
 from diagnose.experiments.sandbox import Sandbox
+from diagnose.measure.losses import LossCall
 from diagnose.record import Record
 from tests.experiments.odd import Classifier, Regressor, blobs, loaders, sandboxed
 
@@ -36,6 +38,16 @@ def test_a_sound_network_learns_its_batch() -> None:
     assert (fact["floor"], fact["batch_size"], fact["targets"], fact["weights"], fact["sole"]) == (0.0, 16, 16, 387, True)
     assert fact["steps"] == len(fact["losses"]) < STEPS
     assert fact["initial"] == fact["losses"][0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_equal_inputs_with_different_targets_have_a_floor(dtype: torch.dtype) -> None:
+    x = torch.tensor([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0], [3.0, 4.0]], dtype=dtype)
+    y, scores, values = torch.tensor([0, 2, 1, 2]), torch.zeros(4, 3), torch.tensor([1.0, 5.0, 3.0, 5.0])
+    assert lowest([x, y], LossCall("cross_entropy", scores, y, None, {"reduction": "mean"})) == pytest.approx(math.log(2) / 2)
+    assert lowest([x, values], LossCall("mse_loss", values, values, None, {"reduction": "mean"})) == pytest.approx(0.5)
+    assert lowest([x[[0, 1]], y[:2]], LossCall("cross_entropy", scores[:2], y[:2], None, {"reduction": "mean"})) == 0.0
+    assert lowest([x, y], LossCall("cross_entropy", scores, y, None, {"reduction": "sum"})) == 0.0
 
 
 def test_label_smoothing_has_a_floor() -> None:

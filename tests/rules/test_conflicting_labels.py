@@ -50,6 +50,12 @@ def test_nearly_all_inputs_are_one() -> None:
     assert judge(distinct=10, largest=0.85, continuous=False, bits=2.0)[0].severity is Severity.INFO
 
 
+def test_inputs_that_leave_nothing_to_learn() -> None:
+    (finding,) = judge(largest=0.2, distinct=7, continuous=False, bits=3.0, floor=0.685)
+    assert finding.severity is Severity.WARNING
+    assert judge(largest=0.2, distinct=7, continuous=False, bits=3.0, floor=0.66)[0].severity is Severity.INFO
+
+
 def test_values() -> None:
     (finding,) = judge(kind="value", floor=0.7, prior=1.0)
     assert "the loss cannot fall below 70% of the variance" in finding.message
