@@ -9,7 +9,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import begins_anew, losses, refuse_games, refuse_unknown
+from diagnose.rules.evidence import begins_anew, losses, moving_targets, refuse_games, refuse_unknown
 from diagnose.statistics import blocks, mann_kendall, spread
 from diagnose.values import Finding, Severity
 
@@ -33,7 +33,7 @@ class DivergingLoss(Rule):
 
     ## When it is wrong
     Losses whose terms are switched on during training (annealed penalties, curricula) rise by design. Losses of adversarial games are
-    not judged.
+    not judged, nor are those of targets that spread more or less as training goes on, as the returns of an agent that learns.
 
     ## What to try
     A lower learning rate, warm-up, clipping; go back to the checkpoint of the best block.
@@ -91,6 +91,8 @@ class DivergingLoss(Rule):
                 limit=self.below,
             )
             return
+        if moving_targets(record):
+            raise NotRun("the targets spread more or less as training goes on, and a loss that rises may be that of a harder task")
         means = blocks(values, 50)
         start, end = float(means[:3].mean()), float(means[-5:].mean())
         best, noise = float(means.min()), spread(np.diff(means))

@@ -262,11 +262,30 @@ def multiplied(seen: Mapping[str, Any]) -> bool:
 
 
 def open_set(record: Record, name: str) -> bool:
-    """Whether a validation loader holds none but classes that training does not know, and its step gives no targets to a loss."""
+    """Whether a validation loader holds none but classes that training does not know, and no loss is asked for them.
+
+    Its step gives no targets to a loss, or training itself numbers anew what it draws: its loss has fewer classes than there are labels.
+    """
     loaders, step = record.facts.get("data", {}), record.facts.get("probe.validation", {})
     path = loaders.get("train", {}).get("target")
     mine, theirs = (loaders.get(n, {}).get("fields", {}).get(path, {}).get("target", {}).get("counts") for n in ("train", name))
-    return step.get("calls") == 0 and bool(mine and theirs) and not set(mine) & set(theirs)
+    outputs = (loaders.get("train", {}).get("loss") or {}).get("classes")
+    asked = step.get("calls") != 0 and not (mine and outputs and len(mine) > outputs)
+    return not asked and bool(mine and theirs) and not set(mine) & set(theirs)
+
+
+def moving_targets(record: Record, factor: float = 1.5, away: float = 10.0, rows: int = 9) -> bool:
+    """Whether the targets themselves spread more or less by ``factor`` as training goes on, as returns do where an agent learns.
+
+    Then a loss that rises may be that of a harder task. The median of the last third of ``rows`` records or more against the first third;
+    targets that grow ``away`` times run away with the predictions that they are made of.
+    """
+    spreads = finite(record.series("target/std").value) if "target/std" in record else np.empty(0)
+    third = len(spreads) // 3
+    if len(spreads) < rows:
+        return False
+    first, last = median(spreads[:third]), median(spreads[-third:])
+    return factor * min(first, last) < max(first, last) < away * min(first, last)
 
 
 def left_of_both(record: Record) -> float:

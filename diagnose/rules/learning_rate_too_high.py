@@ -10,7 +10,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import gathered, losses, periodic, refuse_games, refuse_unknown, run, skill, tail
+from diagnose.rules.evidence import gathered, losses, moving_targets, periodic, refuse_games, refuse_unknown, run, skill, tail
 from diagnose.rules.games import players
 from diagnose.statistics import Values, blocks, finite, level, median, medians, progress
 from diagnose.values import Finding, Severity
@@ -49,7 +49,7 @@ class LearningRateTooHigh(Rule):
     ## When it is wrong
     Weights that start near zero take relatively large steps and are fine: without harm in the loss nothing is reported. Of twelve runs on
     digits at 10 to 1000 times a good rate, those that lost to chance had a batch of 4 to 1e12 times the start. Biases and norms are counted
-    with the weights of their layer.
+    with the weights of their layer. Where the targets spread more as an agent learns, a loss that went back is that of a harder task.
 
     ## What to try
     Divide the learning rate by ten until the loss falls; scale the targets; warm up; clip gradients.
@@ -187,7 +187,7 @@ class LearningRateTooHigh(Rule):
         """Whether a loss that is one loss call alone ended clearly above where it had been: what it did then, or ``""``."""
         watched = tail(record, "train/watched_loss")
         alone = len(watched) > 0 and abs(median(watched) - median(loss[-len(loss) // 3 :])) < 0.2 * abs(median(watched))
-        if not np.isfinite(loss).all() or len(loss) < self.rows or not alone:
+        if not np.isfinite(loss).all() or len(loss) < self.rows or not alone or moving_targets(record):
             return ""
         tenths = [level(part) for part in np.array_split(loss, 10)[:8]]
         (best, error), (end, spread) = min(tenths), level(loss[-(len(loss) // 5) :])

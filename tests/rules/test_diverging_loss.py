@@ -15,6 +15,13 @@ def test_a_rise_above_the_start_is_found() -> None:
     assert found.evidence["end"] > 6
 
 
+def test_a_rise_with_the_spread_of_the_targets_is_a_harder_task() -> None:
+    rising = [*falling(2.3, 1.0, 150), *np.linspace(1, 9, 150)]
+    assert "a harder task" in not_run(DivergingLoss(), training(rising, target__std=[0.3] * 10 + [0.9] * 10))
+    for steady in ([0.3] * 10 + [0.4] * 10, [0.3] * 10 + [30.0] * 10, [0.3, 0.9]):
+        assert len(findings(DivergingLoss(), training(rising, target__std=steady))) == 1
+
+
 def test_growth_before_nan_is_found() -> None:
     (found,) = findings(DivergingLoss(), training([1.0, 50.0, 1e6, np.nan]))
     assert found.evidence["end"] == 1e6

@@ -118,11 +118,9 @@ def test_one_layer_that_starts_at_zero_takes_a_giant_step_without_harm() -> None
 
 
 def test_steps_that_stay_large_and_a_loss_that_goes_back_are_found() -> None:
-    def found(loss: ArrayLike, ratio: float = 0.05, watched: float = 1.8) -> tuple[Finding, ...]:
-        ratios = [[ratio, 0.005]] * 20
-        return findings(
-            LearningRateTooHigh(), training(loss, labels=LABELS, update_ratio__layers=ratios, train__watched_loss=[watched] * 20)
-        )
+    def found(loss: ArrayLike, ratio: float = 0.05, watched: float = 1.8, **series: Any) -> tuple[Finding, ...]:
+        series |= {"update_ratio__layers": [[ratio, 0.005]] * 20, "train__watched_loss": [watched] * 20}
+        return findings(LearningRateTooHigh(), training(loss, labels=LABELS, **series))
 
     back = [*np.linspace(2.4, 1.2, 60), *np.linspace(1.2, 1.9, 180)]
     (one,) = found(back)
@@ -130,6 +128,7 @@ def test_steps_that_stay_large_and_a_loss_that_goes_back_are_found() -> None:
     assert found(back, ratio=0.01) == ()
     assert found(back, watched=0.4) == ()  # a sum of several terms has no trend of its own
     assert found(falling(2.4, 1.2)) == ()
+    assert found(back, target__std=[0.3] * 6 + [0.9] * 6) == ()  # an agent whose returns grow
 
 
 @pytest.mark.parametrize(

@@ -145,3 +145,17 @@ def test_new_classes_that_a_search_is_tested_with(calls: int, severity: Severity
     record.add("probe.validation", {"calls": calls})
     (finding,) = SplitShift().judge(record)
     assert finding.severity is severity
+
+
+def test_new_classes_of_episodes_that_are_numbered_anew() -> None:
+    counts: dict[str, dict[str, int]] = {"train": {str(i): 40 for i in range(60)}, "val/0": {str(i): 20 for i in range(60, 75)}}
+    entries: dict[str, Any] = {name: {"target": "y", "fields": {"y": {"target": {"counts": own}}}} for name, own in counts.items()}
+    for classes, severity in ((5, Severity.INFO), (60, Severity.WARNING)):
+        record = Record()
+        entries["train"] |= {"order": "random", "coverage": 1.0, "loss": {"classes": classes}}
+        seen = labels(train=counts["train"], val=counts["val/0"], unseen=[{"class": "60", "found": 300}], unseen_share=1.0)
+        record.add("data", entries)
+        record.add("data.shift", {"val/0": {"inputs": {}, "labels": seen, "values": None, "loss": "cross_entropy"}})
+        record.add("probe.validation", {"calls": 1})
+        (finding,) = SplitShift().judge(record)
+        assert finding.severity is severity
