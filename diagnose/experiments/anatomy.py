@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,7 +27,7 @@ from diagnose.measure.graph import behind_steps, head, linearity, reshaped
 from diagnose.measure.losses import ELEMENTWISE, REGRESSION, LossCall
 from diagnose.record import Record
 
-STEPS = 3
+STEPS, TURNS = 3, 12
 BIAS_CANCELLING = (_BatchNorm, nn.modules.instancenorm._InstanceNorm)
 
 
@@ -80,7 +80,7 @@ def hooked(module: nn.Module, hook: Any) -> Iterator[None]:
 
 
 def examine(sandbox: Sandbox, record: Record) -> Anatomy:
-    """Run up to three training steps and take them apart.
+    """Run up to three training steps and take them apart; of several optimizers that take turns, as many as they need, up to twelve.
 
     Writes these facts:
 
@@ -89,7 +89,7 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
       name), ``head`` (activations next to the loss), ``dropout_on_output``, ``broadcast`` (two shapes or ``None``), ``raised`` (the
       user's error or ``""``);
     * ``probe.parameters``: per trainable parameter of the module ``name``, ``size``, ``used``, ``reached``, ``flat`` (a rounding or a
-      sign stands on all ways from it to the loss), ``optimized``; and under
+      sign stands on all ways from it to the loss), ``optimized``, ``waits`` (none of the optimizers that hold it stepped); and under
       ``unregistered`` those that the step used but that the module does not know; ``losses``: how many of the steps returned a loss with
       a gradient (left out under manual optimisation);
     * ``probe.modes``: names of modules that stood in the wrong mode;
@@ -105,23 +105,29 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
     backward = 0
     sandbox.module.zero_grad(set_to_none=True)
     trainable = {id(p) for p in sandbox.module.parameters() if p.requires_grad}
-    for index, batch in enumerate(sandbox.batches[:STEPS]):
-        try:
-            loss = _step(sandbox, anatomy, sandbox.move(batch), index, names, record if index == 0 else None)
-        except Exception as error:
-            if index == 0:
-                raise
-            record.add("probe.step", {**record.facts["probe.step"], "raised": told(error)})
-            break
-        losses.append(float(loss) if loss is not None else float("nan"))
-        backward += loss is not None and loss.requires_grad
+    with _stepping(sandbox) as stepped:
+        for index, batch in enumerate(sandbox.batches[:STEPS]):
+            try:
+                loss = _step(sandbox, anatomy, sandbox.move(batch), index, names, record if index == 0 else None)
+            except Exception as error:
+                if index == 0:
+                    raise
+                record.add("probe.step", {**record.facts["probe.step"], "raised": told(error)})
+                break
+            losses.append(float(loss) if loss is not None else float("nan"))
+            backward += loss is not None and loss.requires_grad
+        with suppress(Exception):  # training may never come to such a step
+            for index in range(STEPS, TURNS):
+                if sandbox.module.automatic_optimization or len(stepped) == len(sandbox.optimizers):
+                    break
+                _step(sandbox, anatomy, sandbox.move(sandbox.batches[index % len(sandbox.batches)]), index, names, None)
     if "probe.step" in record:
         record.add("probe.step", {**record.facts["probe.step"], "loss": losses})
     raised = record.facts.get("probe.step", {}).get("raised")
     if raised and not anatomy.reached:
         record.skip("probe.parameters", f"the module's own training_step raised {raised}")
     else:
-        weigh(sandbox, anatomy.used, anatomy.reached, anatomy.flat, names, trainable, record)
+        weigh(sandbox, anatomy.used, anatomy.reached, anatomy.flat, stepped, names, trainable, record)
     if "probe.parameters" in record and sandbox.module.automatic_optimization:
         record.add("probe.parameters", {**record.facts["probe.parameters"], "losses": backward})
     if anatomy.pull is not None:
@@ -131,6 +137,18 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
         call = anatomy.call
         anatomy.call = replace(call, input=call.input.detach(), value=None)
     return anatomy
+
+
+@contextmanager
+def _stepping(sandbox: Sandbox) -> Iterator[set[int]]:
+    """The optimizers that step meanwhile, by ``id``; those that the module has made for itself are not seen."""
+    stepped: set[int] = set()
+    handles = [o.register_step_pre_hook(lambda o, args, kwargs: stepped.add(id(o))) for o in sandbox.optimizers]
+    try:
+        yield stepped
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _step(sandbox: Sandbox, anatomy: Anatomy, batch: Any, index: int, names: Mapping[int, str], record: Record | None) -> Tensor | None:

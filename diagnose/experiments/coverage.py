@@ -18,6 +18,7 @@ def weigh(
     used: Mapping[int, Tensor],
     reached: set[int],
     flat: set[int],
+    stepped: set[int],
     names: Mapping[int, str],
     trainable: set[int],
     record: Record,
@@ -29,18 +30,22 @@ def weigh(
         used: Parameters that any function was seen to be given, by ``id``; transforms of `torch.func` give others in their place.
         reached: Parameters that got a gradient, by ``id``.
         flat: Those of them whose gradient is zero, since a rounding or a sign stands before the loss, by ``id``.
+        stepped: Optimizers that stepped, by ``id``; under automatic optimisation none does.
         names: Names of the module's parameters, by ``id``.
         trainable: Those that want a gradient, by ``id``.
         record: Where to write.
     """
     own = [v for m in sandbox.module.modules() for v in vars(m).values() if isinstance(v, torch.optim.Optimizer)]  # stepped by hand
     optimized = {id(p) for o in (*sandbox.optimizers, *own) for g in o.param_groups for p in g["params"]}
+    idle = [o for o in sandbox.optimizers if id(o) not in stepped] if not sandbox.module.automatic_optimization else []
+    waiting = {id(p) for o in idle for g in o.param_groups for p in g["params"]}
+    waiting -= {id(p) for o in (*sandbox.optimizers, *own) if o not in idle for g in o.param_groups for p in g["params"]}
     entries = []
     for parameter in sandbox.module.parameters():
         if id(parameter) in trainable and not isinstance(parameter, UninitializedParameter):
             i = id(parameter)
             entry = {"name": names[i], "size": parameter.numel(), "used": i in used or i in reached, "reached": i in reached}
-            entries.append({**entry, "flat": i in flat, "optimized": i in optimized})
+            entries.append({**entry, "flat": i in flat, "optimized": i in optimized, "waits": i in waiting})
     stray = [p for i, p in used.items() if i not in names and p.requires_grad and i in reached and i not in optimized]
     record.add(
         "probe.parameters", {"registered": entries, "unregistered": _locate(sandbox.module, stray), "optimizers": len(sandbox.optimizers)}

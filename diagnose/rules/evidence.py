@@ -206,13 +206,20 @@ def never_better(record: Record, share: float = 0.98, validations: int = 6) -> V
     return near_chance(record, share, validations) if right < 0.15 else None
 
 
+def like_training(record: Record) -> bool:
+    """Whether validation is measured by the function that training is, as far as both are known."""
+    held, trained = record.facts.get("validation", {}).get("loss"), record.facts.get("task", {}).get("loss")
+    return not held or not trained or held == trained or {held, trained} == {"cross_entropy", "nll_loss"}
+
+
 def near_chance(record: Record, share: float, validations: int = 6) -> Values | None:
     """The validation losses, where none of them came below ``share`` of the loss of a constant prediction; else ``None``.
 
-    Known where the watched loss is all that a step returns, and the validation loss comes of a loss call.
+    Known where the watched loss is all that a step returns, and the validation loss comes of a call of the same function.
     """
     start, kinds = record.facts.get("probe.initial_loss", {}), record.facts.get("validation", {})
     chance, same = start.get("chance"), start.get("total") == start.get("loss") and not kinds.get("logged")
+    same = same and like_training(record)
     held = finite(record.series("val/loss").value) if "val/loss" in record else np.empty(0)
     return held if chance and same and len(held) >= validations and held.min() > share * chance else None
 

@@ -15,9 +15,10 @@ class NoGradient(Rule):
     """A parameter that takes part in the forward pass and has an optimizer gets no gradient: the graph is cut on the way.
 
     ## What it measures
-    Over three training steps: which trainable parameters any function was given, and which received a gradient. Those that were used,
-    stand in an optimizer and never got one are reported, and so are those whose gradient is zero because every way from them to the loss
-    leads through a rounding or a sign. Parameters that nothing used are reported as `info`.
+    Over three training steps: which trainable parameters any function was given, and which received a gradient. Where several optimizers
+    take turns there are as many steps as each needs to have one, up to twelve; what waits for its turn longer is not judged. Those that
+    were used, stand in an optimizer and never got one are reported, and so are those whose gradient is zero because every way from them
+    to the loss leads through a rounding or a sign. Parameters that nothing used are reported as `info`.
 
     ## Why it matters
     `detach()`, `.data`, `torch.no_grad()`, `argmax` and a trip through numpy cut the graph silently, and `round`, `floor` and
@@ -62,6 +63,7 @@ class NoGradient(Rule):
                 parameters=len(entries),
             )
             return
+        entries = [e for e in entries if not e.get("waits")]
         cut = [e for e in entries if e["used"] and e["optimized"] and not e["reached"]]
         flat = [e for e in entries if e["reached"] and e.get("flat") and e["optimized"]]
         unused = [e for e in entries if not e["used"] and not e["reached"] and e["optimized"]]

@@ -9,7 +9,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import never_better, refuse_games, run, tail
+from diagnose.rules.evidence import like_training, never_better, refuse_games, run, tail
 from diagnose.statistics import Values, finite, mann_kendall, median, progress, spread
 from diagnose.values import Finding, Severity
 
@@ -30,8 +30,8 @@ class Overfitting(Rule):
     never below `hardly` of it.
 
     Or nothing that holds: no validation, of `after` + 2 at least, came below `chance` times the loss of a constant prediction, while the
-    training loss fell by `much`; or by `little`, and the validation losses rose (Mann-Kendall above `certain` standard deviations) and
-    ended above that of a constant.
+    training loss fell by `much`, and to that much below it; or by `little`, and the validation losses rose (Mann-Kendall above `certain`
+    standard deviations) and ended above that of a constant, the training loss below it.
 
     ## Why it matters
     From the minimum on the model learns its training data by heart, and what is saved last is not what is best.
@@ -122,7 +122,8 @@ class Overfitting(Rule):
         """Nothing is left of the training loss, and hardly anything of it was gained in validation."""
         start = record.facts.get("probe.initial_loss", {})
         trained, chance = tail(record, "train/loss", 0.1), start.get("chance")
-        if not len(trained) or not chance or start.get("total") != start.get("loss") or record.facts.get("validation", {}).get("logged"):
+        alike = like_training(record) and not record.facts.get("validation", {}).get("logged")
+        if not len(trained) or not chance or start.get("total") != start.get("loss") or not alike:
             return None
         low = float(held.min())
         if median(trained) >= self.nothing * chance or low <= self.hardly * chance or held[-1] <= low:
@@ -144,7 +145,7 @@ class Overfitting(Rule):
         if held is None:
             return None
         come, chance = progress(record.series("train/loss").value), record.facts["probe.initial_loss"]["chance"]
-        worse = held[-1] > chance and mann_kendall(held) >= self.certain and come.relative >= self.little
+        worse = held[-1] > chance > come.end and mann_kendall(held) >= self.certain and come.relative >= self.little
         apart = come.relative >= self.much and come.end < (1 - self.much) * chance
         if not (worse or apart) or come.drop < 3 * come.error:
             return None

@@ -13,6 +13,7 @@ from diagnose.experiments.loss_arguments import class_weights, input_statistics,
 from diagnose.experiments.modes import wrong_mode
 from diagnose.measure.losses import LossCall
 from diagnose.record import Record
+from tests.experiments.checked import Adversarial
 from tests.experiments.odd import Classifier, Regressor, blobs, loaders, sandboxed
 
 
@@ -369,3 +370,28 @@ def test_class_weights_and_how_often_the_classes_occur() -> None:
     assert class_weights(LossCall("mse_loss", torch.zeros(5), torch.zeros(5))) is None
     words = LossCall("cross_entropy", torch.zeros(5, 2000), y, None, {"weight": torch.ones(2000)})
     assert class_weights(words) is None
+
+
+class Turns(Adversarial):
+    """The first optimizer steps in one batch of ``every``, or never; until then its network is cut off."""
+
+    def __init__(self, every: int, cut: bool = False) -> None:
+        super().__init__()
+        self.every, self.cut = every, cut
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        makes, judges = self.optimizers()  # type: ignore[attr-defined]
+        fake = self.net(torch.randn(len(batch[0]), 4))
+        turn = self.every and batch_idx % self.every == self.every - 1
+        player = makes if turn else judges
+        player.zero_grad()
+        self.manual_backward(self.judge(fake if turn and not self.cut else fake.detach()).mean() - self.judge(batch[0]).mean())
+        player.step()
+
+
+@pytest.mark.parametrize(("every", "cut", "reached", "waits"), [(5, False, True, False), (5, True, False, False), (0, False, False, True)])
+def test_of_optimizers_that_take_turns_each_is_waited_for(every: int, cut: bool, reached: bool, waits: bool) -> None:
+    record, _ = look(Turns(every, cut))
+    first = record.facts["probe.parameters"]["registered"][0]
+    assert (first["name"], first["reached"], first["waits"]) == ("net.0.weight", reached, waits)
+    assert len(record.facts["probe.step"]["loss"]) == 3

@@ -64,3 +64,7 @@ def test_a_rounding_before_the_loss() -> None:
     )
     assert finding.fix == "pass the gradient straight through: x + (x.round() - x).detach()"
     assert judge(weight("teacher.w", flat=True, optimized=False), weight("b.w")) == []
+
+
+def test_what_waits_for_the_turn_of_its_optimizer_is_not_judged() -> None:
+    assert judge(weight("maker.weight", reached=False, waits=True), weight("critic.weight"), losses=3) == []

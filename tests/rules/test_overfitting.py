@@ -74,6 +74,22 @@ def test_what_never_holds_in_validation_is_found() -> None:
     assert findings(Overfitting(), training(falling(2.3, 1.9), facts=facts, val__loss=level)) == ()
 
 
+def test_validation_in_another_unit_is_not_held_against_the_constant_of_training() -> None:
+    facts: dict[str, Any] = {"probe.initial_loss": {"loss": 2.1, "total": 2.1, "chance": 0.41}, "task": {"loss": "smooth_l1_loss"}}
+    flat = [1.006, 1.007, 1.01, 1.012, 1.015, 1.019, 1.02]
+    for trained in (falling(2.1, 0.2), falling(2.1, 0.001)):
+        squared = {**facts, "validation": {"loss": "mse_loss", "calls": 1}}
+        assert findings(Overfitting(), training(trained, facts=squared, val__loss=flat)) == ()
+        alike = {**facts, "validation": {"loss": "smooth_l1_loss", "calls": 1}}
+        assert len(findings(Overfitting(), training(trained, facts=alike, val__loss=flat))) == 1
+
+
+def test_noise_of_dropout_that_dies_down_to_the_constant_is_nothing_learned() -> None:
+    facts = {"probe.initial_loss": {"loss": 0.5, "total": 0.5, "chance": 0.41}}
+    up = [0.42, 0.421, 0.422, 0.423, 0.424, 0.425, 0.426, 0.427]
+    assert findings(Overfitting(), training(falling(2.1, 0.44), facts=facts, val__loss=up)) == ()
+
+
 def test_a_penalty_that_falls_is_no_training_loss_that_falls() -> None:
     facts = {"probe.initial_loss": {"loss": 0.69, "total": 2.1, "chance": 0.69}}
     up = [0.42, 0.45, 0.47, 0.49, 0.5, 0.51, 0.52, 0.53, 0.54, 0.55]
