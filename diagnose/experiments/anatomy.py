@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.parameter import UninitializedParameter
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.utils.hooks import RemovableHandle
 
 from diagnose.experiments.batches import leaves
@@ -37,6 +37,7 @@ class Anatomy:
 
     Attributes:
         call: The primary loss call of the first step, with its graph freed.
+        fresh: Names of batch norms whose running averages stood at their start before the first step.
         ran: Names of the modules that ran, in forward order.
         used: Parameters that any function was given, by ``id``.
         reached: Parameters that got a gradient, by ``id``.
@@ -47,6 +48,7 @@ class Anatomy:
     """
 
     call: LossCall | None = None
+    fresh: set[str] = field(default_factory=set)
     ran: list[str] = field(default_factory=list)
     used: dict[int, Tensor] = field(default_factory=dict)
     reached: set[int] = field(default_factory=set)
@@ -94,12 +96,14 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
       a gradient (left out under manual optimisation);
     * ``probe.modes``: names of modules that stood in the wrong mode;
     * ``probe.linearity``: ``layers``, ``nonlinear``, ``longest``;
-    * ``probe.norms``: per batch norm ``name``, ``values`` (per channel, in training), ``bias_before`` (a layer whose bias it cancels);
-    * ``probe.dropout``: per dropout that ran ``name``, ``p``, and ``units``, the values per sample along the shortest axis;
+    * ``probe.norms``: per batch norm ``name``, ``values`` (per channel, in training), ``bias_before`` (a layer whose bias it cancels),
+      ``momentum`` where its running averages stand at their start, else ``None``;
+    * ``probe.dropout``: per dropout that ran ``name`` (``""`` where it was called as a function on computed values), ``p``, and ``units``,
+      the values per sample along the shortest axis;
     * ``probe.penalty``, where the step returns more than the watched loss: what each step ``added`` to it, the ``losses``, and the norms
       of the gradients of both parts, ``data_gradient`` and ``added_gradient``, in the first step.
     """
-    anatomy = Anatomy()
+    anatomy = Anatomy(fresh={name for name, child in sandbox.module.named_modules() if _fresh(child)})
     names = {id(p): n for n, p in sandbox.module.named_parameters()}
     losses: list[float] = []
     backward = 0
@@ -169,6 +173,7 @@ def _step(sandbox: Sandbox, anatomy: Anatomy, batch: Any, index: int, names: Map
             entry = {"name": name, "values": first.numel() // max(1, first.shape[1] if first.dim() > 1 else 1)}
             entry["bias_before"] = producers.get(id(first), "")
             entry["batch_norm"] = isinstance(module, _BatchNorm)
+            entry["momentum"] = module.momentum if name in anatomy.fresh else None
             normed.append(entry)
         if isinstance(module, nn.modules.dropout._DropoutNd) and module.training:
             units = min(first.shape[1:], default=0) if first is not None else 0
@@ -215,6 +220,23 @@ def _step(sandbox: Sandbox, anatomy: Anatomy, batch: Any, index: int, names: Map
     return loss
 
 
+def _fresh(module: nn.Module) -> bool:
+    """Whether it is a batch norm whose running averages are what they start with, mean 0 and variance 1."""
+    if not isinstance(module, _BatchNorm) or module.running_mean is None or isinstance(module.running_mean, UninitializedBuffer):
+        return False
+    return not module.running_mean.any() and bool((module.running_var == 1).all())
+
+
+def called_dropouts(calls: Sequence[tuple[float, int]], modules: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The calls of functional dropout that no dropout module made, as entries without a name; all calls are given as p and units.
+
+    >>> called_dropouts([(0.5, 8), (0.5, 8), (0.9, 64)], [{"name": "drop", "p": 0.5, "units": 8}])
+    [{'name': '', 'p': 0.5, 'units': 8}, {'name': '', 'p': 0.9, 'units': 64}]
+    """
+    own = Counter(calls) - Counter((float(m["p"]), int(m["units"])) for m in modules)
+    return [{"name": "", "p": p, "units": units} for p, units in own.elements() if p > 0]
+
+
 def _described(output: Any) -> str:
     if isinstance(output, Tensor):
         return f"a tensor of shape {tuple(output.shape)}"
@@ -243,7 +265,7 @@ def _describe(
 ) -> None:
     anatomy.call = call
     record.add("probe.norms", normed)
-    record.add("probe.dropout", dropped)
+    record.add("probe.dropout", dropped + called_dropouts(watch.dropouts, dropped))
     record.add("probe.modes", {"training": wrong_mode(sandbox.module, anatomy.ran), "validation": []})
     facts: dict[str, Any] = {"raised": raised, "broadcast": [list(s) for s in watch.broadcasts[0]] if watch.broadcasts else None}
     facts["calls"] = len(watch.calls)

@@ -25,6 +25,7 @@ class WatchStep(WatchLosses):
         self.used: dict[int, Tensor] = {}
         self.targets = {t.data_ptr(): t for t in targets if t.layout is torch.strided and not t.is_nested and t.numel()}
         self.dropped: dict[Any, float] = {}  # node of the graph -> p
+        self.dropouts: list[tuple[float, int]] = []  # p, and the values per sample along the shortest axis
         self.mixed: set[Any] = set()  # nodes that join a computed value with one that is outside the graph
         self.broadcasts: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
 
@@ -43,6 +44,7 @@ class WatchStep(WatchLosses):
                 p = args[1] if len(args) > 1 else (kwargs or {}).get("p", 0.5)
                 training = args[2] if len(args) > 2 else (kwargs or {}).get("training", True)
                 self.dropped[result.grad_fn] = float(p) if training else 0.0
+                self.dropouts.append((self.dropped[result.grad_fn], min(result.shape[1:], default=0)))
             name = getattr(func, "__name__", "").strip("_")
             if name in ("sub", "rsub") and isinstance(result, Tensor):
                 self._watch_difference(args, result)

@@ -24,8 +24,8 @@ class ExcessiveDropout(Rule):
 
     ## When it is wrong
     Wide layers stand strong dropout: what is left of the noise falls with the units that are kept. Hence a warning only from `p` on, and
-    not for one such layer alone that keeps `kept` units or more; `info` from `high` on. Functional dropout
-    (`F.dropout`) inside a forward is seen only at the output.
+    not for one such layer alone that keeps `kept` units or more; `info` from `high` on. A dropout that is called as a function
+    (`F.dropout`) is seen where it drops computed values: what masks the input may be a task of its own.
 
     ## What to try
     p between 0.1 and 0.5 on hidden layers, none on the output.
@@ -38,7 +38,7 @@ class ExcessiveDropout(Rule):
     name = "excessive-dropout"
     severity = Severity.WARNING
     needs = ("probe.dropout", "probe.step")
-    explains = ("underfitting", "suspicious-validation", "learning-rate-too-low")
+    explains = ("underfitting", "suspicious-validation", "learning-rate-too-low", "cannot-overfit-batch")
 
     p: float = 0.75
     high: float = 0.6
@@ -60,7 +60,7 @@ class ExcessiveDropout(Rule):
             wide = len(strong) == 1 and (1 - worst["p"]) * worst.get("units", 0) >= self.kept
             yield self.finding(
                 f"dropout sets {worst['p']:.0%} of the units to zero in every step",
-                where=f"self.{worst['name']}",
+                where=f"self.{worst['name']}" if worst["name"] else record.source("forward") or "F.dropout",
                 fix="lower p to between 0.1 and 0.5",
                 override=record.override("dropout", 0.2),
                 severity=self.severity if worst["p"] >= self.p and not wide else Severity.INFO,

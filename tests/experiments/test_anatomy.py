@@ -95,7 +95,25 @@ def test_dropout_and_norms() -> None:
     record, _ = look(Classifier(*net))
     assert record.facts["probe.step"]["dropout_on_output"] == 0.2
     assert record.facts["probe.dropout"] == [{"name": "net.3", "p": 0.3, "units": 16}, {"name": "net.5", "p": 0.2, "units": 3}]
-    assert record.facts["probe.norms"] == [{"name": "net.1", "values": 16, "bias_before": "net.0", "batch_norm": True}]
+    assert record.facts["probe.norms"] == [{"name": "net.1", "values": 16, "bias_before": "net.0", "batch_norm": True, "momentum": 0.1}]
+
+
+def test_dropout_that_is_called_as_a_function_is_told_from_modules() -> None:
+    class Masked(Classifier):
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.net(F.dropout(x, 0.8))
+            return F.dropout(F.dropout(y, 0.9, training=self.training), 0.0)
+
+    record, _ = look(Masked(nn.Linear(8, 16), nn.Dropout(0.3), nn.Linear(16, 3)))
+    assert record.facts["probe.dropout"] == [{"name": "net.1", "p": 0.3, "units": 16}, {"name": "", "p": 0.9, "units": 3}]
+
+
+def test_averages_that_were_trained_before_have_no_start_to_leave() -> None:
+    norm = nn.BatchNorm1d(16, momentum=0.0)
+    assert look(Classifier(nn.Linear(8, 16), norm, nn.Linear(16, 3)))[0].facts["probe.norms"][0]["momentum"] == 0
+    assert norm.running_var is not None
+    norm.running_var.fill_(2.0)
+    assert look(Classifier(nn.Linear(8, 16), norm, nn.Linear(16, 3)))[0].facts["probe.norms"][0]["momentum"] is None
 
 
 def test_values_of_a_convolutional_norm() -> None:

@@ -53,3 +53,8 @@ def test_one_wide_layer_stands_strong_dropout(units: tuple[int, ...], severity: 
     dropout = [{"name": f"d{i}", "p": 0.8, "units": n} for i, n in enumerate(units)]
     (finding,) = findings(ExcessiveDropout(), probe__dropout=dropout, probe__step=step())
     assert finding.severity is severity
+
+
+def test_a_dropout_that_is_called_as_a_function_has_the_place_of_the_forward() -> None:
+    (finding,) = findings(ExcessiveDropout(), probe__dropout=[{"name": "", "p": 0.9, "units": 64}], probe__step=step())
+    assert finding.where == "model.py:20"
