@@ -224,7 +224,8 @@ def _fresh(module: nn.Module) -> bool:
     """Whether it is a batch norm whose running averages are what they start with, mean 0 and variance 1."""
     if not isinstance(module, _BatchNorm) or module.running_mean is None or isinstance(module.running_mean, UninitializedBuffer):
         return False
-    return not module.running_mean.any() and bool((module.running_var == 1).all())
+    variance = module.running_var
+    return not module.running_mean.any() and variance is not None and bool(torch.eq(variance, 1).all())
 
 
 def called_dropouts(calls: Sequence[tuple[float, int]], modules: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
