@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise, takewhile
 from typing import Any
@@ -122,6 +122,8 @@ def signal_scale(sandbox: Sandbox, record: Record) -> None:
     ``output_std``, ``input_std``, ``symmetric`` (all units have the same weights and the same gradient), ``zero`` (all weights are
     zero), ``normalised`` (a norm follows), ``last``. Dropout modules are left out: what they tell apart in one step is noise.
 
+    And ``probe.matrices``: ``name``, ``size`` and ``gain`` of square matrices that the user's modules hold themselves besides.
+
     References:
         X. Glorot and Y. Bengio (2010), equation 12; K. He et al. (2015), equation 10.
     """
@@ -145,7 +147,8 @@ def signal_scale(sandbox: Sandbox, record: Record) -> None:
             layers[name] = {**entry, **scales, "zero": not bool(module.weight.detach().any())}
         elif (matrix := _own(module)) is not None and given is not None and args and isinstance(args[0], Tensor):
             scales = {"input_std": _std(args[0]), "output_std": _std(given), "calls": 1, "last_std": _std(given)}
-            layers[name] = {"name": name, "kind": "own", **_weights(matrix), **scales}
+            wider = {"gain": _std(matrix) * math.sqrt(max(len(matrix), matrix[0].numel()))}  # which axis is summed over is not known
+            layers[name] = {"name": name, "kind": "own", **_weights(matrix), **wider, **scales}
 
     batch = sandbox.move(sandbox.batches[0])
     sandbox.module.zero_grad(set_to_none=True)
@@ -166,7 +169,10 @@ def signal_scale(sandbox: Sandbox, record: Record) -> None:
         entry["symmetric"] = entry["kind"] == "weighted" and _symmetric(named[name])
         entry["normalised"] = any("Norm" in type(m).__name__ for m in after.get(name, ()))
         entry["last"] = name == [n for n, e in layers.items() if e["kind"] == entry["kind"]][-1]
+    own = {id(_own(m)) for m in named.values()}
+    square = [(f"{n}.{k}".lstrip("."), p) for n, m in named.items() for k, p in _matrices(m) if id(p) not in own and len(p) == p[0].numel()]
     sandbox.reset()
+    record.add("probe.matrices", [{"name": name, "size": len(p), "gain": _weights(p)["gain"]} for name, p in square])
     if layers:
         record.add("probe.initialization", list(layers.values()))
     else:
@@ -180,10 +186,14 @@ def _std(tensor: Tensor) -> float:
 def _own(module: nn.Module) -> Tensor | None:
     """The largest matrix that a module of the user's own trains, where no module inside of it trains any."""
     inside = any(True for child in module.children() for _ in child.parameters())
-    if inside or type(module).__module__.startswith("torch."):
-        return None
-    known = [p for p in module.parameters(recurse=False) if not isinstance(p, UninitializedParameter) and p.requires_grad and p.dim() > 1]
-    return max(known, key=Tensor.numel, default=None)
+    return None if inside else max((p for _, p in _matrices(module)), key=Tensor.numel, default=None)
+
+
+def _matrices(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Trainable tensors of several rows and columns that a module of the user's own holds itself."""
+    for name, p in () if type(module).__module__.startswith("torch.") else module.named_parameters(recurse=False):
+        if not isinstance(p, UninitializedParameter) and p.requires_grad and p.dim() > 1 and len(p) > 1 and p[0].numel() > 1:
+            yield name, p
 
 
 def _weights(weight: Tensor) -> dict[str, Any]:

@@ -10,10 +10,10 @@ import numpy as np
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import begins_anew, losses, moving_targets, refuse_games, refuse_unknown
+from diagnose.rules.objective import negated
 from diagnose.statistics import blocks, mann_kendall, spread
 from diagnose.values import Finding, Severity
 
-ERRORS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 NOT_NEGATIVE = ("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")
 
 
@@ -58,7 +58,7 @@ class DivergingLoss(Rule):
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
         every = record.series("train/loss").value
-        factor = self._negative(record)
+        factor = negated(record, self.measured)
         if factor is not None:
             called = record.facts["task"].get("name", record.facts["task"]["loss"])
             yield self.finding(
@@ -100,19 +100,6 @@ class DivergingLoss(Rule):
         undone = end - best > self.lost * (start - best) and end - best > self.rise * max(abs(best), 1e-12) and start - best > 4 * noise
         if above_start or (undone and end - best > 4 * noise):
             yield self._found(start, best, end)
-
-    def _negative(self, record: Record) -> float | None:
-        """What the error is multiplied with, where that is negative and always the same."""
-        if record.facts.get("task", {}).get("loss") not in ERRORS or "train/watched_loss" not in record:
-            return None
-        loss, watched = record.series("train/loss"), record.series("train/watched_loss")
-        _, mine, its = np.intersect1d(loss.batch, watched.batch, return_indices=True)
-        errors = watched.value[its]
-        if len(its) < self.measured or not np.isfinite(errors).all() or errors.min() <= 0:
-            return None
-        ratios = loss.value[mine] / errors
-        factor = float(np.median(ratios))
-        return factor if factor < 0 and np.ptp(ratios) < 1e-3 * -factor else None
 
     def _found(self, start: float, best: float, end: float) -> Finding:
         return self.finding(

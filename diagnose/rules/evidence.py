@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -244,28 +243,6 @@ def begins_anew(
     shuffled = record.facts.get("data", {}).get("train", {}).get("order") == "random"
     sure = shuffled and down.mean() >= max(fall, clear * down.std(ddof=1) / math.sqrt(len(down)))
     return start, start * median(lasts), float(np.mean((firsts >= high) & ((lasts <= low) | (sure & (down > 0)))))
-
-
-def crowding(record: Record, term: float, least: float) -> float | None:
-    """How many times as hard as the loss call what a step adds to it pulls, where that is above ``term`` and nothing was learned.
-
-    ``None`` where it is not, where the model gained ``least`` or more over a constant prediction by the end, or that is not known.
-    """
-    seen, learned = record.facts.get("probe.penalty"), skill(record)
-    if not seen or learned is None or learned >= least or seen["data_gradient"] <= 0 or not run(record).get("finished", True):
-        return None
-    force = float(seen["added_gradient"] / seen["data_gradient"])
-    return force if force > term and len(run(record).get("optimizers", ())) <= 1 and not multiplied(seen) else None
-
-
-def multiplied(seen: Mapping[str, Any]) -> bool:
-    """Whether a step multiplies its loss call by a number, instead of adding something to it."""
-    total = np.array(seen["losses"])
-    called = total - np.array(seen["added"])[: len(total)] if len(seen["added"]) >= len(total) else np.zeros(1)
-    if len(called) < 2 or not np.all(np.abs(called) > 1e-12) or np.ptp(called) < 1e-3 * abs(called.mean()):
-        return False
-    factor = total / called
-    return bool(np.ptp(factor) <= 1e-4 * abs(factor.mean()))
 
 
 def open_set(record: Record, name: str) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import losses, refuse_games
+from diagnose.rules.objective import negated
 from diagnose.statistics import finite, median, progress, trend
 from diagnose.values import Finding, Severity
 
@@ -55,6 +56,8 @@ class ExplodingGradient(Rule):
 
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
+        if negated(record) is not None:
+            raise NotRun("the error is maximised, of which diverging-loss speaks")
         norms = record.series("grad_norm/total").value
         loss = record.series("train/loss").value
         broken = ~np.isfinite(loss)

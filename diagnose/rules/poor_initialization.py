@@ -25,7 +25,8 @@ class PoorInitialization(Rule):
     if it grows in four steps or more, none counted above `gain`, by `stream` in all, as along residual branches that are added at full
     size, and the first outputs are far too large: a loss of `loud` times that of chance, or predictions spread over ten times that many
     times the size of the targets. So is a layer that runs four times or more in one pass, as in a loop over time, and each time gives
-    `growth` times what it gave before, with such outputs. A module with a matrix of its own counts as a layer of unknown gain.
+    `growth` times what it gave before, with such outputs. A module with a matrix of its own counts as a layer of unknown gain; a square
+    one that a larger module holds itself is reported above `gain` where the first outputs are that large.
 
     ## Why it matters
     With a gain of g a signal changes by about g per layer: with g = 8, as N(0, 1) gives at a fan-in of 64, four layers multiply it by
@@ -91,7 +92,7 @@ class PoorInitialization(Rule):
             )
         free = [e for e in layers if not e["normalised"]]
         large = [e for e in signals if not e["normalised"] and self._enlarges(e)]
-        if (loop := self._loop(record, signals)) is not None:
+        if (loop := self._loop(record, signals) or self._square(record)) is not None:
             yield loop
         elif len(large) >= 2:
             total = large[-1]["output_std"] / max(large[0]["input_std"], 1e-12)
@@ -117,7 +118,8 @@ class PoorInitialization(Rule):
                     gain=e["gain"],
                     limit=self.embedding,
                 )
-        small = [e for e in free if not same and e["gain"] < self.low_gain and not e["zero"] and not e["last"]]
+        shrinks = [e for e in signals if e.get("kind") == "own" and e["output_std"] < self.low_gain * e["input_std"]]
+        small = [e for e in (*free, *shrinks) if not same and e["gain"] < self.low_gain and not e["zero"] and not e["last"]]
         if len(small) >= 2:
             yield self.finding(
                 f"signals shrink from {small[0]['input_std']:.3g} to {small[-1]['output_std']:.3g} through {len(small)} "
@@ -131,7 +133,7 @@ class PoorInitialization(Rule):
 
     def _enlarges(self, layer: dict[str, Any]) -> bool:
         grown = layer["output_std"] / max(layer["input_std"], 1e-12)
-        drawn = layer.get("kind") != "own" and layer["gain"] > self.gain  # which axis an own matrix sums over is not known
+        drawn = layer.get("kind") != "own" and layer["gain"] > self.gain  # that of an own matrix is the largest that it may be
         return bool(grown > self.growth and (drawn or (grown > 2 * self.gain and layer["input_std"] > self.faint)))
 
     def _too_large(self, record: Record) -> bool:
@@ -156,6 +158,20 @@ class PoorInitialization(Rule):
                     calls=again + 1,
                 )
         return None
+
+    def _square(self, record: Record) -> Finding | None:
+        """A square matrix of the user's own, such as that from state to state, drawn far too large."""
+        worst = max(record.facts.get("probe.matrices", ()), key=lambda e: float(e["gain"]), default=None)
+        if worst is None or worst["gain"] <= self.gain or not self._too_large(record):
+            return None
+        return self.finding(
+            f"{worst['name']}, {worst['size']} by {worst['size']}, has {worst['gain']:.1f} times the scale 1/sqrt({worst['size']}), and "
+            "the first outputs are far too large",
+            where=worst["name"],
+            fix=f"divide it by sqrt({worst['size']}), or draw it orthogonal",
+            gain=worst["gain"],
+            limit=self.gain,
+        )
 
     def _stream(self, record: Record, layers: list[dict[str, Any]]) -> Finding | None:
         """What reaches the layers grows in many small steps, as along residual branches that are added at full size."""

@@ -8,10 +8,9 @@ from typing import Any
 
 from diagnose.record import Record
 from diagnose.rules import Rule
-from diagnose.rules.evidence import crowding, run
+from diagnose.rules.evidence import run
+from diagnose.rules.objective import crowding, scale_free
 from diagnose.values import Finding, Severity
-
-SCALE_FREE = ("adam", "rmsprop", "adagrad", "adadelta", "lion", "adafactor", "rprop", "lamb")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +81,7 @@ class SumReduction(Rule):
             return
         if not self._grows(seen, "ratio"):
             return
-        optimizers = [o.lower() for o in record.facts.get("optimizers", [])]
-        harmless = bool(optimizers) and all(any(k in o for k in SCALE_FREE) for o in optimizers)
+        harmless = scale_free(record)
         rates = [float(o.get("lr", 0.0)) for o in run(record).get("optimizers", ())]
         harmless = harmless or (bool(rates) and 0 < max(rates) * seen["samples"] <= self.rate)
         yield self.finding(

@@ -9,7 +9,8 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import crowding, refuse_games, skill
+from diagnose.rules.evidence import refuse_games, skill
+from diagnose.rules.objective import crowding
 from diagnose.statistics import median
 from diagnose.values import Finding, Severity
 

@@ -179,6 +179,22 @@ def test_a_cell_with_a_matrix_of_its_own_is_followed_through_its_calls() -> None
     assert cell["last_std"] == pytest.approx(32 * cell["input_std"], rel=1e-5)
 
 
+def test_square_matrices_that_a_larger_module_holds() -> None:
+    class Recurrent(Classifier):
+        def __init__(self) -> None:
+            super().__init__()
+            self.u, self.w = nn.Parameter(torch.ones(8, 8)), nn.Parameter(torch.ones(8, 3))
+            self.scales = nn.Parameter(torch.ones(1, 1, 8))
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.net(x) + x @ self.u @ self.w + self.scales.sum()
+            return y
+
+    record = sandboxed(Recurrent(), loaders()[0], lambda sandbox, record: signal_scale(sandbox, record))
+    (found,) = record.facts["probe.matrices"]
+    assert (found["name"], found["size"], found["gain"]) == ("u", 8, pytest.approx(math.sqrt(8)))
+
+
 def test_nothing_to_look_at() -> None:
     frozen = Classifier()
     frozen.net.requires_grad_(False)

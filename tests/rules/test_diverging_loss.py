@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from diagnose.rules.diverging_loss import DivergingLoss
+from diagnose.rules.exploding_gradient import ExplodingGradient
 from tests.rules.training import falling, findings, not_run, training
 
 TASK = {"task": {"loss": "cross_entropy"}}
@@ -37,6 +38,8 @@ def test_an_error_with_a_minus_is_found() -> None:
     facts = {"task": {"loss": "mse_loss", "name": "the squared error written by hand"}}
     (found,) = findings(DivergingLoss(), training(-0.5 * error, facts=facts, train__watched_loss=error))
     assert "the loss is -0.5 times the squared error written by hand in every measured step" in found.message
+    grown = training(-0.5 * error, facts=facts, train__watched_loss=error, grad_norm__total=np.geomspace(1, 1e6, 20))
+    assert "of which diverging-loss speaks" in not_run(ExplodingGradient(), grown)
 
 
 def test_an_error_beside_other_terms_is_not_judged_by_its_sign() -> None:

@@ -133,3 +133,23 @@ def test_layers_of_the_users_own() -> None:
     assert finding.where == "a"
     assert judge(own[0]) == []
     assert judge(*(layer(name, 40.0, kind="own", output_std=7.0) for name in "ab")) == []  # which axis is summed over is not known
+
+
+def test_layers_of_the_users_own_that_shrink_signals() -> None:
+    own = [layer(name, 0.01, kind="own", output_std=0.01) for name in "abc"]
+    (finding,) = judge(*own[:2], {**own[2], "last": True})
+    assert finding.message.startswith("signals shrink from 1 to 0.01 through 2 layers")
+    assert judge(*({**e, "output_std": 1.0} for e in own)) == []  # what is added to its input
+
+
+def test_a_square_matrix_from_state_to_state() -> None:
+    def found(gain: float, spread: float) -> list[Any]:
+        first = {"uniform": None, "ratio": None, "prediction_std": spread, "target_rms": 1.0}
+        matrices = [{"name": "w", "size": 48, "gain": gain}]
+        return findings(PoorInitialization(), probe__initialization=[layer("a")], probe__initial_loss=first, probe__matrices=matrices)
+
+    (finding,) = found(6.9, 1e4)
+    assert finding.message == "w, 48 by 48, has 6.9 times the scale 1/sqrt(48), and the first outputs are far too large"
+    assert finding.fix == "divide it by sqrt(48), or draw it orthogonal"
+    assert found(6.9, 2.0) == []
+    assert found(1.0, 1e4) == []
