@@ -200,7 +200,7 @@ def _step(sandbox: Sandbox, anatomy: Anatomy, batch: Any, index: int, names: Map
         call = watch.primary(loss)
         anatomy.used |= watch.used
         if record is not None:
-            _describe(sandbox, anatomy, call, names, record, watch, normed, dropped, raised)
+            _describe(sandbox, anatomy, loss, call, names, record, watch, normed, dropped, raised)
         unregistered = [p for i, p in watch.used.items() if i not in names and p.requires_grad]
         handles += [_on_gradient(p, anatomy) for p in unregistered if p.is_leaf]
         if loss is not None and loss.requires_grad and sandbox.module.automatic_optimization:
@@ -256,6 +256,7 @@ def _ready(parameter: Tensor) -> bool:
 def _describe(
     sandbox: Sandbox,
     anatomy: Anatomy,
+    loss: Tensor | None,
     call: LossCall | None,
     names: Mapping[int, str],
     record: Record,
@@ -268,7 +269,7 @@ def _describe(
     record.add("probe.norms", normed)
     record.add("probe.dropout", dropped + called_dropouts(watch.dropouts, dropped))
     record.add("probe.modes", {"training": wrong_mode(sandbox.module, anatomy.ran), "validation": []})
-    facts: dict[str, Any] = {"raised": raised, "broadcast": [list(s) for s in watch.broadcasts[0]] if watch.broadcasts else None}
+    facts: dict[str, Any] = {"raised": raised, "broadcast": watch.broadcast(loss)}
     facts["calls"] = len(watch.calls)
     if call is None or call.target is None:
         record.add("probe.step", {**facts, "kind": "", "head": []})

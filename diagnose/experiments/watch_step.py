@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from diagnose.measure.calls import transformed
+from diagnose.measure.graph import MATMUL, reached
 from diagnose.measure.watched_losses import WatchLosses
 
 SUMS = ("add", "radd", "iadd", "sub", "rsub", "isub")
 ARITHMETIC = (*SUMS, "mul", "rmul", "imul", "div", "truediv", "rtruediv", "itruediv")
+LIKENESS = frozenset("Exp Logsumexp Softmax LogSoftmax".split())  # of distances: kernels, densities, assignments
 DROPOUTS = (nn.functional.dropout, nn.functional.dropout1d, nn.functional.dropout2d, nn.functional.dropout3d, nn.functional.alpha_dropout)
 
 
@@ -27,12 +29,15 @@ class WatchStep(WatchLosses):
         self.dropped: dict[Any, float] = {}  # node of the graph -> p
         self.dropouts: list[tuple[float, int]] = []  # p, and the values per sample along the shortest axis
         self.mixed: set[Any] = set()  # nodes that join a computed value with one that is outside the graph
-        self.broadcasts: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+        self.differences: list[tuple[Any, tuple[int, ...], tuple[int, ...]]] = []  # nodes, and the shapes of both sides
+        self.backwards: list[Tensor] = []
 
     def __torch_function__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         result = super().__torch_function__(func, types, args, kwargs)
+        if func is Tensor.backward:
+            self.backwards.append(args[0])
         if isinstance(result, (Tensor, tuple)):
             for arg in (*args, *(kwargs or {}).values()):
                 for tensor in arg if isinstance(arg, (list, tuple)) else (arg,):
@@ -60,9 +65,24 @@ class WatchStep(WatchLosses):
             self.mixed.add(result.grad_fn)
 
     def _watch_difference(self, args: tuple[Any, ...], result: Tensor) -> None:
+        """Note where a batch's tensor and something computed have the same rows, but come to stand with them on different axes."""
         pair = [a for a in args[:2] if isinstance(a, Tensor)]
-        if len(pair) == 2 and result.numel() > max(p.numel() for p in pair) > 1:
-            predicted = [p for p in pair if p.requires_grad]
-            if len(predicted) == 1 and any(p.data_ptr() in self.targets for p in pair if not p.requires_grad):
-                (other,) = (p for p in pair if p is not predicted[0])
-                self.broadcasts.append((tuple(predicted[0].shape), tuple(other.shape)))
+        if len(pair) != 2 or result.numel() <= max(p.numel() for p in pair) or 0 in (dims := [p.dim() for p in pair]):
+            return
+        predicted, given = pair if pair[0].requires_grad else pair[::-1]
+        compared = predicted.grad_fn is not None and not given.requires_grad and given.data_ptr() in self.targets
+        if compared and dims[0] != dims[1] and len(predicted) == len(given) > 1:
+            self.differences.append((result.grad_fn, tuple(predicted.shape), tuple(given.shape)))
+
+    def broadcast(self, loss: Tensor | None) -> list[list[int]] | None:
+        """Shapes of predictions and targets that are broadcast against each other in a difference that a loss is made of.
+
+        One with a layer between it and the loss (bumps around centres), one that becomes a likeness, and one before the predictions that
+        a loss function is given belong to the network.
+        """
+        if not self.differences:
+            return None
+        losses = [*self.backwards, *([] if loss is None else [loss])]
+        last = set(reached(*losses, without=MATMUL | LIKENESS)[0])
+        inner = set(reached(*(c.input for c in self.calls))[0])
+        return next(([list(p), list(t)] for node, p, t in self.differences if node in last - inner), None)

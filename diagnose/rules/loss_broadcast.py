@@ -16,7 +16,8 @@ class LossBroadcast(Rule):
 
     ## What it measures
     The shapes of predictions and targets in an elementwise loss (MSE, L1, Huber, BCE), and of predictions and targets that
-    `training_step` subtracts itself.
+    `training_step` subtracts itself. Such a difference counts where both sides have a row per sample on different axes, and where neither
+    a layer nor an exponential (of a kernel or a density) stands between it and the loss: distances to centres are no loss.
 
     ## Why it matters
     (N, 1) against (N,) becomes (N, N): every prediction is compared with every target of the batch. The best that such a loss can teach

@@ -161,6 +161,55 @@ def test_what_is_meant_to_broadcast_is_none() -> None:
     assert look(Ctc())[0].facts["probe.step"]["broadcast"] is None
 
 
+class Bumps(nn.Module):
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.centres = nn.Parameter(torch.randn(count, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x[:, None] - self.centres * 1.0).square().sum(-1)
+
+
+@pytest.mark.parametrize("count", [16, 20])  # as many as the batch has samples, and more
+def test_a_difference_inside_the_network_is_no_loss(count: int) -> None:
+    x, y = blobs()
+    columns = Regressor(Bumps(count), nn.Linear(count, 1))
+    assert look(columns, x, x[:, :1])[0].facts["probe.step"]["broadcast"] is None
+    assert look(Classifier(Bumps(count)), x, y)[0].facts["probe.step"]["broadcast"] is None
+
+    class Density(Classifier):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return -(-0.5 * self.net(batch[0])).logsumexp(1).mean()
+
+    assert look(Density(Bumps(count)), x, y)[0].facts["probe.step"]["broadcast"] is None
+
+
+def test_points_compared_with_all_points_of_their_sample() -> None:
+    class Nearest(Classifier):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            x, y = batch
+            points = self.net(x).reshape(-1, 1, 4, 2)
+            return (points - y[:, :, None]).square().sum(-1).amin(2).mean()
+
+    x, _ = blobs()
+    step = look(Nearest(nn.Linear(8, 8)), x, x.reshape(-1, 4, 2))[0].facts["probe.step"]
+    assert step["broadcast"] is None
+
+
+def test_a_broadcast_under_manual_optimisation() -> None:
+    class Own(Regressor):
+        def __init__(self) -> None:
+            super().__init__()
+            self.automatic_optimization = False
+
+        def training_step(self, batch: Any, batch_idx: int) -> None:
+            x, y = batch
+            self.manual_backward((self(x) - y).abs().clamp_max(2).mean())
+
+    x, _ = blobs()
+    assert look(Own(), x, x[:, 0])[0].facts["probe.step"]["broadcast"] == [[16, 1], [16]]
+
+
 class Cut(Classifier):
     def __init__(self) -> None:
         super().__init__()
