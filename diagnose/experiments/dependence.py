@@ -93,7 +93,7 @@ def swap_samples(sandbox: Sandbox, record: Record) -> None:
 
     Writes ``probe.dependence``: ``kept`` (largest change of an output whose own sample stayed, in units of the outputs' standard
     deviation), ``swapped`` (the same for outputs whose sample was replaced), ``noise`` (largest change between two equal runs),
-    ``samples``.
+    ``samples``; where no output changed at all, ``unheard`` (see the function of this name).
     """
     batch, run = _step_for_swapping(sandbox)
     n = size(batch)
@@ -133,6 +133,8 @@ def swap_samples(sandbox: Sandbox, record: Record) -> None:
         reason = "no tensor of the batch but the target differs between samples"
     elif not torch.isfinite(first - second).all():
         reason = "the outputs are not finite"
+    elif swapped == 0 and not sandbox.module.automatic_optimization:
+        reason = "all outputs are equal, as where a last layer starts at zero, and the module takes its own steps, so none were taken first"
     elif swapped == 0 and has_unknown(batch):
         reason = "the batch holds objects of its own kind, which could not be replaced"
     elif kept > 1e-4 and (_mixes(sandbox, batch) or _uses_labels(sandbox, batch, rows, found, run)):
@@ -144,6 +146,32 @@ def swap_samples(sandbox: Sandbox, record: Record) -> None:
         return
     noise = float((first - repeated).abs().max()) / scale
     record.add("probe.dependence", {"kept": kept, "swapped": swapped, "noise": noise, "samples": n})
+    if swapped == 0:
+        record.add("probe.dependence", {**record.facts["probe.dependence"], "unheard": unheard(sandbox, batch, run, first, record)})
+
+
+def unheard(sandbox: Sandbox, batch: Any, run: Run, outputs: Tensor, record: Record) -> list[str]:
+    """Names of the parameters that run but get no gradient, where the outputs stay the same, bit by bit, when all of them are drawn anew.
+
+    Then nothing that they compute reaches the outputs; where the outputs change, only the gradient is cut.
+    """
+    entries = record.facts.get("probe.parameters", {}).get("registered", ())
+    names = {e["name"] for e in entries if e["used"] and not e["reached"]}
+    kept = {p: p.detach().clone() for n, p in sandbox.module.named_parameters() if n in names and p.is_floating_point()}
+    if not kept:
+        return []
+    generator = torch.Generator().manual_seed(SEED)
+    try:
+        with torch.no_grad():
+            for parameter in kept:
+                parameter.copy_(torch.randn(parameter.shape, generator=generator))
+        call = run(sandbox, batch)[0]
+    finally:
+        with torch.no_grad():
+            for parameter, values in kept.items():
+                parameter.copy_(values)
+    stays = call is not None and torch.equal(call.input.detach().float().reshape(outputs.shape), outputs)
+    return sorted(names) if stays else []
 
 
 def _mixes(sandbox: Sandbox, batch: Any) -> bool:

@@ -19,7 +19,7 @@ from diagnose.experiments.loaders import first_batches, first_loader, length
 from diagnose.experiments.loss_arguments import class_weights, label_statistics, target_statistics
 from diagnose.experiments.modes import validate
 from diagnose.experiments.neighbours import CLEAR, NOTHING, learn_from_neighbours
-from diagnose.experiments.overfit import MOST_STEPS, learn, overfit_batch
+from diagnose.experiments.overfit import MOST_STEPS, RATES, learn, overfit_batch, train
 from diagnose.experiments.pairing import pair
 from diagnose.experiments.recurrence import reach_back
 from diagnose.experiments.reduction import double_batch
@@ -33,6 +33,7 @@ from diagnose.rules import diagnose as judge
 
 BATCHES = 24
 BOUNDS: dict[str, Any] = {"batches": 16, "samples": 1024, "seconds": 1.0}  # of reading data at the start of a fit
+AGAIN = 5  # steps
 PROBES = tuple(
     f"probe.{name}"
     for name in (
@@ -140,7 +141,7 @@ def _examine(sandbox: Sandbox, probing: Probing, train: Any, val: Any, short: bo
         "probe.initial_loss": lambda: initial_loss(sandbox, record),
         "probe.initialization": lambda: signal_scale(sandbox, record),
         "probe.recurrence": lambda: reach_back(sandbox, record),
-        "probe.dependence": lambda: swap_samples(sandbox, record),
+        "probe.dependence": lambda: _dependence(sandbox, record),
         "probe.pairing": lambda: pair(sandbox, record),
         "probe.future": lambda: change_future(sandbox, record),
         "probe.reduction": lambda: double_batch(sandbox, record),
@@ -161,9 +162,6 @@ def _examine(sandbox: Sandbox, probing: Probing, train: Any, val: Any, short: bo
     if short:
         record.skip("probe.learning", "left to diagnose.check: it trains on many batches")
         return
-    if record.facts.get("probe.dependence", {}).get("swapped") == 0.0:  # outputs start at zero in healthy networks too: look again
-        torch.manual_seed(0)
-        probing.part("probe.dependence", lambda: swap_samples(sandbox, record))
     targets = [path for path, role in found.items() if role == "target"]
     known = judge(record).at_or_above("error")
     if known:
@@ -172,6 +170,14 @@ def _examine(sandbox: Sandbox, probing: Probing, train: Any, val: Any, short: bo
     probing.part("probe.learning", lambda: learn(sandbox, targets, record))
     if record.facts.get("probe.learning", {}).get("held_out", CLEAR) < NOTHING:
         probing.part("probe.neighbours", lambda: learn_from_neighbours(sandbox, first_loader(train), targets, record))
+
+
+def _dependence(sandbox: Sandbox, record: Record) -> None:
+    swap_samples(sandbox, record)
+    if record.facts.get("probe.dependence", {}).get("swapped") == 0.0:  # outputs start at zero in healthy networks too: look again
+        torch.manual_seed(0)
+        train(sandbox, sandbox.batches, AGAIN, RATES[0])
+        swap_samples(sandbox, record)
 
 
 def _targets(sandbox: Sandbox, call: LossCall, found: dict[str, str], record: Record) -> dict[str, Any]:

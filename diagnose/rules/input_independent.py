@@ -16,8 +16,9 @@ class InputIndependent(Rule):
 
     ## What it measures
     Samples of a batch are replaced by others, and the change in their own outputs is taken, in units of the outputs' standard deviation. Up
-    to `tolerance` counts as none. The question is then asked again after a short training, since a last layer that starts at zero is common
-    and harmless.
+    to `tolerance` counts as none. The question is then asked again after five training steps, since a last layer that starts at zero is
+    common and harmless; under manual optimisation it stays open. Modules that run without a gradient and whose weights can be drawn anew
+    with no change in the outputs are named: what they compute is thrown away.
 
     ## Why it matters
     Whatever such a network learns, it is a constant: the share of the classes or the mean of the targets.
@@ -37,19 +38,22 @@ class InputIndependent(Rule):
     name = "input-independent"
     severity = Severity.ERROR
     needs = ("probe.dependence",)
-    explains = ("misaligned-labels", "below-baseline")
+    explains = ("misaligned-labels", "below-baseline", "frozen-parameter", "vanishing-gradient")
 
     tolerance: float = 1e-6
 
     def judge(self, record: Record) -> Iterator[Finding]:
         seen = record.facts["probe.dependence"]
         if seen["swapped"] <= self.tolerance:
+            unheard = sorted({name.rpartition(".")[0] or name for name in seen.get("unheard", ())})
+            names = ", ".join(unheard[:4]) + (f" and {len(unheard) - 4} more" if len(unheard) > 4 else "")
             yield self.finding(
-                "the outputs stay the same when the samples are replaced by others",
+                "the outputs stay the same when the samples are replaced by others"
+                + (f", and nothing that {names} computes reaches them" if unheard else ""),
                 where=record.source("forward") or "forward",
-                fix=(
-                    "follow one sample through forward and find where its values become constant (dead units, a mask, an overwritten input)"
-                ),
+                fix=f"use in forward what self.{unheard[0]} returns"
+                if unheard
+                else "follow one sample through forward and find where its values become constant: dead units, a mask, a lost input",
                 change=seen["swapped"],
                 limit=self.tolerance,
             )

@@ -18,7 +18,8 @@ class NoGradient(Rule):
     Over three training steps: which trainable parameters any function was given, and which received a gradient. Where several optimizers
     take turns there are as many steps as each needs to have one, up to twelve; what waits for its turn longer is not judged. Those that
     were used, stand in an optimizer and never got one are reported, and so are those whose gradient is zero because every way from them
-    to the loss leads through a rounding or a sign. Parameters that nothing used are reported as `info`.
+    to the loss leads through a rounding or a sign. Parameters that nothing used are reported as `info`, and so
+    are those of which the outputs do not depend at all, as a pass with other values shows: there input-independent speaks.
 
     ## Why it matters
     `detach()`, `.data`, `torch.no_grad()`, `argmax` and a trip through numpy cut the graph silently, and `round`, `floor` and
@@ -64,19 +65,24 @@ class NoGradient(Rule):
             )
             return
         entries = [e for e in entries if not e.get("waits")]
-        cut = [e for e in entries if e["used"] and e["optimized"] and not e["reached"]]
+        silent = record.facts.get("probe.dependence", {}).get("unheard", ())
+        cut = [e for e in entries if e["used"] and e["optimized"] and not e["reached"] and e["name"] not in silent]
+        unheard = [e for e in entries if e["used"] and e["optimized"] and not e["reached"] and e["name"] in silent]
         flat = [e for e in entries if e["reached"] and e.get("flat") and e["optimized"]]
         unused = [e for e in entries if not e["used"] and not e["reached"] and e["optimized"]]
         lost = (
             "run in the forward pass but get no gradient",
             "look for detach, .data, no_grad, numpy or argmax between this module and the loss",
         )
+        aside = "run in the forward pass, but nothing that they compute reaches the outputs", "use in forward what they return"
         zero = (
             "get a gradient of zero, since a rounding or a sign stands between them and the loss",
             "pass the gradient straight through: x + (x.round() - x).detach()",
         )
         idle = "did not run in training_step and get no gradient", "remove the module, or check that it should run"
-        for group, severity, (text, fix) in ((cut, self.severity, lost), (flat, self.severity, zero), (unused, Severity.INFO, idle)):
+        alarms, infos = ((cut, lost), (flat, zero)), ((unheard, aside), (unused, idle))
+        every = [*((self.severity, *entry) for entry in alarms), *((Severity.INFO, *entry) for entry in infos)]
+        for severity, group, (text, fix) in every:
             if not group:
                 continue
             modules = sorted({e["name"].rpartition(".")[0] or e["name"] for e in group})

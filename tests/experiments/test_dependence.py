@@ -8,9 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
+from diagnose.experiments.anatomy import examine
 from diagnose.experiments.dependence import change_future, evaluating, swap_samples
+from diagnose.experiments.probing import gather
 from diagnose.experiments.reduction import double_batch
+from diagnose.experiments.sandbox import Sandbox
 from diagnose.record import Record
+from diagnose.rules import diagnose
 from tests.experiments.odd import Classifier, Regressor, blobs, loaders, sandboxed
 
 
@@ -177,6 +181,78 @@ def test_inputs_that_are_no_tensors() -> None:
     assert "objects of its own kind" in record.missing["probe.dependence"]
     several = sandboxed(Things(), Once((Thing(x), y, y.clone().float())), lambda sandbox, record: swap_samples(sandbox, record))
     assert "objects of its own kind" in several.missing["probe.dependence"]
+
+
+class FirstState(Classifier):
+    """The head reads the state that went into the recurrent layer, in place of the one that came out of it."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(6, 3))
+        self.lstm = nn.LSTM(8, 6, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        state = x.new_zeros(1, len(x), 6)
+        self.lstm(x[:, None], (state, state))
+        y: Tensor = self.net(state[-1])
+        return y
+
+
+class OneCode(Classifier):
+    """An argmax that finds the same code for all samples, so the outputs are equal; but they follow the weights before it."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(6, 3))
+        self.encoder = nn.Linear(8, 6)
+        nn.init.zeros_(self.encoder.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.net(F.one_hot(self.encoder(x).argmax(1), 6).float())
+        return y
+
+
+@pytest.mark.parametrize(("module", "count"), [(FirstState(), 4), (OneCode(), 0)])
+def test_what_is_computed_in_vain(module: Classifier, count: int) -> None:
+    weights = [p.clone() for p in module.parameters()]
+    facts: list[Any] = []
+
+    def probe(sandbox: Sandbox, record: Record) -> None:
+        examine(sandbox, record)
+        before = [p.clone() for p in sandbox.module.parameters()]
+        swap_samples(sandbox, record)
+        assert all(torch.equal(a, b) for a, b in zip(before, sandbox.module.parameters(), strict=True))
+        facts.append(record.facts["probe.dependence"])
+
+    sandboxed(module, loaders()[0], probe)
+    assert facts[0]["swapped"] == 0.0
+    assert len(facts[0]["unheard"]) == count
+    assert all(torch.equal(a, b) for a, b in zip(weights, module.parameters(), strict=True))
+
+
+class ByHand(Classifier):
+    """The same network, trained by manual optimisation."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__(*layers)
+        self.automatic_optimization = False
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        optimizer = self.optimizers()
+        optimizer.zero_grad()  # type: ignore[union-attr]
+        self.manual_backward(super().training_step(batch, batch_idx))
+        optimizer.step()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("kind", [Classifier, ByHand])
+def test_a_last_layer_that_starts_at_zero_at_the_start_of_a_fit(kind: type[Classifier]) -> None:
+    module = kind(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 3))
+    nn.init.zeros_(module.net.get_parameter("2.weight"))
+    record = Record()
+    gather(record, module, loaders()[0], None, short=True, steps=10)
+    if kind is ByHand:
+        assert "the module takes its own steps" in record.missing["probe.dependence"]
+    else:
+        assert record.facts["probe.dependence"]["swapped"] > 0.1
+    assert [f.rule for f in diagnose(record).at_or_above("warning")] == []
 
 
 def test_samples_that_are_all_equal() -> None:

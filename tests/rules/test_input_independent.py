@@ -21,3 +21,17 @@ def test_outputs_that_never_change() -> None:
 def test_outputs_that_follow_their_input_are_clean() -> None:
     assert findings(InputIndependent(), probe__dependence=seen(2.7)) == []
     assert findings(InputIndependent(), probe__dependence=seen(2e-6)) == []
+
+
+def test_what_is_thrown_away_is_named() -> None:
+    names = ["lstm.weight_ih_l0", "lstm.weight_hh_l0", "scale"]
+    (finding,) = findings(InputIndependent(), probe__dependence={**seen(0.0), "unheard": names})
+    assert finding.message == (
+        "the outputs stay the same when the samples are replaced by others, and nothing that lstm, scale computes reaches them"
+    )
+    assert finding.fix == "use in forward what self.lstm returns"
+    many = [f"m{i}.w" for i in range(6)]
+    assert (
+        "nothing that m0, m1, m2, m3 and 2 more computes"
+        in findings(InputIndependent(), probe__dependence={**seen(0.0), "unheard": many})[0].message
+    )

@@ -68,3 +68,11 @@ def test_a_rounding_before_the_loss() -> None:
 
 def test_what_waits_for_the_turn_of_its_optimizer_is_not_judged() -> None:
     assert judge(weight("maker.weight", reached=False, waits=True), weight("critic.weight"), losses=3) == []
+
+
+def test_what_is_thrown_away_is_worth_knowing_only() -> None:
+    entries = {"registered": [weight("lstm.w", size=30, reached=False), weight("encoder.w", reached=False), weight("head.w")], "losses": 3}
+    cut, aside = findings(NoGradient(), probe__parameters=entries, probe__dependence={"swapped": 0.0, "unheard": ["lstm.w"]})
+    assert (cut.severity, cut.where) == (Severity.ERROR, "self.encoder")
+    assert (aside.severity, aside.where) == (Severity.INFO, "self.lstm")
+    assert "of lstm run in the forward pass, but nothing that they compute reaches the outputs" in aside.message
