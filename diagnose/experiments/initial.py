@@ -17,6 +17,7 @@ from diagnose.experiments.anatomy import hooked
 from diagnose.experiments.baselines import chance, uniform
 from diagnose.experiments.batches import changed
 from diagnose.experiments.sandbox import Sandbox
+from diagnose.measure.graph import frozen_head
 from diagnose.measure.losses import LossCall
 from diagnose.measure.watched_losses import watch_losses
 from diagnose.record import Record
@@ -30,11 +31,13 @@ def initial_loss(sandbox: Sandbox, record: Record) -> None:
 
     Writes ``probe.initial_loss``: ``loss`` (of the primary loss call), ``total`` (of the step), ``prior`` (entropy of the class shares,
     variance of the targets ...), ``uniform`` (ln C, where there are classes), ``chance`` (the larger of the two), ``ratio`` (loss over
-    that), ``kind``, ``classes``, ``batches``, and for regression ``prediction_std``, ``target_rms``, ``prediction_mean``, ``target_mean``
-    and ``shift`` (distance of the means of predictions and targets, in standard deviations of the targets; `None` where these are equal).
+    that), ``kind``, ``classes``, ``batches``, ``frozen`` (the last layer is not trained), and for regression ``prediction_std``,
+    ``target_rms``, ``prediction_mean``, ``target_mean`` and ``shift`` (distance of the means of predictions and targets, in standard
+    deviations of the targets; `None` where these are equal).
     """
     sandbox.reset()
     calls_of: list[tuple[LossCall, float]] = []
+    frozen = False
     for index, batch in enumerate(sandbox.batches[: BATCHES if sandbox.module.automatic_optimization else 1]):
         torch.manual_seed(index)
         with watch_losses() as watch:
@@ -42,6 +45,7 @@ def initial_loss(sandbox: Sandbox, record: Record) -> None:
         call = watch.primary(loss)
         if call is not None and call.value is not None and call.value.numel() == 1:
             total = float(loss) if loss is not None else float(call.value)
+            frozen = frozen_head(call.input)
             calls_of.append((replace(call, input=call.input.detach(), value=call.value.detach()), total))
     sandbox.reset()
     if not calls_of:
@@ -64,7 +68,7 @@ def initial_loss(sandbox: Sandbox, record: Record) -> None:
         return
     fact: dict[str, Any] = {"loss": value, "total": sum(t for _, t in calls_of) / len(calls_of), "chance": base, "uniform": even}
     fact |= {"ratio": value / base if base > 0 else math.nan, "kind": first.kind, "batches": len(calls_of)}
-    fact["prior"] = sum(reference) / len(reference)
+    fact |= {"prior": sum(reference) / len(reference), "frozen": frozen}
     fact["classes"] = first.input.shape[1] if first.kind in ("cross_entropy", "nll_loss") and first.input.dim() > 1 else None
     if even is None and first.target is not None:
         fact |= {

@@ -124,6 +124,18 @@ def reshaped(output: Tensor) -> Iterator[Any]:
         node = before[0] if op(node) in SHAPE and len(before) == 1 else None
 
 
+def frozen_head(output: Tensor) -> bool:
+    """Whether ``output`` comes out of a matrix product of something computed with something that is not trained.
+
+    >>> layer = torch.nn.Linear(2, 3).requires_grad_(False)
+    >>> frozen_head(layer(torch.ones(1, 2, requires_grad=True) * 2))
+    True
+    """
+    *_, last = [None, *reshaped(output)]
+    before = parents(last) if last is not None and op(last) in MATMUL else []
+    return len(before) == 1 and variable(before[0]) is None
+
+
 def _activation(node: Any, name: str, scaled: bool) -> Activation:
     if name not in ("Softmax", "LogSoftmax"):
         return Activation(name, scaled=scaled)

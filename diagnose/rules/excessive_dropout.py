@@ -23,9 +23,9 @@ class ExcessiveDropout(Rule):
     random: the loss has a floor that no weight can lower.
 
     ## When it is wrong
-    Wide layers stand strong dropout: what is left of the noise falls with the units that are kept. Hence a warning only from `p` on, and
-    not for one such layer alone that keeps `kept` units or more; `info` from `high` on. A dropout that is called as a function
-    (`F.dropout`) is seen where it drops computed values: what masks the input may be a task of its own.
+    Wide layers stand strong dropout: the variance that it adds, relative to the signal, is p / (1 - p) over the number of units. Hence a
+    warning only from `p` on, and where this, summed over all dropouts from `high` on, is more than `noise`; else an `info`. A dropout that
+    is called as a function (`F.dropout`) is seen where it drops computed values: what masks the input may be a task of its own.
 
     ## What to try
     p between 0.1 and 0.5 on hidden layers, none on the output.
@@ -42,7 +42,7 @@ class ExcessiveDropout(Rule):
 
     p: float = 0.75
     high: float = 0.6
-    kept: int = 40
+    noise: float = 0.05
 
     def judge(self, record: Record) -> Iterator[Finding]:
         on_output = record.facts["probe.step"].get("dropout_on_output", 0.0)
@@ -57,13 +57,14 @@ class ExcessiveDropout(Rule):
         strong = [d for d in record.facts["probe.dropout"] if d["p"] >= self.high]
         if strong:
             worst = max(strong, key=lambda d: float(d["p"]))
-            wide = len(strong) == 1 and (1 - worst["p"]) * worst.get("units", 0) >= self.kept
+            noise = sum(d["p"] / max((1 - d["p"]) * d.get("units", 0), 1e-9) for d in strong)
             yield self.finding(
                 f"dropout sets {worst['p']:.0%} of the units to zero in every step",
                 where=f"self.{worst['name']}" if worst["name"] else record.source("forward") or "F.dropout",
                 fix="lower p to between 0.1 and 0.5",
                 override=record.override("dropout", 0.2),
-                severity=self.severity if worst["p"] >= self.p and not wide else Severity.INFO,
+                severity=self.severity if worst["p"] >= self.p and noise > self.noise else Severity.INFO,
                 p=worst["p"],
                 limit=self.p,
+                noise=noise,
             )

@@ -29,9 +29,9 @@ class InitialLoss(Rule):
     ## When it is wrong
     For class weights and losses of several terms chance is not exact, and cosine scores over the usual temperature of 0.07, or an adapter
     on random frozen weights, start at 2.6 times chance and learn: hence the factor of `ratio`, where others use 2. Scores that are made
-    with the labels, as with a margin, are not judged. A loss *below* chance is what a pretrained network shows and is not reported.
-    Regression on targets far from zero starts high in any network, and a good learning rate makes up for it: only targets ten standard
-    deviations away are a warning there.
+    with the labels, as with a margin, are not judged, nor is a last layer that is frozen: it is as sure as it was trained to be. A loss
+    *below* chance is what a pretrained network shows and is not reported. Regression on targets far from zero starts high in any network,
+    and a good learning rate makes up for it: only targets ten standard deviations away are a warning there.
 
     ## What to try
     Scale the inputs, initialise the last layer with small weights, remove an activation before the loss.
@@ -56,6 +56,8 @@ class InitialLoss(Rule):
         first = record.facts["probe.initial_loss"]
         if not isfinite(first["loss"]):
             raise NotRun("the initial loss is not finite")
+        if first.get("frozen"):
+            raise NotRun("the last layer is frozen, so what it says at first is what it has learned")
         if first["uniform"] is None:
             spread = first["prediction_std"] / max(first["target_rms"], 1e-12)
             if spread > self.spread:

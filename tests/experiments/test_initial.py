@@ -36,6 +36,16 @@ def test_a_network_that_says_nothing_starts_at_ln_c() -> None:
     assert (fact["ratio"], fact["kind"], fact["classes"], fact["batches"]) == (pytest.approx(1.0), "cross_entropy", 3, 6)
 
 
+def test_a_last_layer_that_is_not_trained() -> None:
+    module = Classifier()
+    assert first(module).facts["probe.initial_loss"]["frozen"] is False
+    module.net[2].requires_grad_(False)
+    assert first(module).facts["probe.initial_loss"]["frozen"] is True
+    module.net[0].requires_grad_(False)
+    module.net[2].bias.requires_grad_(True)
+    assert first(module).facts["probe.initial_loss"]["frozen"] is False, "of its bias alone the last layer still learns how sure to be"
+
+
 def test_outputs_that_are_confidently_wrong() -> None:
     module = Classifier()
     nn.init.normal_(module.net[2].weight, std=20)  # type: ignore[arg-type]

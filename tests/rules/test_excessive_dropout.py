@@ -9,13 +9,13 @@ from tests.rules.probes import findings, step
 
 
 def test_strong_dropout() -> None:
-    dropout = [{"name": "net.2", "p": 0.5}, {"name": "net.5", "p": 0.9}]
+    dropout = [{"name": "net.2", "p": 0.5}, {"name": "net.4", "p": 0.6, "units": 96}, {"name": "net.5", "p": 0.9, "units": 64}]
     (finding,) = findings(ExcessiveDropout(), probe__dropout=dropout, probe__step=step())
     assert finding.severity is Severity.WARNING
     assert finding.where == "self.net.5"
     assert finding.message == "dropout sets 90% of the units to zero in every step"
     assert finding.fix == "lower p to between 0.1 and 0.5"
-    assert finding.evidence == {"p": 0.9, "limit": 0.75}
+    assert finding.evidence == {"p": 0.9, "limit": 0.75, "noise": pytest.approx(9 / 64 + 1 / 64)}
 
 
 def test_dropout_on_the_output_comes_first() -> None:
@@ -47,9 +47,16 @@ def test_the_override() -> None:
 
 
 @pytest.mark.parametrize(
-    ("units", "severity"), [((512,), Severity.INFO), ((128,), Severity.WARNING), ((512, 512), Severity.WARNING), ((0,), Severity.WARNING)]
+    ("units", "severity"),
+    [
+        ((512,), Severity.INFO),
+        ((100, 100), Severity.WARNING),
+        ((64,), Severity.WARNING),
+        ((512, 384), Severity.INFO),
+        ((0,), Severity.WARNING),
+    ],
 )
-def test_one_wide_layer_stands_strong_dropout(units: tuple[int, ...], severity: Severity) -> None:
+def test_wide_layers_stand_strong_dropout(units: tuple[int, ...], severity: Severity) -> None:
     dropout = [{"name": f"d{i}", "p": 0.8, "units": n} for i, n in enumerate(units)]
     (finding,) = findings(ExcessiveDropout(), probe__dropout=dropout, probe__step=step())
     assert finding.severity is severity

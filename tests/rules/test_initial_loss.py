@@ -26,6 +26,10 @@ def test_confidently_wrong() -> None:
     assert finding.evidence == {"loss": 11.5, "chance": 2.3, "ratio": 5.0, "limit": 4.0}
 
 
+def test_a_frozen_last_layer_is_as_sure_as_it_was_trained_to_be() -> None:
+    assert "the last layer is frozen" in not_run(InitialLoss(), probe__initial_loss={**HIGH, "frozen": True})
+
+
 def test_chance_and_below_is_clean() -> None:
     assert judge(HIGH, loss=2.35, ratio=1.02) == []
     assert judge(HIGH, loss=0.1, ratio=0.04) == []  # a pretrained network
