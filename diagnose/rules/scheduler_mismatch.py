@@ -22,10 +22,11 @@ class SchedulerMismatch(Rule):
     Two things. The length that a scheduler was planned for (total_steps, T_max, total_iters) against the number of times it will be stepped
     in the whole run: a one-cycle schedule `factor` times too long never leaves its warm-up; a cosine whose length is the number of batches
     but is stepped per epoch, or the reverse; a linear ramp that ends after the run. And the recorded rate: below `floor` of its peak for
-    more than `idle` of the planned run, rising from beginning to end, or never above `reached` of the rate that the optimizer was given, as
-    where a function returns the rate itself and it is multiplied by it (a given rate of 1 leaves it to the function). The rate needs `rows`
-    records. A schedule on a plateau that waits for its metric in the wrong direction, by the metric's name, takes each improvement for
-    none: it is reported once the rate has come down to `lowered` of its peak, or less.
+    more than `idle` of the planned run, or down to `lowered` of it for more than `most`, rising from beginning to end, or never above
+    `reached` of the rate that the optimizer was given, as where a function returns the rate itself and it is multiplied by it (a given rate
+    of 1 leaves it to the function). The rate needs `rows` records. A schedule on a plateau that waits for its metric in the wrong
+    direction, by the metric's name, takes each improvement for none: it is reported once the rate has come down to `lowered` of its peak,
+    or less.
 
     ## Why it matters
     A rate of nearly zero trains nothing; a rate that stays in warm-up trains slowly; a cosine that is stepped too often goes up and
@@ -55,6 +56,7 @@ class SchedulerMismatch(Rule):
     reached: float = 0.05
     rows: int = 20
     lowered: float = 0.01
+    most: float = 0.8
 
     def judge(self, record: Record) -> Iterator[Finding]:
         facts = record.facts["run"]
@@ -93,14 +95,16 @@ class SchedulerMismatch(Rule):
             raise NotRun(f"too short: {len(series)} recorded rates, at least {self.rows} are needed")
         rates, at = np.nanmax(series.value, axis=1), series.step.astype(float)
         total = float(steps or at[-1] + 1)
-        low = rates < self.floor * rates.max()
-        if low[-1] and rates.max() > 0:
-            since = at[int(np.flatnonzero(~low)[-1]) + 1] if (~low).any() else 0.0
+        for floor, longest in ((self.floor, self.idle), (1.01 * self.lowered, self.most)):
+            low = rates < floor * rates.max()
+            since = at[int(np.flatnonzero(~low)[-1]) + 1] if low[-1] and (~low).any() else at[-1]
             idle = (at[-1] - since) / total
-            if idle > self.idle:
+            if idle > longest:
+                rest = rates[low].max() / rates.max()
                 yield self._found(
-                    record, f"the learning rate is below {self.floor:g} of its peak since step {since:.0f} of {total:.0f}", idle, self.idle
+                    record, f"the learning rate is {rest:.2g} of its peak or less since step {since:.0f} of {total:.0f}", idle, longest
                 )
+                break
         given = max((float(o.get("initial_lr", 0.0)) for o in facts.get("optimizers", ())), default=0.0)
         if facts.get("finished") and facts.get("schedulers") and given < 1 and 0 < rates.max() < self.reached * given:
             yield self._found(

@@ -50,6 +50,13 @@ def test_three_decades_of_step_decay_are_healthy() -> None:
     assert findings(SchedulerMismatch(), schedule([0.1] * 10 + [0.01] * 10 + [0.001] * 10)) == ()
 
 
+def test_milestones_that_are_passed_at_once() -> None:
+    (found,) = findings(SchedulerMismatch(), schedule([0.1, 0.01] + [0.001] * 28))
+    assert found.message == "the learning rate is 0.01 of its peak or less since step 20 of 300"
+    assert findings(SchedulerMismatch(), schedule([0.1, 0.01] + [0.0015] * 28)) == ()
+    assert findings(SchedulerMismatch(), schedule([0.1] * 8 + [0.001] * 22)) == ()
+
+
 def test_a_rate_that_only_rises_is_found() -> None:
     assert len(findings(SchedulerMismatch(), schedule(np.linspace(0, 0.01, 30)))) == 1
 
