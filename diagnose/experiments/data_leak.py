@@ -19,7 +19,8 @@ def telling(sample: Sample, inputs: Sequence[str], found: Target) -> dict[str, A
     Returns:
         ``path``, ``column``, ``features`` (columns that vary, of all fields), ``kind`` (of the target), ``share`` (of the column's variance
         that lies between the classes, or of the variance that both have in common) and ``second``, the share of the next column.
-        ``None`` without a table of at least two columns that vary, or with fewer than 100 rows.
+        ``None`` without a table of at least two columns that vary, or with fewer than 100 rows. Integers of which all columns have the
+        same range are tokens, of which one may well be the answer.
     """
     if found.kind not in ("class", "value") or len(found.values) < FEWEST or not np.isfinite(found.values).all():
         return None
@@ -29,6 +30,8 @@ def telling(sample: Sample, inputs: Sequence[str], found: Target) -> dict[str, A
         if rows is None or rows.dim() != 2 or len(rows) != len(found.values):
             continue
         table = rows.numpy().astype(np.float64)
+        if not rows.is_floating_point() and not np.ptp(table.min(0)) and not np.ptp(table.max(0)):  # tokens of one vocabulary
+            continue
         finite = np.isfinite(table).all(0)
         vary = finite & (np.ptp(np.where(finite, table, 0.0), axis=0) > 0)
         explained = _between if found.kind == "class" else _in_common

@@ -50,3 +50,10 @@ def test_images_and_few_rows_are_not_judged() -> None:
     y = (X[:, 0] > 0).long()
     for x, labels in ((X.reshape(400, 1, 5), y), (X[:80], y[:80])):
         assert "no table of at least 100 rows" in seen(x, labels, "cross_entropy").missing["data.telling"]
+
+
+def test_tokens_of_one_vocabulary_are_no_columns_of_a_table() -> None:
+    tokens = torch.randint(0, 6, (400, 5), generator=torch.Generator().manual_seed(1))
+    assert "no table of at least 100 rows" in seen(tokens, tokens[:, 4], "cross_entropy").missing["data.telling"]
+    codes = tokens * torch.tensor([1, 2, 3, 4, 5])
+    assert seen(codes, tokens[:, 4], "cross_entropy").facts["data.telling"]["column"] == 4
