@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -177,7 +177,8 @@ def linearity(output: Tensor, names: Mapping[int, str], mixed: Container[Any] = 
     """Find layers that follow each other without a nonlinearity, so that they collapse into one.
 
     A narrow layer between two wide ones (a low-rank factorisation, the code of an autoencoder) and grouped convolutions are not counted
-    as a run: they restrict the map on purpose.
+    as a run: they restrict the map on purpose. Nor is a layer whose result goes past the next one to something that is not linear in it
+    alone, as around the branches of a residual network: it cannot be merged into what follows.
 
     Args:
         output: The network's output, in the graph of a step.
@@ -189,28 +190,42 @@ def linearity(output: Tensor, names: Mapping[int, str], mixed: Container[Any] = 
     layers = {node: layer for node in nodes if (layer := _layer(node, names)) is not None}
     nonlinear = sum(1 for n in nodes if op(n) not in SHAPE | SCALAR | AFFINE | MATMUL and "AccumulateGrad" not in n.name())
     nonlinear += sum(1 for n in nodes if (op(n) in MATMUL and n not in layers) or n in mixed)
-    runs: dict[Any, tuple[Any, ...]] = {}
+    ordered = sorted((n for n in nodes if "AccumulateGrad" not in n.name()), key=lambda n: n._sequence_nr())  # as in the forward pass
+    data = {n: [p for p in parents(n) if variable(p) is None] for n in ordered}
+    linear = {n for n in ordered if n not in layers and op(n) in SHAPE | SCALAR | AFFINE and n not in mixed}
+    linear -= {n for n in linear if op(n) in ("Mul", "Div") and len(data[n]) > 1}  # a product of two computed tensors
+    bent = set(ordered) - linear - set(layers)  # what holds something that is not linear in the layers before it
+    deep = set(bent)  # or in anything before those
+    for node in ordered:
+        if node in linear and any(p in bent for p in data[node]):
+            bent.add(node)
+        if any(p in deep for p in data[node]):
+            deep.add(node)
 
-    def before(node: Any) -> Iterator[Any]:
-        stack, seen = list(parents(node)), set()
+    def before(starts: Iterable[Any]) -> Iterator[Any]:
+        """The layers that come next on the way back from some nodes, through what is linear."""
+        stack, seen = list(starts), set()
         while stack:
-            parent = stack.pop()
-            if parent in seen:
-                continue
-            seen.add(parent)
-            if parent in layers:
-                yield parent
-            elif op(parent) in SHAPE | SCALAR | AFFINE and parent not in mixed:
-                data = [p for p in parents(parent) if variable(p) is None]
-                if op(parent) not in ("Mul", "Div") or len(data) == 1:  # a product of two computed tensors is not linear
-                    stack.extend(data)
+            node = stack.pop()
+            if node not in seen:
+                seen.add(node)
+                if node in layers:
+                    yield node
+                elif node in linear:
+                    stack.extend(data[node])
 
-    for node in sorted(layers, key=lambda n: n._sequence_nr()):  # in the order of the forward pass
-        layer, best = layers[node], ()
-        for earlier in before(node):
+    sources = {n: list(before(data[n])) for n in ordered if n in layers}
+    needed = set(before(p for n in ordered if n not in linear and n not in layers for p in data[n]))
+    for starts, found in [*((data[n], found) for n, found in sources.items()), ([output.grad_fn], list(before([output.grad_fn])))]:
+        if any(p in bent for p in starts) or (len(found) > 1 and any(n in deep for n in found)):
+            needed.update(found)
+    runs: dict[Any, tuple[Any, ...]] = {}
+    for node, layer in ((n, layers[n]) for n in sources):
+        best: tuple[Any, ...] = ()
+        for earlier in sources[node]:
             source = layers[earlier]
             narrow = source.fan_out < min(source.fan_in, layer.fan_out)
-            if not narrow and not layer.grouped and not source.grouped and len(runs.get(earlier, ())) > len(best):
+            if earlier not in needed and not (narrow or layer.grouped or source.grouped) and len(runs.get(earlier, ())) > len(best):
                 best = runs[earlier]
         runs[node] = (*best, node)
     longest = max(runs.values(), key=len, default=())

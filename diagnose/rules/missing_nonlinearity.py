@@ -16,7 +16,8 @@ class MissingNonlinearity(Rule):
 
     ## What it measures
     The longest run of layers with weights in the graph of a training step between which only linear operations stand (reshaping, sums,
-    scaling, average pooling, batch norm).
+    scaling, average pooling, batch norm). A layer whose result is also needed elsewhere, as beside the branch of a residual block or under
+    a gate, is no part of such a run.
 
     ## Why it matters
     A chain of linear maps is one linear map, whatever its width and depth: it cannot separate rings or learn XOR.

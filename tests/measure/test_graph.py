@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from itertools import pairwise
 
 import pytest
@@ -240,6 +241,55 @@ def test_a_skip_around_a_nonlinearity_is_no_run() -> None:
 
     found = lines(Skip(), X)
     assert len(found.longest) < found.layers
+
+
+class Block(nn.Module):
+    """A branch beside a skip connection."""
+
+    def __init__(self, *branch: nn.Module) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(*branch)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = x + self.branch(x)
+        return y
+
+
+@pytest.mark.parametrize(
+    ("branch", "run"),
+    [
+        ((nn.Linear(8, 8), nn.ReLU()), 1),  # the stem is needed beside each branch
+        ((nn.LayerNorm(8), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 8)), 1),  # nor does the last branch merge with the head
+        ((nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8)), 1),
+        ((nn.ReLU(), nn.Linear(8, 8), nn.Linear(8, 8)), 2),  # no activation inside the branch
+        ((nn.Linear(8, 8),), 4),  # nothing bends anywhere
+    ],
+)
+def test_a_stem_before_residual_blocks(branch: tuple[nn.Module, ...], run: int) -> None:
+    net = nn.Sequential(nn.Linear(8, 8), *(Block(*deepcopy(branch)) for _ in range(2)), nn.Linear(8, 3))
+    assert len(lines(net, X).longest) == run
+
+
+def test_a_branch_beside_the_output() -> None:
+    stem, branch = nn.Linear(8, 3), nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 3))
+
+    def forward(x: Tensor) -> Tensor:
+        h = stem(x)
+        y: Tensor = h + branch(h)
+        return y
+
+    assert len(lines(nn.ModuleList([stem, branch]), X, forward).longest) == 1
+
+
+def test_a_gate_beside_what_it_gates() -> None:
+    stem, gate, last = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+
+    def forward(x: Tensor) -> Tensor:
+        h = stem(x)
+        y: Tensor = last(h * gate(h).sigmoid())
+        return y
+
+    assert len(lines(nn.ModuleList([stem, gate, last]), X, forward).longest) == 1
 
 
 def test_tied_weights_are_two_layers() -> None:
