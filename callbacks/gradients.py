@@ -48,7 +48,7 @@ class Gradients(Instrument):
         self.previous: tuple[int, Tensor] | None = None
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
-        own = is_overridden("configure_gradient_clipping", module)
+        own = any(is_overridden(hook, module) for hook in ("configure_gradient_clipping", "on_before_optimizer_step"))
         self.clips = module.automatic_optimization and (bool(trainer.gradient_clip_val) or own)  # by hand it is over when a step is seen
         self.clipping = next((c for c in trainer.callbacks if isinstance(c, Clipping)), None)  # type: ignore[attr-defined]
         self.compares = len(trainer.optimizers) == 1

@@ -42,6 +42,7 @@ class ClippingDominates(Rule):
     name = "clipping-dominates"
     severity = Severity.WARNING
     needs = ("clip/ratio",)
+    explains = ("learning-rate-too-low",)
 
     ratio: float = 0.05
     nothing: float = 1e-7

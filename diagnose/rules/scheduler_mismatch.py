@@ -11,6 +11,7 @@ from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.direction import other_way
 from diagnose.rules.evidence import planned_steps
+from diagnose.statistics import Values, finite
 from diagnose.values import Finding, Severity
 
 
@@ -26,7 +27,8 @@ class SchedulerMismatch(Rule):
     `reached` of the rate that the optimizer was given, as where a function returns the rate itself and it is multiplied by it (a given rate
     of 1 leaves it to the function). The rate needs `rows` records. A schedule on a plateau that waits for its metric in the wrong
     direction, by the metric's name, takes each improvement for none: it is reported once the rate has come down to `lowered` of its peak,
-    or less.
+    or less. So is one that brought it down as far and began after checks of which each was better than the one before by more than
+    `gained`: its threshold is too large for the metric to count.
 
     ## Why it matters
     A rate of nearly zero trains nothing; a rate that stays in warm-up trains slowly; a cosine that is stepped too often goes up and
@@ -57,6 +59,7 @@ class SchedulerMismatch(Rule):
     rows: int = 20
     lowered: float = 0.01
     most: float = 0.8
+    gained: float = 0.05
 
     def judge(self, record: Record) -> Iterator[Finding]:
         facts = record.facts["run"]
@@ -136,6 +139,32 @@ class SchedulerMismatch(Rule):
                 self.lowered,
                 f"give it mode={other_way(wrong[0])!r}",
             )
+        elif rates[-1] <= self.lowered * rates.max():
+            yield from self._deaf(record, rates)
+
+    def _deaf(self, record: Record, rates: Values) -> Iterator[Finding]:
+        """A schedule on a plateau that lowered the rate before there was any: it does not count what its metric gains."""
+        if any("Plateau" not in scheduler["name"] for scheduler in record.facts["run"]["schedulers"]):
+            return
+        lowered = record.series("lr").step[int(np.argmax(rates < rates[0]))]
+        for waiting in record.facts.get("monitors", ()):
+            name = f"metric/{waiting['monitor']}"
+            if "Plateau" not in waiting["who"] or name not in record or waiting.get("mode") not in ("min", "max"):
+                continue
+            checks = record.series(name)
+            sign = -1.0 if waiting["mode"] == "max" else 1.0
+            seen = finite(checks.value[checks.step <= lowered]) * sign
+            steps = -np.diff(seen) / np.maximum(np.abs(seen[:-1]), 1e-12)
+            if len(steps) and steps.min() > self.gained:
+                yield self._found(
+                    record,
+                    f"{waiting['who']} lowered the learning rate by step {lowered} though {waiting['monitor']!r} had got better at each of "
+                    f"the {len(seen)} checks until then, by {steps[-1]:.0%} at the last, and has brought it from {rates.max():.2g} down to "
+                    f"{rates[-1]:.2g}",
+                    steps.min(),
+                    self.gained,
+                    "leave its threshold at 1e-4, the share by which a check has to be better to count",
+                )
 
     def _found(self, record: Record, message: str, share: float, limit: float, fix: str = "") -> Finding:
         return self.finding(

@@ -69,6 +69,17 @@ def test_without_clipping_there_is_nothing_after_it() -> None:
     assert "grad_norm/clipped" not in monitor.record
 
 
+def test_clipping_by_hand_before_the_step_is_seen() -> None:
+    class Clipped(Net):
+        def on_before_optimizer_step(self, optimizer: Any) -> None:
+            nn.utils.clip_grad_norm_(self.parameters(), 0.01)
+
+    monitor = GradientMonitor(every_n_steps=1)
+    fit(Clipped(), monitor)
+    np.testing.assert_allclose(monitor.record.series("grad_norm/clipped").value, 0.01, rtol=1e-3)
+    assert (monitor.record.series("grad_norm/total").value > 0.05).all()
+
+
 def test_an_update_is_rate_times_gradient_over_weight() -> None:
     gradients, updates = GradientMonitor(every_n_steps=1), UpdateMonitor(every_n_steps=1)
     fit(Net(lr=0.01), gradients, updates)

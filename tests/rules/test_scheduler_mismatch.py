@@ -104,3 +104,23 @@ def test_a_plateau_that_waits_in_the_wrong_direction(monitor: str, mode: str, la
     assert len(hits) == found
     assert all(f"waits for a {'higher' if mode == 'max' else 'lower'} {monitor!r}" in hit.message for hit in hits)
     assert all(hit.fix == f"give it mode={'min' if mode == 'max' else 'max'!r}" for hit in hits)
+
+
+@pytest.mark.parametrize(
+    ("checks", "last", "found"),
+    [
+        ([1.9, 1.0, 0.9, 0.9, 0.9], 1e-5, 1),
+        ([1.9, 2.0, 1.0, 0.9, 0.9], 1e-5, 0),  # it stalled before the rate came down
+        ([1.9, 1.85, 0.9, 0.9, 0.9], 1e-5, 0),  # hardly better
+        ([1.9, 1.0, 0.9, 0.9, 0.9], 0.05, 0),  # the rate is little lower
+    ],
+)
+def test_a_plateau_that_does_not_count_what_is_gained(checks: list[float], last: float, found: int) -> None:
+    plateau = {"name": "ReduceLROnPlateau", "interval": "epoch", "frequency": 1}
+    record = schedule([0.1] * 20 + [0.03] + [last] * 9, plateau)
+    for number, value in enumerate(checks):
+        record.append({"metric/val_loss": value}, step=100 * (number + 1), epoch=number)
+    record.add("monitors", [{"who": "ReduceLROnPlateau", "monitor": "val_loss", "mode": "min"}])
+    said = findings(SchedulerMismatch(), record)
+    assert len(said) == found
+    assert all("at each of the 2 checks until then, by 47% at the last" in f.message for f in said)
