@@ -55,12 +55,15 @@ class Variety:
         twins: Share of the rows (of different places in the data set) that have an equal one among them.
         bits: Collision entropy of a distinct row, summed over its columns as if they were independent: an upper estimate.
         continuous: Some column holds real numbers of so fine a grain that two draws are hardly ever equal.
+        cut: All columns look standardised and cut to whole numbers: half and more are zeros, both signs and a magnitude of two occur, and
+            the mean is within a tenth of the standard deviation from zero.
     """
 
     distinct: int
     twins: float
     bits: float
     continuous: bool
+    cut: bool = False
 
 
 def variety(sample: Sample, paths: Sequence[str], rows: Sequence[int]) -> Variety:
@@ -73,18 +76,26 @@ def variety(sample: Sample, paths: Sequence[str], rows: Sequence[int]) -> Variet
     counts = Counter(own)
     twins = sum(n for n in counts.values() if n > 1) / len(own)
     chosen = np.array(list(first.values()))[:: max(1, len(first) // DISTINCT)]
-    bits, continuous = 0.0, False
+    bits, continuous, cut = 0.0, False, bool(paths)
     for path in paths:
         whole = sample.of(path)
         if whole is None:  # padded to different lengths: what all have in common is too short to tell, so the batch-wise lengths are cut
             width = min(p.shape[1] if p.dim() > 1 else 1 for p in sample.fields[path])
-            table = np.concatenate([p.reshape(len(p), -1)[:, :width].numpy() for p in sample.fields[path]])[chosen]
+            table = np.concatenate([p.reshape(len(p), -1)[:, :width].numpy() for p in sample.fields[path]])
         else:
-            table = whole.numpy().reshape(len(whole), -1)[chosen]
+            table = whole.numpy().reshape(len(whole), -1)
         for column in table.T[:: max(1, table.shape[1] // COLUMNS)]:
-            own_bits, fine = _column(column)
-            bits, continuous = bits + own_bits, continuous or fine
-    return Variety(len(first), twins, bits, continuous)
+            own_bits, fine = _column(column[chosen])
+            bits, continuous, cut = bits + own_bits, continuous or fine, cut and _cut(column)
+    return Variety(len(first), twins, bits, continuous, cut)
+
+
+def _cut(values: NDArray[Any]) -> bool:
+    if values.dtype.kind not in "if" or len(values) < 20 or not np.isfinite(values).all():
+        return False
+    values = values.astype(np.float64)
+    signs = values.min() < 0 < values.max() and np.abs(values).max() >= 2 and np.mean(values == 0) >= 0.5
+    return bool(signs and (values == np.trunc(values)).all() and abs(values.mean()) <= 0.1 * values.std())
 
 
 def _column(values: NDArray[Any]) -> tuple[float, bool]:
@@ -133,7 +144,7 @@ def conflicts(rows: Sequence[int], found: Target, kind: Variety) -> dict[str, An
         ``rows``; ``distinct`` (different inputs); ``largest`` (share of the rows that have the most frequent input); ``groups`` (inputs
         that occur with more than one target), ``involved`` (rows in them) and their ``share``; ``kind``; ``floor``: the entropy of the
         targets given the input in nats for classes (its estimate from the groups), the unexplained share of the variance for values;
-        ``prior``: the same without the input (nats, or 1); ``example``, two rows as they were read; ``bits`` and ``continuous``.
+        ``prior``: the same without the input (nats, or 1); ``example``, two rows as they were read; ``bits``, ``continuous``, ``cut``.
     """
     groups: dict[int, list[int]] = {}
     for position, key in enumerate(rows):
@@ -153,7 +164,7 @@ def conflicts(rows: Sequence[int], found: Target, kind: Variety) -> dict[str, An
         "involved": involved,
         "share": involved / len(rows),
     }
-    facts |= {"kind": found.kind, "floor": floor, "prior": prior, "bits": kind.bits, "continuous": kind.continuous}
+    facts |= {"kind": found.kind, "floor": floor, "prior": prior, "bits": kind.bits, "continuous": kind.continuous, "cut": kind.cut}
     facts["example"] = mixed[0][:2] if mixed else []
     return facts
 

@@ -17,7 +17,9 @@ class ConflictingLabels(Rule):
     ## What it measures
     Training rows with equal inputs (all fields but the target, bit by bit) and different targets. At least `rows` of them and a share of
     `share` are worth an `info`; they are a warning where equal inputs cannot be chance (some column holds fine real numbers, or the
-    entropy of the columns, cut to a third, makes fewer than `chance` equal rows likely), or where a share of `alike` of the inputs
+    entropy of the columns, cut to a third, makes fewer than `chance` equal rows likely), where all columns look standardised and then
+    cast to integers (whole numbers of both signs, at least half of them zero, the mean within a tenth of the standard deviation from
+    zero), or where a share of `alike` of the inputs
     is one and the same, or has equal ones with other targets and the floor is `nothing` of the labels' entropy or more, so that nothing can
     be learned; and the floor that they set is at least `floor` of that entropy (for regression half of the variance).
 
@@ -67,7 +69,8 @@ class ConflictingLabels(Rule):
         if seen["involved"] < self.rows or seen["share"] < self.share or seen["floor"] < self.floor * seen["prior"]:
             return
         alike = seen["continuous"] or seen["rows"] * 2.0 ** (-seen["bits"] / 3) < self.chance or most >= self.alike
-        alike = alike or (seen["share"] >= self.alike and seen["floor"] >= self.nothing * seen["prior"])
+        cut = bool(seen.get("cut"))
+        alike = alike or cut or (seen["share"] >= self.alike and seen["floor"] >= self.nothing * seen["prior"])
         unit = f"{seen['floor']:.3g} nats, chance being {seen['prior']:.3g}" if classes else f"{seen['floor']:.0%} of the variance"
         if seen["distinct"] == 1:
             what = "all training inputs read are identical, with different targets"
@@ -80,7 +83,9 @@ class ConflictingLabels(Rule):
         yield self.finding(
             f"{what}, so the loss cannot fall below {unit}",
             where="train",
-            fix="compare some of these rows: view the inputs after the last transform, and check the key that joined inputs and labels",
+            fix="cast the labels alone to integers: all input columns look standardised and cut to whole numbers"
+            if cut
+            else "compare some of these rows: view the inputs after the last transform, and check the key that joined inputs and labels",
             severity=self.severity if alike and seen["floor"] >= least else Severity.INFO,
             share=seen["share"],
             rows=seen["involved"],

@@ -151,6 +151,26 @@ def test_padding_to_another_length_does_not_hide_a_row() -> None:
     assert seen["shared"] == 50
 
 
+@pytest.mark.parametrize(
+    ("columns", "cut"),
+    [
+        ("normal.long()", True),
+        ("normal.trunc()", True),
+        ("normal", False),
+        ("normal.round()", False),  # fewer zeros
+        ("torch.cat([normal[:, :1], normal[:, 1:].trunc()], 1)", False),  # one column is as it was
+        ("normal.abs().long()", False),  # counts
+        ("torch.randint(-1, 2, normal.shape, generator=g)", False),  # votes, boards
+        ("torch.randint(-2, 3, normal.shape, generator=g)", False),  # answers on a scale
+        ("(normal + 0.3).long()", False),
+    ],
+)
+def test_standardised_columns_cast_to_integers(columns: str, cut: bool) -> None:
+    g = torch.Generator().manual_seed(0)
+    x: Tensor = eval(columns, {"torch": torch, "g": g, "normal": torch.randn(600, 3, generator=g)})
+    assert facts(loader(x, torch.randint(2, (600,), generator=g))).facts["data.conflicts"]["cut"] is cut
+
+
 def test_conflicts_set_the_floor_of_the_entropy() -> None:
     x = table(200).repeat(2, 1)
     y = torch.cat([torch.zeros(200), torch.ones(200)]).long()

@@ -56,6 +56,14 @@ def test_inputs_that_leave_nothing_to_learn() -> None:
     assert judge(largest=0.2, distinct=7, continuous=False, bits=3.0, floor=0.66)[0].severity is Severity.INFO
 
 
+def test_standardised_columns_cast_to_integers() -> None:
+    coarse: dict[str, Any] = {"largest": 0.2, "distinct": 170, "share": 0.76, "continuous": False, "bits": 7.6, "floor": 0.47}
+    (finding,) = judge(**coarse, cut=True)
+    assert finding.severity is Severity.WARNING
+    assert finding.fix == "cast the labels alone to integers: all input columns look standardised and cut to whole numbers"
+    assert judge(**coarse)[0].severity is judge(**coarse, cut=False)[0].severity is Severity.INFO
+
+
 def test_values() -> None:
     (finding,) = judge(kind="value", floor=0.7, prior=1.0)
     assert "the loss cannot fall below 70% of the variance" in finding.message
