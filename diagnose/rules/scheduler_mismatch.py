@@ -10,7 +10,7 @@ import numpy as np
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.direction import other_way
-from diagnose.rules.evidence import planned_steps
+from diagnose.rules.evidence import planned_steps, skill
 from diagnose.statistics import Values, finite
 from diagnose.values import Finding, Severity
 
@@ -23,12 +23,12 @@ class SchedulerMismatch(Rule):
     Two things. The length that a scheduler was planned for (total_steps, T_max, total_iters) against the number of times it will be stepped
     in the whole run: a one-cycle schedule `factor` times too long never leaves its warm-up; a cosine whose length is the number of batches
     but is stepped per epoch, or the reverse; a linear ramp that ends after the run. And the recorded rate: below `floor` of its peak for
-    more than `idle` of the planned run, or down to `lowered` of it for more than `most`, rising from beginning to end, or never above
-    `reached` of the rate that the optimizer was given, as where a function returns the rate itself and it is multiplied by it (a given rate
-    of 1 leaves it to the function). The rate needs `rows` records. A schedule on a plateau that waits for its metric in the wrong
-    direction, by the metric's name, takes each improvement for none: it is reported once the rate has come down to `lowered` of its peak,
-    or less. So is one that brought it down as far and began after checks of which each was better than the one before by more than
-    `gained`: its threshold is too large for the metric to count.
+    more than `idle` of the planned run, or down to `lowered` of it for more than `most` while less than `learned` of what there is to gain
+    over a constant prediction is gained, rising from beginning to end, or never above `reached` of the rate that the optimizer was given,
+    as where a function returns the rate itself and it is multiplied by it (a given rate of 1 leaves it to the function). The rate needs
+    `rows` records. A schedule on a plateau that waits for its metric in the wrong direction, by the metric's name, takes each improvement
+    for none: it is reported once the rate has come down to `lowered` of its peak, or less. So is one that brought it down as far and began
+    after checks of which each was better than the one before by more than `gained`: its threshold is too large for the metric to count.
 
     ## Why it matters
     A rate of nearly zero trains nothing; a rate that stays in warm-up trains slowly; a cosine that is stepped too often goes up and
@@ -60,6 +60,7 @@ class SchedulerMismatch(Rule):
     lowered: float = 0.01
     most: float = 0.8
     gained: float = 0.05
+    learned: float = 0.8
 
     def judge(self, record: Record) -> Iterator[Finding]:
         facts = record.facts["run"]
@@ -98,7 +99,9 @@ class SchedulerMismatch(Rule):
             raise NotRun(f"too short: {len(series)} recorded rates, at least {self.rows} are needed")
         rates, at = np.nanmax(series.value, axis=1), series.step.astype(float)
         total = float(steps or at[-1] + 1)
-        for floor, longest in ((self.floor, self.idle), (1.01 * self.lowered, self.most)):
+        learned = skill(record)
+        strict = ((1.01 * self.lowered, self.most),) if learned is not None and learned < self.learned else ()
+        for floor, longest in ((self.floor, self.idle), *strict):
             low = rates < floor * rates.max()
             since = at[int(np.flatnonzero(~low)[-1]) + 1] if low[-1] and (~low).any() else at[-1]
             idle = (at[-1] - since) / total

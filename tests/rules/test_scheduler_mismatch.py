@@ -10,6 +10,7 @@ import pytest
 
 from diagnose.record import Record
 from diagnose.rules.scheduler_mismatch import SchedulerMismatch
+from diagnose.values import Finding
 from tests.rules.training import findings, not_run, training
 
 LABELS = {"lr": ["SGD 0, group 0"]}
@@ -51,10 +52,15 @@ def test_three_decades_of_step_decay_are_healthy() -> None:
 
 
 def test_milestones_that_are_passed_at_once() -> None:
-    (found,) = findings(SchedulerMismatch(), schedule([0.1, 0.01] + [0.001] * 28))
+    def judged(rates: list[float], accuracy: float = 0.5) -> tuple[Finding, ...]:
+        seen: dict[str, Any] = {"train__accuracy": [accuracy] * 30, "target__top_share": [0.1] * 30}
+        return findings(SchedulerMismatch(), training([1.0] * 300, labels=LABELS, lr=[[r] for r in rates], **seen))
+
+    (found,) = judged([0.1, 0.01] + [0.001] * 28)
     assert found.message == "the learning rate is 0.01 of its peak or less since step 20 of 300"
-    assert findings(SchedulerMismatch(), schedule([0.1, 0.01] + [0.0015] * 28)) == ()
-    assert findings(SchedulerMismatch(), schedule([0.1] * 8 + [0.001] * 22)) == ()
+    assert judged([0.1, 0.01] + [0.001] * 28, accuracy=0.95) == ()  # a head first, then all of it at a small rate
+    assert judged([0.1, 0.01] + [0.0015] * 28) == ()
+    assert judged([0.1] * 8 + [0.001] * 22) == ()
 
 
 def test_a_rate_that_only_rises_is_found() -> None:
