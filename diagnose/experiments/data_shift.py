@@ -26,7 +26,8 @@ def inputs(train: Sample, val: Sample, path: str) -> dict[str, Any] | None:
         another spread by a factor of 3; ``worst`` ``{"column", "distance", "ratio", "train_mean", "train_std", "val_mean", "val_std"}``,
         where ``ratio`` is that of the widths between the 10 % and the 90 % quantile, validation to training (1 for coarse features);
         ``image``: the same numbers (``column`` is -1) over all values of a field with rows of three or more axes, else ``None``;
-        ``noise``: the distance to expect from the number of rows alone. ``None`` where there is nothing to compare.
+        ``windows``: whether the rows are overlapping windows of one series; ``noise``: the distance to expect from the number of rows
+        alone. ``None`` where there is nothing to compare.
     """
     first, second = train.of(path), val.of(path)
     if first is None or second is None or first.dim() != second.dim() or min(len(first), len(second)) < 2:
@@ -38,6 +39,7 @@ def inputs(train: Sample, val: Sample, path: str) -> dict[str, Any] | None:
     table, table_val = (t[:: max(1, t.size // VALUES)] for t in (found[0], other[0]))
     facts: dict[str, Any] = {"rows": [len(a), len(b)], "axis": found[1], "features": 0, "shifted": 0, "worst": None, "image": None}
     facts["noise"] = float(np.sqrt(1 / len(a) + 1 / len(b)))
+    facts["windows"] = found[1] == "column" and overlapping(found[0])
     varying = np.flatnonzero(table.max(0) > table.min(0))
     for column in varying:
         one = _compare(table[:, column], table_val[:, column], int(column))
@@ -51,6 +53,15 @@ def inputs(train: Sample, val: Sample, path: str) -> dict[str, Any] | None:
         facts["image"] = _compare(table.reshape(-1), table_val.reshape(-1), -1)
         facts["noise"] *= max(0.1, float(a.reshape(len(a), -1).mean(1).std()) / max(float(a.std()), 1e-12))
     return facts if facts["worst"] is not None else None
+
+
+def overlapping(table: Array, rows: int = 50, columns: int = 8, share: float = 0.3) -> bool:
+    """Whether rows go on as other rows begin, as windows do that are cut from one series at short steps."""
+    if len(table) < rows or table.shape[1] < columns:
+        return False
+    begun = {row.tobytes() for row in table[:, :3]}
+    known = (np.mean([row.tobytes() in begun for row in table[:, s : s + 3]]) for s in range(1, columns // 2 + 1))
+    return len(begun) > len(table) / 2 and any(bool(hits > share) for hits in known)
 
 
 def _compare(a: Array, b: Array, column: int) -> dict[str, Any] | None:

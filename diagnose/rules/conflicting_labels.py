@@ -29,7 +29,7 @@ class ConflictingLabels(Rule):
 
     ## When it is wrong
     A few categorical columns leave people with the same answers and other outcomes: that is noise of the problem, hence `info` where the
-    inputs tell anything at all. So are
+    inputs tell anything at all, or the field is but guessed to be the target. So are
     repeated measurements on a grid, and several annotators' labels of one sample, though their floor is real.
 
     ## What to try
@@ -68,9 +68,10 @@ class ConflictingLabels(Rule):
         least = self.floor * seen["prior"] if classes else 0.5
         if seen["involved"] < self.rows or seen["share"] < self.share or seen["floor"] < self.floor * seen["prior"]:
             return
-        alike = seen["continuous"] or seen["rows"] * 2.0 ** (-seen["bits"] / 3) < self.chance or most >= self.alike
         cut = bool(seen.get("cut"))
-        alike = alike or cut or (seen["share"] >= self.alike and seen["floor"] >= self.nothing * seen["prior"])
+        alike = seen["continuous"] or cut or seen["rows"] * 2.0 ** (-seen["bits"] / 3) < self.chance
+        if "target" not in record.facts.get("data", {}).get("train", {}).get("guessed", ()):  # else no loss is seen to get this field
+            alike = alike or most >= self.alike or (seen["share"] >= self.alike and seen["floor"] >= self.nothing * seen["prior"])
         unit = f"{seen['floor']:.3g} nats, chance being {seen['prior']:.3g}" if classes else f"{seen['floor']:.0%} of the variance"
         if seen["distinct"] == 1:
             what = "all training inputs read are identical, with different targets"

@@ -32,7 +32,8 @@ class SplitShift(Rule):
     than what the network learned: it rises while training goes well, and early stopping picks the wrong weights.
 
     ## When it is wrong
-    A split by time lets trends drift: up to three standard deviations in some features stay silent. Where training or validation is
+    A split by time lets trends drift: up to three standard deviations in some features, or in all columns of overlapping windows of one
+    series, stay silent. Where training or validation is
     balanced over the classes on purpose, other class shares are only `info`, and so is every further validation loader, and one whose
     classes are all strange to training and are given to no loss there, as where a search among new classes is tested.
 
@@ -76,10 +77,11 @@ class SplitShift(Rule):
             return
         allowance, worst, image = 4 * field["noise"], field["worst"], field["image"]
         place = f"{field['axis']} {worst['column']} of {path}"
-        if field["features"] == 1 or image is not None:
+        sole = field["features"] == 1 or bool(field.get("windows"))
+        if sole or image is not None:
             place = path
-        half = field["shifted"] >= max(2, field["features"] / 2) and worst["distance"] > 0.5 and min(field["rows"]) >= 20
-        wider = field["features"] == 1 and worst["ratio"] >= self.stretch and min(field["rows"]) >= 20
+        half = not sole and field["shifted"] >= max(2, field["features"] / 2) and worst["distance"] > 0.5 and min(field["rows"]) >= 20
+        wider = sole and worst["ratio"] >= self.stretch and min(field["rows"]) >= 20
         limit = self.feature / 2 if wider else self.feature
         if worst["distance"] > limit + allowance:
             shown, text = worst, place

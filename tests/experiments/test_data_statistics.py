@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
+from diagnose.experiments import data_shift
 from diagnose.experiments.data_statistics import measure_data
 from diagnose.record import Record
 
@@ -267,3 +268,13 @@ def test_masks_beside_the_labels_are_no_labels() -> None:
     record = facts(loader(x, y, mask), loader(table(seed=1), classes(seed=1), ~mask), roles=known, loss={**CE, "target_shape": [10]})
     assert record.facts["data"]["train"]["target"] == "batch[1]"
     assert record.facts["data.shift"]["val/0"]["labels"]["distance"] < 0.1
+
+
+def test_windows_of_one_series_are_told_from_tables() -> None:
+    series = np.cumsum(np.random.default_rng(0).normal(size=400))
+    windows = np.lib.stride_tricks.sliding_window_view(series, 12)
+    assert data_shift.overlapping(windows[np.random.default_rng(1).permutation(len(windows))])
+    assert data_shift.overlapping(windows[::3])
+    assert not data_shift.overlapping(windows[::12])
+    assert not data_shift.overlapping(np.random.default_rng(0).normal(size=(400, 12)))
+    assert not data_shift.overlapping(np.zeros((400, 12)))

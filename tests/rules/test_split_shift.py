@@ -64,6 +64,13 @@ def test_the_only_feature_moved_and_stretched() -> None:
         assert judge(table(features=1, shifted=1, **alone)) == []
 
 
+def test_windows_of_a_series_are_one_feature() -> None:
+    drift = table(features=24, shifted=24, worst=moved(2.2, ratio=0.6))
+    assert len(judge(drift)) == 1
+    assert judge({**drift, "windows": True}) == []
+    assert len(judge({**drift, "windows": True, "worst": moved(4.0)})) == 1
+
+
 def test_half_of_the_columns() -> None:
     (finding,) = judge(table(1.6, shifted=2))
     assert "2 of 4 features of x differ, most of all column 1, which has mean" in finding.message
