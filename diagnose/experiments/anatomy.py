@@ -21,7 +21,7 @@ from diagnose.experiments.loss_arguments import class_weights, classes, input_st
 from diagnose.experiments.modes import wrong_mode
 from diagnose.experiments.penalty import gradients, pull
 from diagnose.experiments.sandbox import Sandbox
-from diagnose.experiments.watch_step import WatchStep
+from diagnose.experiments.watch_step import WatchStep, units
 from diagnose.measure.calls import transformed
 from diagnose.measure.graph import behind_steps, head, linearity, reshaped
 from diagnose.measure.losses import ELEMENTWISE, REGRESSION, LossCall
@@ -99,7 +99,7 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
     * ``probe.norms``: per batch norm ``name``, ``values`` (per channel, in training), ``bias_before`` (a layer whose bias it cancels),
       ``momentum`` where its running averages stand at their start, else ``None``;
     * ``probe.dropout``: per dropout that ran ``name`` (``""`` where it was called as a function on computed values), ``p``, and ``units``,
-      the values per sample along the shortest axis;
+      the channels of images, else the values per sample along the shortest axis;
     * ``probe.penalty``, where the step returns more than the watched loss: what each step ``added`` to it, the ``losses``, and the norms
       of the gradients of both parts, ``data_gradient`` and ``added_gradient``, in the first step.
     """
@@ -176,8 +176,7 @@ def _step(sandbox: Sandbox, anatomy: Anatomy, batch: Any, index: int, names: Map
             entry["momentum"] = module.momentum if name in anatomy.fresh else None
             normed.append(entry)
         if isinstance(module, nn.modules.dropout._DropoutNd) and module.training:
-            units = min(first.shape[1:], default=0) if first is not None else 0
-            dropped.append({"name": name, "p": float(module.p), "units": units})
+            dropped.append({"name": name, "p": float(module.p), "units": units(first.shape) if first is not None else 0})
         if isinstance(output, Tensor):
             outputs.append(output)
             if getattr(module, "bias", None) is not None and isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):

@@ -19,6 +19,15 @@ LIKENESS = frozenset("Exp Logsumexp Softmax LogSoftmax".split())  # of distances
 DROPOUTS = (nn.functional.dropout, nn.functional.dropout1d, nn.functional.dropout2d, nn.functional.dropout3d, nn.functional.alpha_dropout)
 
 
+def units(shape: Sequence[int]) -> int:
+    """How many units a dropout of this shape chooses from, as far as the next layer sums over them: channels, or the shortest axis.
+
+    >>> units((16, 64)), units((16, 9, 32)), units((16, 64, 8, 8)), units((16,))
+    (64, 9, 64, 0)
+    """
+    return shape[1] if len(shape) > 3 else min(shape[1:], default=0)
+
+
 class WatchStep(WatchLosses):
     """Collects the loss calls of a step, the parameters that it uses, and implicit broadcasts between predictions and targets."""
 
@@ -27,7 +36,7 @@ class WatchStep(WatchLosses):
         self.used: dict[int, Tensor] = {}
         self.targets = {t.data_ptr(): t for t in targets if t.layout is torch.strided and not t.is_nested and t.numel()}
         self.dropped: dict[Any, float] = {}  # node of the graph -> p
-        self.dropouts: list[tuple[float, int]] = []  # p, and the values per sample along the shortest axis
+        self.dropouts: list[tuple[float, int]] = []  # p, and its `units`
         self.mixed: set[Any] = set()  # nodes that join a computed value with one that is outside the graph
         self.differences: list[tuple[Any, tuple[int, ...], tuple[int, ...]]] = []  # nodes, and the shapes of both sides
         self.backwards: list[Tensor] = []
@@ -49,7 +58,7 @@ class WatchStep(WatchLosses):
                 p = args[1] if len(args) > 1 else (kwargs or {}).get("p", 0.5)
                 training = args[2] if len(args) > 2 else (kwargs or {}).get("training", True)
                 self.dropped[result.grad_fn] = float(p) if training else 0.0
-                self.dropouts.append((self.dropped[result.grad_fn], min(result.shape[1:], default=0)))
+                self.dropouts.append((self.dropped[result.grad_fn], units(result.shape)))
             name = getattr(func, "__name__", "").strip("_")
             if name in ("sub", "rsub") and isinstance(result, Tensor):
                 self._watch_difference(args, result)
