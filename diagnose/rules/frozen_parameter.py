@@ -26,7 +26,8 @@ class FrozenParameter(Rule):
     exactly nothing in each of at least `records` measured steps, although a gradient was there (possibly zero) and other layers moved.
     Also layers that move, but at their pace would not come to `far` of their size by the end of the run and go less than `slow` of the way
     of the fastest layer, while their gradient is at least `pull` of that layer's: then it is their rate that holds them. Of several
-    optimizers that have a loss each, one that never stepped by the end, though `batches` backward passes left it gradients, is an error.
+    optimizers that have a loss each, one that never stepped by the end, though `batches` backward passes left it gradients, is an error,
+    and so is one that stepped as often and moved none of its weights in `records` measured steps.
 
     ## Why it matters
     The layer is trained in the configuration and not in fact: a zero learning rate, a gradient that is always zero, weights that are
@@ -62,17 +63,9 @@ class FrozenParameter(Rule):
         if not record.series("weights/moved").value.any():
             yield self._standstill(record)
             return
-        idle = [player for player in players(record, weights=1) if not player.steps and player.waiting >= self.batches]
-        for player in idle:
-            yield self.finding(
-                f"the optimizer of {player.name} never stepped, though {player.waiting} backward passes left it gradients",
-                where=record.source("training_step") or player.name,
-                fix="call its step() after the backward pass of its loss",
-                severity=Severity.ERROR,
-                passes=player.waiting,
-                limit=self.batches,
-            )
+        idle = list(self._idle(record))
         if idle:
+            yield from idle
             return
         refuse_games(record)
         for need in ("update_ratio/layers", "grad_norm/layers"):
@@ -109,6 +102,32 @@ class FrozenParameter(Rule):
                 steps=len(column),
                 update=median(column),
                 gradient=median(norms),
+            )
+
+    def _idle(self, record: Record) -> Iterator[Finding]:
+        """Of several optimizers those that leave their weights where they were."""
+        for player in players(record, weights=1):
+            if not player.steps and player.waiting >= self.batches:
+                said = f"the optimizer of {player.name} never stepped, though {player.waiting} backward passes left it gradients"
+                fix = "call its step() after the backward pass of its loss"
+            elif player.steps >= self.batches and player.watched >= self.records and not len(player.updates):
+                without = "" if len(player.pulls) else " without any gradient"
+                said = f"the optimizer of {player.name} stepped {player.steps} times{without}, and none of its weights has moved"
+                fix = (
+                    "look at its learning rate"
+                    if len(player.pulls)
+                    else "clear its gradients before the backward pass, not between it and the step"
+                )
+            else:
+                continue
+            yield self.finding(
+                said,
+                where=record.source("training_step") or player.name,
+                fix=fix,
+                severity=Severity.ERROR,
+                steps=player.steps,
+                passes=player.waiting,
+                limit=self.batches,
             )
 
     def _standstill(self, record: Record) -> Finding:

@@ -22,6 +22,7 @@ class Player:
         steps, waiting: Its steps, and the backward passes that left it gradients before the first of them.
         loss: What was differentiated before its steps, of the measured batches in which it stepped.
         updates: Relative size of its steps per layer, of the measured batches in which it moved them, ``(steps, layers)``.
+        watched: Measured batches in which it stepped and all weights were compared.
         pulls: Norm of its gradient at the measured steps.
     """
 
@@ -31,6 +32,7 @@ class Player:
     waiting: int
     loss: Values
     updates: Values
+    watched: int
     pulls: Values
 
     @property
@@ -52,7 +54,11 @@ def players(record: Record, weights: int = 50) -> Iterator[Player]:
     for i, fact in enumerate(record.facts["turns"]):
         if fact["weights"] < weights:
             continue
-        loss = finite(record.series("loss/optimizers").value[:, i]) if "loss/optimizers" in record else np.empty(0)
+        loss, stepped = np.empty(0), np.empty(0, int)
+        if "loss/optimizers" in record:
+            series = record.series("loss/optimizers")
+            loss, stepped = finite(series.value[:, i]), series.batch[np.isfinite(series.value[:, i])]
+        compared = record.series("update_ratio/layers").batch if "update_ratio/layers" in record else np.empty(0, int)
         moved = _of(record, "update_ratio/layers", fact["layers"])
         pulls = np.sqrt(np.nansum(np.square(_of(record, "grad_norm/layers", fact["layers"])), axis=1))
         heads = list(dict.fromkeys(layer.partition(".")[0] for layer in fact["layers"]))
@@ -63,6 +69,7 @@ def players(record: Record, weights: int = 50) -> Iterator[Player]:
             waiting=fact["waiting"],
             loss=loss,
             updates=moved[(moved > 0).any(axis=1)],
+            watched=int(np.isin(stepped, compared).sum()),
             pulls=pulls[pulls > 0],
         )
 

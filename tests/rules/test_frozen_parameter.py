@@ -10,7 +10,7 @@ import pytest
 from diagnose.record import Record
 from diagnose.rules.frozen_parameter import FrozenParameter
 from diagnose.values import Severity
-from tests.rules.playing import game
+from tests.rules.playing import ROWS, game
 from tests.rules.training import findings, not_run, training
 
 LABELS = {"update_ratio__layers": ["a", "b"], "grad_norm__layers": ["a", "b"]}
@@ -89,6 +89,12 @@ def test_of_two_players_the_one_that_never_steps_is_found() -> None:
     (found,) = findings(FrozenParameter(), game(critic={"steps": 0, "waiting": 300}))
     assert found.severity == Severity.ERROR
     assert found.message == "the optimizer of critic (Adam 1) never stepped, though 300 backward passes left it gradients"
+
+
+@pytest.mark.parametrize(("pull", "said"), [(0.1, "stepped 300 times, and none"), (0.0, "stepped 300 times without any gradient")])
+def test_of_two_players_the_one_that_steps_for_nothing_is_found(pull: float, said: str) -> None:
+    (found,) = findings(FrozenParameter(), game(updates=(0.0, 0.0, 3e-3, 5e-3), pulls=[pull] * ROWS))
+    assert found.message.startswith(f"the optimizer of maker (Adam 0) {said}")
 
 
 def test_a_player_that_was_never_given_a_gradient_is_no_fault() -> None:

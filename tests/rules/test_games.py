@@ -17,6 +17,7 @@ def test_players_have_their_own_loss_pace_and_gradient() -> None:
     assert (maker.rate, critic.rate) == (1e-3, 2e-3)
     assert (maker.pace, critic.pace) == (4e-3, 5e-3)
     assert maker.course == (0.7, 2.0)
+    assert maker.watched == ROWS
     assert maker.pulls[0] == pytest.approx(0.3 * 2**0.5)
 
 
