@@ -21,7 +21,7 @@ from diagnose.experiments.loss_arguments import class_weights, classes, input_st
 from diagnose.experiments.modes import wrong_mode
 from diagnose.experiments.penalty import gradients, pull
 from diagnose.experiments.sandbox import Sandbox
-from diagnose.experiments.watch_step import WatchStep, units
+from diagnose.experiments.watch_step import WatchStep, by_pairs, units
 from diagnose.measure.calls import transformed
 from diagnose.measure.graph import behind_steps, head, linearity, reshaped
 from diagnose.measure.losses import ELEMENTWISE, REGRESSION, LossCall
@@ -275,7 +275,7 @@ def _describe(
         record.skip("probe.linearity", "no loss was found in the step, so the network's output is not known")
         return
     shapes = (tuple(call.input.shape), tuple(call.target.shape))
-    if call.kind in (*ELEMENTWISE, *REGRESSION) and shapes[0] != shapes[1]:
+    if call.kind in (*ELEMENTWISE, *REGRESSION) and shapes[0] != shapes[1] and not (call.written and by_pairs(call.input, call.target)):
         facts["broadcast"] = facts["broadcast"] or [list(s) for s in shapes]
     chain = head(call.input)
     facts["head"] = [{"name": a.name, "axis": a.axis, "shape": list(a.shape), "scaled": a.scaled} for a in chain]

@@ -135,6 +135,8 @@ def swap_samples(sandbox: Sandbox, record: Record) -> None:
         reason = "the outputs are not finite"
     elif swapped == 0 and not sandbox.module.automatic_optimization:
         reason = "all outputs are equal, as where a last layer starts at zero, and the module takes its own steps, so none were taken first"
+    elif swapped == 0 and len(found) == 1 and _draws_outputs(sandbox, batch, first, run):
+        reason = "the outputs are drawn, and the batch holds nothing but what they are held against: the step generates samples"
     elif swapped == 0 and has_unknown(batch):
         reason = "the batch holds objects of its own kind, which could not be replaced"
     elif kept > 1e-4 and (_mixes(sandbox, batch) or _uses_labels(sandbox, batch, rows, found, run)):
@@ -194,6 +196,12 @@ def _draws_partners(sandbox: Sandbox, batch: Any, rows: Tensor, run: Run) -> boo
             return False
         affected.append((before != after).any(1))
     return not torch.equal(*affected)
+
+
+def _draws_outputs(sandbox: Sandbox, batch: Any, outputs: Tensor, run: Run) -> bool:
+    """Whether other random numbers give other outputs."""
+    call = run(sandbox, batch, seed=SEED + 1)[0]
+    return call is not None and not torch.equal(call.input.detach().float().reshape(outputs.shape), outputs)
 
 
 def _uses_labels(sandbox: Sandbox, batch: Any, rows: Tensor, found: Mapping[str, str], run: Run) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from diagnose.measure.calls import transformed
-from diagnose.measure.graph import MATMUL, reached
+from diagnose.measure.graph import MATMUL, op, reached
 from diagnose.measure.watched_losses import WatchLosses
 
 SUMS = ("add", "radd", "iadd", "sub", "rsub", "isub")
@@ -26,6 +26,17 @@ def units(shape: Sequence[int]) -> int:
     (64, 9, 64, 0)
     """
     return shape[1] if len(shape) > 3 else min(shape[1:], default=0)
+
+
+def by_pairs(predicted: Tensor, given: Tensor) -> bool:
+    """Whether an axis was put in on purpose, so that each row of features on one side meets each on the other: distances of all pairs.
+
+    >>> x, y = torch.ones(5, 3, requires_grad=True), torch.ones(5, 3)
+    >>> by_pairs(x[:, None], y), by_pairs(x.sum(1)[:, None], y[:, 0])
+    (True, False)
+    """
+    features = predicted.dim() > 2 and given.dim() > 1 and predicted.shape[-1] == given.shape[-1] > 1
+    return features and predicted.grad_fn is not None and op(predicted.grad_fn) == "Unsqueeze"
 
 
 class WatchStep(WatchLosses):
@@ -80,7 +91,7 @@ class WatchStep(WatchLosses):
             return
         predicted, given = pair if pair[0].requires_grad else pair[::-1]
         compared = predicted.grad_fn is not None and not given.requires_grad and given.data_ptr() in self.targets
-        if compared and dims[0] != dims[1] and len(predicted) == len(given) > 1:
+        if compared and dims[0] != dims[1] and len(predicted) == len(given) > 1 and not by_pairs(predicted, given):
             self.differences.append((result.grad_fn, tuple(predicted.shape), tuple(given.shape)))
 
     def broadcast(self, loss: Tensor | None) -> list[list[int]] | None:

@@ -196,6 +196,16 @@ def test_points_compared_with_all_points_of_their_sample() -> None:
     assert step["broadcast"] is None
 
 
+def test_distances_of_all_pairs_are_no_broadcast() -> None:
+    class Energy(Classifier):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            made, x = self.net(batch[0]), batch[1]
+            return 2 * (made[:, None] - x).norm(dim=-1).mean() - (made[:, None] - made).norm(dim=-1).mean()
+
+    x, _ = blobs()
+    assert look(Energy(nn.Linear(8, 8)), x, x + 1)[0].facts["probe.step"]["broadcast"] is None
+
+
 def test_a_broadcast_under_manual_optimisation() -> None:
     class Own(Regressor):
         def __init__(self) -> None:

@@ -65,6 +65,22 @@ def test_batch_norm_is_in_eval_mode() -> None:
     assert "without running statistics mixes the samples by design" in bare.missing["probe.dependence"]
 
 
+def test_samples_made_from_noise_need_no_input() -> None:
+    class Generator(Regressor):
+        noisy = True
+
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            made = self(torch.randn(len(batch[0]), 8) if self.noisy else torch.ones(len(batch[0]), 8))
+            return F.l1_loss(made.expand(-1, 8), batch[0])
+
+    x, _ = blobs()
+    for noisy in (True, False):
+        module = type("Own", (Generator,), {"noisy": noisy})()
+        record = sandboxed(module, loaders(x)[0], lambda sandbox, record: swap_samples(sandbox, record))
+        assert ("the step generates samples" in record.missing.get("probe.dependence", "")) is noisy
+        assert noisy or record.facts["probe.dependence"]["swapped"] == 0.0
+
+
 def test_an_output_that_ignores_its_input() -> None:
     class Constant(Classifier):
         def forward(self, x: Tensor) -> Tensor:
