@@ -58,7 +58,7 @@ class LossCall:
         kind: Name of the function in `torch.nn.functional`.
         input: Its first argument (logits, log-probabilities, probabilities or values), in the graph of the step; without gradients a copy
             of it, as steps of validation may work on it in place, unless it is large.
-        target: Its second argument, or ``None`` where the function has none.
+        target: Its target, of losses without one its second argument; ``None`` where it was given no tensor there.
         value: What it returned; ``None`` when it raised.
         options: Its other arguments by name (``reduction``, ``weight``, ``label_smoothing``, ``ignore_index`` ...).
         written: The step spells the loss out instead of calling the function; ``value`` is ``None`` where it is part of a sum over samples.
@@ -97,7 +97,8 @@ class LossCall:
         """A call of one of the `LOSSES` with these arguments."""
         names, defaults = _parameters(function)
         given = {**defaults, **dict(zip(names, args, strict=False)), **kwargs}
-        input, target = given.pop(names[0], None), given.pop(names[1], None)  # the function itself refuses a call without them
+        compared = "target" if "target" in names else names[1]  # losses of pairs have two inputs before it
+        input, target = given.pop(names[0], None), given.pop(compared, None)  # the function itself refuses a call without them
         return cls(LOSSES[function], input, target if isinstance(target, Tensor) else None, value, given)
 
 

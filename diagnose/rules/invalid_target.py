@@ -14,7 +14,7 @@ from diagnose.values import Finding, Severity
 
 INDEXED = ("cross_entropy", "nll_loss", "multi_margin_loss")
 BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
-SIGNED = ("soft_margin_loss", "hinge_embedding_loss", "margin_ranking_loss")
+SIGNED = ("soft_margin_loss", "hinge_embedding_loss", "cosine_embedding_loss", "margin_ranking_loss")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,17 +27,20 @@ class InvalidTarget(Rule):
     - cross-entropy and NLL: whole numbers from 0 to C-1 (or `ignore_index`) of type int64, or, for cross-entropy, probabilities of the
       shape of the output that sum to one within `tolerance`;
     - binary cross-entropy: floats between 0 and 1;
-    - losses of signed labels: -1 and 1; of counts: no negative number;
+    - losses of signed labels and of pairs (soft margin, hinge embedding, cosine embedding, margin ranking): -1 and 1; of counts: no
+      negative number;
     - any classification loss: more than one class among the training labels, if at least `rows` of them were read.
 
     ## Why it matters
     An index outside the classes ends the run with "Target 3 is out of bounds" (on a GPU with a device-side assert that points elsewhere).
-    Binary cross-entropy with -1 or 255 has no lower bound: the loss falls below zero and the weights grow without end.
+    Binary cross-entropy with -1 or 255 has no lower bound: the loss falls below zero and the weights grow without end. Losses of pairs
+    take a 0 for neither: pairs that should be told apart cost nothing, and all embeddings may become the same.
 
     ## When it is wrong
     All rows read are judged where a field is the loss's target as it stands; targets that the step changes first, or makes itself, are
     known from one batch only. Classes of a validation loader that are all strange to training, and that no loss is given there, are what a
     search among new classes is tested with.
+    Only 1 is right where each pair is alike, or is ranked from high to low; 0 stands for a tie where -1 occurs as well.
     Soft labels (distillation, mixup, label smoothing by hand) are right. Probabilities that do not sum to one are a warning, as is a single
     class.
 
@@ -124,11 +127,11 @@ class InvalidTarget(Rule):
             return self.finding(
                 f"{loss['kind']} wants counts, the smallest target is {low:.4g}", where=where, fix="pass counts, not scaled values"
             )
-        if loss["kind"] in SIGNED and field["integers"] and low >= 0:
+        if loss["kind"] in SIGNED and field["integers"] and low >= 0 and not low == high == 1:
             return self.finding(
                 f"{loss['kind']} wants targets of -1 and 1, {path} holds values from {low:.4g} to {high:.4g}",
                 where=where,
-                fix="pass 2 * y - 1 to the loss",
+                fix="pass 2 * y - 1 to the loss" if (low, high) == (0, 1) else "map the labels to -1 and 1",
                 min=low,
                 max=high,
             )

@@ -73,6 +73,12 @@ def test_modules_keywords_and_options() -> None:
     assert (call.options["label_smoothing"], call.options["reduction"], call.options["ignore_index"]) == (0.1, "mean", -100)
 
 
+@pytest.mark.parametrize("kind", ["hinge_embedding_loss", "cosine_embedding_loss", "margin_ranking_loss"])
+def test_the_target_of_a_pair_is_not_its_other_half(kind: str) -> None:
+    (call,) = watched(CASES[kind])
+    assert call.target is SIGN
+
+
 def test_nothing_is_seen_outside_and_nested_watches_see_both() -> None:
     with watch_losses() as outer:
         F.mse_loss(X, V)

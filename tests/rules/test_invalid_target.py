@@ -58,6 +58,8 @@ def judge(y: dict[str, Any], loss: dict[str, Any] | None, **more: Any) -> list[F
         (field(0, 7.5, integers=False), BCE, "they lie between 0 and 7.5", "or use a regression loss"),
         (field(0, 1), {**BCE, "target_dtype": "int64"}, "wants float targets, y is int64", r"y.float\(\)"),
         (field(0, 1), {**BCE, "kind": "soft_margin_loss"}, "wants targets of -1 and 1, y holds values from 0 to 1", r"2 \* y - 1"),
+        (field(0, 1), {**BCE, "kind": "cosine_embedding_loss"}, "cosine_embedding_loss wants targets of -1 and 1", r"2 \* y - 1"),
+        (field(1, 2), {**BCE, "kind": "hinge_embedding_loss"}, "wants targets of -1 and 1, y holds values from 1 to 2", "map the labels"),
         (field(-2, 5), {**BCE, "kind": "poisson_nll_loss"}, "wants counts, the smallest target is -2", "pass counts"),
     ],
 )
@@ -96,6 +98,9 @@ def test_one_class() -> None:
         (field(0, 1, {"0": 9, "1": 9}), BCE),
         (field(0.05, 0.95), BCE),
         (field(-1, 1), {**BCE, "kind": "soft_margin_loss"}),
+        (field(-1, 1), {**BCE, "kind": "cosine_embedding_loss"}),
+        (field(1, 1), {**BCE, "kind": "margin_ranking_loss"}),  # the first of each pair is the better one
+        (field(0.2, 0.8, integers=False), {**BCE, "kind": "hinge_embedding_loss"}),
         (field(-300, 900), {**BCE, "kind": "mse_loss"}),
         ({"dtype": "float32"}, BCE),  # nothing finite
     ],
