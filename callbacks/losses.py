@@ -103,7 +103,7 @@ class Losses(Instrument):
             watched = mean_value(call)
             if watched is not None:
                 self.notes.put("train/watched_loss", watched)
-            if len(backward) == 1 and call.value is not None:
+            if len(backward) == 1 and call.value is not None and call.options.get("reduction") != "sum":  # sums add up to the sum
                 share = backward[0].reshape(()) / loss_scale(module) / call.value.detach().reshape(-1).mean()
                 self.notes.put("backward/share", share)
 

@@ -89,7 +89,7 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
     * ``probe.step``: ``loss`` of each step, ``calls`` of losses, ``kind``, ``name``, ``input_shape``, ``target_shape``, ``target_dtype``,
       ``classes``, ``reduction``, ``input`` (see `input_statistics`), ``labels``, ``target``, ``class_weights`` (see the function of this
       name), ``head`` (activations next to the loss), ``dropout_on_output``, ``broadcast`` (two shapes or ``None``), ``raised`` (the
-      user's error or ``""``);
+      user's error or ``""``), ``input_max`` (largest magnitude that the first module with weights got);
     * ``probe.parameters``: per trainable parameter of the module ``name``, ``size``, ``used``, ``reached``, ``flat`` (a rounding or a
       sign stands on all ways from it to the loss), ``optimized``, ``waits`` (none of the optimizers that hold it stepped); and under
       ``unregistered`` those that the step used but that the module does not know; ``losses``: how many of the steps returned a loss with
@@ -269,7 +269,7 @@ def _describe(
     record.add("probe.dropout", dropped + called_dropouts(watch.dropouts, dropped))
     record.add("probe.modes", {"training": wrong_mode(sandbox.module, anatomy.ran), "validation": []})
     facts: dict[str, Any] = {"raised": raised, "broadcast": watch.broadcast(loss)}
-    facts["calls"] = len(watch.calls)
+    facts |= {"calls": len(watch.calls), "input_max": anatomy.input_max}
     if call is None or call.target is None:
         record.add("probe.step", {**facts, "kind": "", "head": []})
         record.skip("probe.linearity", "no loss was found in the step, so the network's output is not known")

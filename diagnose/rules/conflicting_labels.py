@@ -70,8 +70,9 @@ class ConflictingLabels(Rule):
             return
         cut = bool(seen.get("cut"))
         alike = seen["continuous"] or cut or seen["rows"] * 2.0 ** (-seen["bits"] / 3) < self.chance
-        if "target" not in record.facts.get("data", {}).get("train", {}).get("guessed", ()):  # else no loss is seen to get this field
-            alike = alike or most >= self.alike or (seen["share"] >= self.alike and seen["floor"] >= self.nothing * seen["prior"])
+        alike = alike or most >= self.alike or (seen["share"] >= self.alike and seen["floor"] >= self.nothing * seen["prior"])
+        if "target" in record.facts.get("data", {}).get("train", {}).get("guessed", ()):  # no loss is seen to get this field
+            alike = False
         unit = f"{seen['floor']:.3g} nats, chance being {seen['prior']:.3g}" if classes else f"{seen['floor']:.0%} of the variance"
         if seen["distinct"] == 1:
             what = "all training inputs read are identical, with different targets"

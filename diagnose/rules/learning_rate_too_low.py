@@ -30,7 +30,8 @@ class LearningRateTooLow(Rule):
     `whole` of its start, and its slope over the last third is still at least `steady` of the slope over the first (Mann-Kendall's
     statistic beyond `certain` standard deviations), and the validation loss, if there is one, fell as well; or eight validations or
     more fell from one to the next, at the end half as fast as at the start or faster. A loss that comes near to anything it can reach
-    slows down before. With steps below `slow` in the median it may have lost more than `whole` by then.
+    slows down before. With steps below `slow` in the median it may have lost more than `whole` by then, and with others it must be a loss
+    that is known, whose start has a meaning.
 
     Of several optimizers that have a loss each, when the run is over: one whose steps are, relative to the weights, less than `behind` of
     those of another, and whose loss did not get better by `progress` either.
@@ -94,6 +95,7 @@ class LearningRateTooLow(Rule):
         good = below_chance(record, come.end) or (learned is not None and learned > self.skill)
         level = come.relative < self.progress or come.drop < 3 * come.error
         moving = typical * steps < self.travel or typical < self.update
+        spoken = bool(record.facts.get("task", {}).get("loss"))
         rate = (run(record).get("optimizers") or [{"lr": 0.0}])[0]["lr"]
         if moving and typical > 0 and level and median(gradient) > self.gradient and not good:
             yield self.finding(
@@ -108,7 +110,9 @@ class LearningRateTooLow(Rule):
                 progress=come.relative,
                 learning_rate=rate,
             )
-        elif (come.relative < self.whole or typical < self.slow) and falls_steadily(record, values, self.long, self.steady, self.certain):
+        elif (typical < self.slow or (spoken and come.relative < self.whole)) and falls_steadily(
+            record, values, self.long, self.steady, self.certain
+        ):
             yield self.finding(
                 f"the loss went from {come.start:.4g} to {come.end:.4g} in {len(values)} batches and falls at the end as at the start",
                 where=f"lr={rate:g}" if rate else "optimizer",

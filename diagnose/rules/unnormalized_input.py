@@ -78,7 +78,7 @@ class UnnormalizedInput(Rule):
         facts = record.facts["data"]["train"]
         if (facts["loss"] or {}).get("input_normalised"):
             raise NotRun("the network normalises or embeds its inputs itself")
-        reached = (facts["loss"] or {}).get("input_max")
+        reached = (facts["loss"] or record.facts.get("probe.step", {})).get("input_max")
         for path in facts["inputs"]:
             field = facts["fields"][path]
             if "spread" not in field or _exempt(field) or (reached is not None and reached < max(-field["min"], field["max"]) / 2):

@@ -54,10 +54,11 @@ def test_inputs_that_leave_nothing_to_learn() -> None:
     (finding,) = judge(largest=0.2, distinct=7, continuous=False, bits=3.0, floor=0.685)
     assert finding.severity is Severity.WARNING
     assert judge(largest=0.2, distinct=7, continuous=False, bits=3.0, floor=0.66)[0].severity is Severity.INFO
-    record = Record()
-    record.add("data.conflicts", {**JOINED, "largest": 0.2, "distinct": 7, "continuous": False, "bits": 3.0, "floor": 0.685})
-    record.add("data", {"train": {"guessed": ["target"]}})
-    assert [f.severity for f in ConflictingLabels().judge(record)] == [Severity.INFO]  # a field that no loss is seen to get
+    for changes in ({"largest": 0.2, "distinct": 7, "continuous": False, "bits": 3.0, "floor": 0.685}, {}):
+        record = Record()
+        record.add("data.conflicts", {**JOINED, **changes})
+        record.add("data", {"train": {"guessed": ["target"]}})
+        assert [f.severity for f in ConflictingLabels().judge(record)] == [Severity.INFO]  # a field that no loss is seen to get
 
 
 def test_standardised_columns_cast_to_integers() -> None:

@@ -10,6 +10,7 @@ from diagnose.rules.learning_rate_too_low import LearningRateTooLow
 from tests.rules.playing import ROWS, game
 from tests.rules.training import falling, findings, not_run, training
 
+KNOWN = {"task": {"loss": "cross_entropy"}}
 LABELS = {"update_ratio__layers": ["a", "b"]}
 
 
@@ -39,7 +40,9 @@ def test_warm_up_is_too_early_to_judge() -> None:
 
 def test_a_loss_that_never_slows_down_is_found() -> None:
     crawling = [0.693 - 1e-4 * i + 0.002 * (-1) ** i for i in range(450)]
-    (found,) = findings(LearningRateTooLow(), training(crawling, labels=LABELS, update_ratio__layers=[[1e-4, 7e-4]] * 30))
+    steps: dict[str, Any] = {"labels": LABELS, "update_ratio__layers": [[1e-4, 7e-4]] * 30}
+    assert findings(LearningRateTooLow(), training(crawling, **steps)) == (), "the start of a loss that is not known has no meaning"
+    (found,) = findings(LearningRateTooLow(), training(crawling, facts=KNOWN, **steps))
     assert found.message == "the loss went from 0.6908 to 0.6525 in 450 batches and falls at the end as at the start"
     assert "to 1 first" in found.fix
 
@@ -47,23 +50,31 @@ def test_a_loss_that_never_slows_down_is_found() -> None:
 def test_a_loss_that_slows_down_or_is_cut_short_is_healthy() -> None:
     labels, steps = LABELS, [[1e-4, 7e-4]] * 30
     settling = [0.66 + 0.033 * 0.99**i for i in range(450)]
-    assert findings(LearningRateTooLow(), training(settling, labels=labels, update_ratio__layers=steps)) == ()
+    assert findings(LearningRateTooLow(), training(settling, facts=KNOWN, labels=labels, update_ratio__layers=steps)) == ()
     crawling = [0.693 - 1e-4 * i for i in range(250)]
-    assert findings(LearningRateTooLow(), training(crawling, labels=labels, update_ratio__layers=steps)) == ()
-    going_on = training([0.693 - 1e-4 * i for i in range(450)], run={"finished": False}, labels=labels, update_ratio__layers=steps)
+    assert findings(LearningRateTooLow(), training(crawling, facts=KNOWN, labels=labels, update_ratio__layers=steps)) == ()
+    going_on = training(
+        [0.693 - 1e-4 * i for i in range(450)], run={"finished": False}, facts=KNOWN, labels=labels, update_ratio__layers=steps
+    )
     assert findings(LearningRateTooLow(), going_on) == ()
 
 
 def test_a_loss_that_only_falls_in_training_is_another_fault() -> None:
     crawling = [0.693 - 1e-4 * i for i in range(450)]
     held = [0.69 + 0.01 * i for i in range(10)]
-    assert findings(LearningRateTooLow(), training(crawling, labels=LABELS, update_ratio__layers=[[1e-4, 7e-4]] * 30, val__loss=held)) == ()
+    assert (
+        findings(
+            LearningRateTooLow(), training(crawling, facts=KNOWN, labels=LABELS, update_ratio__layers=[[1e-4, 7e-4]] * 30, val__loss=held)
+        )
+        == ()
+    )
 
 
 def test_validations_tell_a_steady_fall_where_batches_are_noisy() -> None:
     noisy = [2.29 - 0.0001 * n + 0.1 * (-1) ** (n // 3) for n in range(240)]
     steps: dict[str, Any] = {"update_ratio__layers": [[1e-4]] * 20, "labels": {"update_ratio__layers": ["a"]}}
     steady = [2.288 - 0.003 * n for n in range(8)]
+    steps["facts"] = KNOWN
     (found,) = findings(LearningRateTooLow(), training(noisy, val__loss=steady, **steps))
     assert "falls at the end as at the start" in found.message
     assert findings(LearningRateTooLow(), training(noisy, val__loss=[2.26 + 0.03 * 0.5**n for n in range(8)], **steps)) == ()

@@ -26,6 +26,14 @@ def test_real_numbers_that_stand_in_both() -> None:
     assert finding.where == "val/0"
 
 
+def test_inputs_that_do_not_tell_which_sample_it_is() -> None:
+    for share, count in ((0.1, 1), (0.98, 0)):
+        record = Record()
+        record.add("data.overlap", {"val/0": HALF})
+        record.add("data.conflicts", {"share": share})
+        assert len(list(SplitOverlap().judge(record))) == count
+
+
 def test_rows_of_one_data_set_in_both_subsets() -> None:
     (finding,) = judge({**CLEAN, "index_share": 0.3})
     assert finding.severity is Severity.ERROR

@@ -75,6 +75,13 @@ def test_what_the_first_layer_was_given_decides() -> None:
     assert [len(list(UnnormalizedInput().judge(record(bytes_, loss)))) for loss in (None, divided, raw)] == [0, 0, 1]
 
 
+def test_what_the_first_layer_was_given_decides_where_no_loss_is_known() -> None:
+    scaled = record(field(max=1024.0, mean=703.0, std=442.0, spread=442.0, columns=None), None)
+    assert len(list(UnnormalizedInput().judge(scaled))) == 1
+    scaled.add("probe.step", {"kind": "", "input_max": 4.2})
+    assert list(UnnormalizedInput().judge(scaled)) == []
+
+
 def test_a_network_that_normalises_itself() -> None:
     with pytest.raises(NotRun, match="the network normalises or embeds its inputs itself"):
         list(UnnormalizedInput().judge(record(PIXELS, {"kind": "cross_entropy", "input_normalised": True})))
