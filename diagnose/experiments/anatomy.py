@@ -23,7 +23,7 @@ from diagnose.experiments.penalty import gradients, pull
 from diagnose.experiments.sandbox import Sandbox
 from diagnose.experiments.watch_step import WatchStep, by_pairs, units
 from diagnose.measure.calls import transformed
-from diagnose.measure.graph import behind_steps, head, linearity, reshaped
+from diagnose.measure.graph import behind_steps, head, linear_units, linearity, reshaped
 from diagnose.measure.losses import ELEMENTWISE, REGRESSION, LossCall
 from diagnose.record import Record
 
@@ -88,8 +88,9 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
 
     * ``probe.step``: ``loss`` of each step, ``calls`` of losses, ``kind``, ``name``, ``input_shape``, ``target_shape``, ``target_dtype``,
       ``classes``, ``reduction``, ``input`` (see `input_statistics`), ``labels``, ``target``, ``class_weights`` (see the function of this
-      name), ``head`` (activations next to the loss), ``dropout_on_output``, ``broadcast`` (two shapes or ``None``), ``raised`` (the
-      user's error or ``""``), ``input_max`` (largest magnitude that the first module with weights got);
+      name), ``head`` (activations next to the loss), ``units`` (of the linear layer whose results the loss is given, in their order, else
+      ``None``), ``dropout_on_output``, ``broadcast`` (two shapes or ``None``), ``raised`` (the user's error or ``""``), ``input_max``
+      (largest magnitude that the first module with weights got);
     * ``probe.parameters``: per trainable parameter of the module ``name``, ``size``, ``used``, ``reached``, ``flat`` (a rounding or a
       sign stands on all ways from it to the loss), ``optimized``, ``waits`` (none of the optimizers that hold it stepped); and under
       ``unregistered`` those that the step used but that the module does not know; ``losses``: how many of the steps returned a loss with
@@ -282,7 +283,7 @@ def _describe(
     facts["dropout_on_output"] = next((watch.dropped[n] for n in reshaped(call.input) if n in watch.dropped), 0.0)
     facts |= {"kind": call.kind, "name": call.name, "input_shape": list(shapes[0]), "target_shape": list(shapes[1])}
     facts["target_dtype"] = str(call.target.dtype).removeprefix("torch.")
-    facts["classes"] = classes(call)
+    facts["classes"], facts["units"] = classes(call), linear_units(call.input)
     facts["reduction"] = str(call.options.get("reduction", ""))
     facts["input"] = input_statistics(call)
     facts["labels"] = label_statistics(call)

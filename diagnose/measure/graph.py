@@ -31,6 +31,7 @@ ACTIVATIONS = frozenset(
     ClampMin ClampMax Log Exp Threshold Prelu Rrelu Celu Selu Softsign Abs
     """.split()
 )
+ORDERED = ACTIVATIONS - {"Softmax", "LogSoftmax"} | frozenset("View UnsafeView ReshapeAlias Squeeze Unsqueeze Alias ToCopy".split())
 
 
 def op(node: Any) -> str:
@@ -122,6 +123,22 @@ def reshaped(output: Tensor) -> Iterator[Any]:
         yield node
         before = parents(node)
         node = before[0] if op(node) in SHAPE and len(before) == 1 else None
+
+
+def linear_units(output: Tensor) -> int | None:
+    """The number of units of the linear layer whose results, in the order that they lie in memory, are ``output``.
+
+    Any `view` keeps that order: the units of one row follow each other. A transposition does not, nor does a selection.
+
+    >>> result = torch.nn.Linear(2, 3)(torch.ones(4, 5, 2))
+    >>> linear_units(result.view(4, 3, 5)), linear_units(result.transpose(1, 2))
+    (3, None)
+    """
+    node: Any = output.grad_fn
+    while node is not None and op(node) in ORDERED and len(parents(node)) == 1:
+        (node,) = parents(node)
+    weight = node.next_functions[-1][0] if node is not None and op(node) in ("Addmm", "Mm") else None
+    return None if weight is None or variable(weight) is None else int(node._input_metadata[0].shape[-1])
 
 
 def frozen_head(output: Tensor) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
@@ -16,18 +17,20 @@ class WrongOutputSize(Rule):
 
     ## What it measures
     The number of classes that cross-entropy or NLL gets, against the classes that occur among the training labels: one unit (also where the
-    targets are no indices), too few units, or far too many (`excess` times and more).
+    targets are no indices), too few units, or far too many (`excess` times and more). And a layer of one unit whose predictions an
+    elementwise loss (MSE, L1, Huber) broadcasts over several columns of targets.
 
     ## Why it matters
     Cross-entropy over one unit is zero whatever the output. With too few units the first sample of a missing class ends the run, or, on
-    some devices, corrupts it. Units for classes that do not exist cost capacity and let the network predict nonsense.
+    some devices, corrupts it. The best that one number can learn of several targets is their mean. Units for classes that do not exist
+    cost capacity and let the network predict nonsense.
 
     ## When it is wrong
     Classes that are too rare to be among the labels that were read make the output look too large, hence the factor; outputs over a
     vocabulary are not judged.
 
     ## What to try
-    Give the last layer one unit per class, or one unit and binary_cross_entropy_with_logits for two classes.
+    Give the last layer one unit per class or column, or one unit and binary_cross_entropy_with_logits for two classes.
 
     ## References
     The documentation of `torch.nn.CrossEntropyLoss`; StackOverflow 31880720 (one unit with softmax).
@@ -45,18 +48,28 @@ class WrongOutputSize(Rule):
         "vanishing-gradient",
         "invalid-target",
         "misaligned-labels",
+        "loss-broadcast",
     )
 
     excess: float = 10.0
 
     def judge(self, record: Record) -> Iterator[Finding]:
         step = record.facts["probe.step"]
+        where = record.source("training_step") or "training_step"
+        if (columns := _columns(step)) is not None:
+            yield self.finding(
+                f"the output has one unit, which {step['kind']} compares with {columns} columns of targets",
+                where=where,
+                fix=f"give the last layer {columns} units, or take the one column of the targets that is meant",
+                units=1,
+                needed=columns,
+            )
+            return
         known = step["kind"] in ("cross_entropy", "nll_loss")
         indexed = known and step["target_dtype"].startswith("int")
         if not known or (step["classes"] != 1 and not indexed):
             raise NotRun(f"only class indices tell the number of classes; the loss is {step['kind'] or 'not known'}")
         units, labels = step["classes"], step["labels"]
-        where = record.source("training_step") or "training_step"
         if indexed and labels["count"] == 0:
             raise NotRun("no class label was read")
         if units == 1:
@@ -83,3 +96,14 @@ class WrongOutputSize(Rule):
                 units=units,
                 classes=labels["distinct"],
             )
+
+
+def _columns(step: dict[str, Any]) -> int | None:
+    """The columns of the targets that predictions of a layer of one unit are broadcast over.
+
+    As many columns as rows are no columns: they come out of a broadcast before the loss.
+    """
+    if not step["broadcast"] or step.get("units") != 1:
+        return None
+    (*rows, one), (*others, columns) = step["broadcast"]
+    return columns if rows and rows == others and one == 1 < columns not in rows else None

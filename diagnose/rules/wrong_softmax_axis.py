@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
+from typing import Any
 
 from diagnose.record import Record
 from diagnose.rules import Rule
@@ -12,23 +14,28 @@ from diagnose.values import Finding, Severity
 
 @dataclass(frozen=True, kw_only=True)
 class WrongSoftmaxAxis(Rule):
-    """The softmax before the loss runs over an axis that is not the class axis.
+    """The softmax of the loss, or the one before it, runs over an axis that is not the class axis.
 
     ## What it measures
     The axis of the softmax or log-softmax next to the loss, and whether what the loss gets sums to one over the classes. It is reported
     when it does not, or when the axis is the batch.
 
+    And whether the scores that cross-entropy gets, in shape (N, C, ...), are the results of a linear layer of C units in the order in
+    which the layer gave them: then a `view` or `reshape`, where a transposition was needed, brought (N, ..., C) into that shape.
+
     ## Why it matters
     Over the batch axis the probabilities of one sample depend on all the others, and the classes of a sample no longer compete. Trained
-    and validated in the same batch size the numbers can look fair; for a single sample they are constant.
+    and validated in the same batch size the numbers can look fair; for a single sample they are constant. After a `view` the scores that
+    compete for one position come from several others.
 
     ## When it is wrong
     A softmax inside the network, such as an attention over time, is not looked at: only the one next to the loss is.
 
     ## What to try
-    `dim=1` for (N, C) and (N, C, ...), `dim=-1` for (N, T, C).
+    `dim=1` for (N, C) and (N, C, ...), `dim=-1` for (N, T, C); `transpose(1, 2)` or `movedim(-1, 1)` to bring (N, T, C) into (N, C, T).
 
     ## References
+    The documentation of `torch.nn.CrossEntropyLoss`; A. Karpathy (2018), "you used view where you meant transpose".
     perone/euclidesdb issue 2 (Softmax(dim=0) on batches); the documentation of `torch.nn.functional.softmax`, whose implicit axis is
     deprecated.
     """
@@ -51,6 +58,16 @@ class WrongSoftmaxAxis(Rule):
 
     def judge(self, record: Record) -> Iterator[Finding]:
         step = record.facts["probe.step"]
+        if _scrambled(step):
+            shape = "(" + ", ".join(map(str, step["input_shape"])) + ")"
+            yield self.finding(
+                f"the scores of shape {shape} that {step['kind']} gets are those of a layer of {step['units']} units, which stand on the "
+                "last axis, brought into that shape without moving this axis: the scores of one position come from several others",
+                where=record.source("training_step") or "training_step",
+                fix="use movedim(-1, 1) on the scores, or transpose(1, 2) for (N, T, C), instead of view or reshape",
+                units=step["units"],
+            )
+            return
         found = [a for a in step["head"] if a["name"] in ("Softmax", "LogSoftmax") and a["shape"]]
         if not found or step["kind"] not in ("cross_entropy", "nll_loss", "kl_div", "mse_loss", "binary_cross_entropy"):
             return
@@ -73,3 +90,11 @@ class WrongSoftmaxAxis(Rule):
 def _over_classes(step: dict[str, object]) -> bool:
     values = step.get("input")
     return isinstance(values, dict) and bool(values.get("probabilities") or values.get("log_probabilities"))
+
+
+def _scrambled(step: dict[str, Any]) -> bool:
+    """Whether scores of shape (N, C, ...) lie in memory as a layer of C units gave them, so that the units are not on the second axis."""
+    if step["kind"] not in ("cross_entropy", "nll_loss") or not step.get("units"):
+        return False
+    _, *rest = step["input_shape"]
+    return len(rest) > 1 and len(step["target_shape"]) == len(rest) and rest[0] == step["units"] != rest[-1] and prod(rest[1:]) > 1

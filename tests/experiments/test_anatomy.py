@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -44,6 +45,34 @@ def test_what_stands_before_the_loss() -> None:
     record, _ = look(Classifier(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3), nn.Softmax(dim=1)))
     assert record.facts["probe.step"]["head"] == [{"name": "Softmax", "axis": 1, "shape": [16, 3], "scaled": False}]
     assert record.facts["probe.step"]["input"]["probabilities"] is True
+
+
+class Tagger(nn.Module):
+    """Three scores for each of four places of two numbers, brought into shape (N, 3, 4) in some way."""
+
+    def __init__(self, shape: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.out, self.shape = nn.Linear(2, 3), shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shape(self.out(x.view(-1, 4, 2)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "units"),
+    [
+        (lambda s: s.view(-1, 3, 4), 3),
+        (lambda s: s.flatten(0, 1).relu().reshape(-1, 3, 4), 3),
+        (lambda s: s.transpose(1, 2), None),
+        (lambda s: s.movedim(-1, 1).reshape(-1, 3, 4), None),
+        (lambda s: s.transpose(1, 2).contiguous().view(-1, 3, 4), None),
+        (lambda s: s[:, :1].expand(-1, 4, -1).reshape(-1, 3, 4), None),
+    ],
+)
+def test_the_units_of_a_layer_whose_results_the_loss_gets_in_their_order(shape: Callable[[Tensor], Tensor], units: int | None) -> None:
+    record, _ = look(Classifier(Tagger(shape)), torch.randn(32, 8), torch.randint(3, (32, 4)))
+    step = record.facts["probe.step"]
+    assert (step["input_shape"], step["units"]) == ([16, 3, 4], units)
 
 
 class StraightThrough(nn.Module):

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from diagnose.record import Record
+from diagnose.rules import diagnose
 from diagnose.rules.wrong_output_size import WrongOutputSize
 from diagnose.values import Severity
 from tests.rules.probes import findings, not_run, step
@@ -45,6 +47,43 @@ def test_far_too_many_units() -> None:
     assert (finding.severity, finding.evidence) == (Severity.WARNING, {"units": 1000, "classes": 10})
     (unsure,) = judge(1000, labels(0, 9, count=199))
     assert unsure.severity is Severity.INFO
+
+
+def regression(broadcast: list[list[int]] | None, units: int | None = 1) -> dict[str, Any]:
+    return step(kind="mse_loss", broadcast=broadcast, units=units, classes=None, target_dtype="float32")
+
+
+@pytest.mark.parametrize("shapes", [[[32, 1], [32, 12]], [[32, 7, 1], [32, 7, 12]]])
+def test_one_unit_for_several_columns(shapes: list[list[int]]) -> None:
+    (finding,) = findings(WrongOutputSize(), probe__step=regression(shapes))
+    assert (finding.severity, finding.where) == (Severity.ERROR, "model.py:31")
+    assert finding.message == "the output has one unit, which mse_loss compares with 12 columns of targets"
+    assert finding.fix == "give the last layer 12 units, or take the one column of the targets that is meant"
+    assert finding.evidence == {"units": 1, "needed": 12}
+
+
+@pytest.mark.parametrize(
+    ("shapes", "units"),
+    [
+        (None, 1),
+        ([[32, 1], [32]], 1),  # rule M203 speaks of these
+        ([[32], [32, 1]], 1),
+        ([[32, 1], [32, 32]], 1),  # targets that were broadcast themselves
+        ([[32, 1], [1, 12]], 1),
+        ([[32, 12], [32, 1]], 12),
+        ([[32, 1], [32, 12]], None),  # one of many units was chosen
+    ],
+)
+def test_other_shapes_do_not_tell_the_size_of_the_output(shapes: list[list[int]] | None, units: int | None) -> None:
+    reason = "only class indices tell the number of classes; the loss is mse_loss"
+    assert not_run(WrongOutputSize(), probe__step=regression(shapes, units)) == reason
+
+
+def test_what_is_broadcast_over_several_columns_is_explained() -> None:
+    record = Record()
+    record.add("probe.step", regression([[32, 1], [32, 12]]))
+    outcomes = {o.code: o for o in diagnose(record).outcomes}
+    assert outcomes["M203"].explained_by == "M216"
 
 
 @pytest.mark.parametrize(

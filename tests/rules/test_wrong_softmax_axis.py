@@ -30,6 +30,35 @@ def test_over_time() -> None:
     assert "axis 1 of a tensor of shape (32, 7, 10), instead of the classes" in finding.message
 
 
+def test_scores_that_a_view_brought_into_shape() -> None:
+    (finding,) = judge("cross_entropy", ELSEWHERE, units=6, input_shape=[40, 6, 12], target_shape=[40, 12])
+    assert (finding.severity, finding.where) == (Severity.ERROR, "model.py:31")
+    assert "scores of shape (40, 6, 12) that cross_entropy gets are those of a layer of 6 units" in finding.message
+    assert finding.fix == "use movedim(-1, 1) on the scores, or transpose(1, 2) for (N, T, C), instead of view or reshape"
+    assert finding.evidence == {"units": 6}
+    (image,) = judge("nll_loss", ELSEWHERE, units=3, input_shape=[8, 3, 16, 16], target_shape=[8, 16, 16])
+    assert "(8, 3, 16, 16)" in image.message
+
+
+@pytest.mark.parametrize(
+    ("units", "shape"),
+    [
+        (None, [40, 6, 12]),  # transposed
+        (72, [40, 6, 12]),  # one layer gives all positions
+        (2, [40, 12, 2]),  # two questions, each to all positions: the positions are the classes
+        (6, [40, 6, 6]),
+        (6, [40, 6, 1]),
+    ],
+)
+def test_scores_whose_classes_are_on_the_second_axis_are_clean(units: int | None, shape: list[int]) -> None:
+    assert judge("cross_entropy", ELSEWHERE, units=units, input_shape=shape, target_shape=[shape[0], shape[2]]) == []
+
+
+def test_scores_of_other_losses_have_no_axis_of_classes() -> None:
+    assert judge("mse_loss", ELSEWHERE, units=6, input_shape=[40, 6, 12], target_shape=[40, 6, 12]) == []
+    assert judge("cross_entropy", ELSEWHERE, units=10, input_shape=[32, 10], target_shape=[32]) == []
+
+
 @pytest.mark.parametrize("kind", ["mse_loss", "binary_cross_entropy", "kl_div"])
 def test_over_the_batch_before_other_losses(kind: str) -> None:
     assert len(judge(kind, ELSEWHERE, activation("Softmax", axis=0, shape=[32, 10]))) == 1
