@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,13 +17,14 @@ PROBED, DENSE, SPARSE = 8, 32, 16
 
 
 class Zeroing(Instrument):
-    """``zero_grad/carried`` and ``zero_grad/backwards``: one column per optimizer, only where the user's code clears the gradients.
+    """``zero_grad/*``: one column per optimizer, only where the user's code clears the gradients.
 
-    A step carries gradients over where at no backward pass since the optimizer's last step its gradients were empty. The first 32 steps of
-    an optimizer are all looked at, later ones every sixteenth.
+    A step has ``carried`` gradients over where at no backward pass since the optimizer's last step its gradients were empty. It has
+    ``left``, of the largest entry of the gradient before its last of several backward passes: more than that, unless somebody scales the
+    gradient by hand. The first 32 steps of an optimizer are all looked at, later ones every sixteenth.
     """
 
-    writes = ("zero_grad/carried", "zero_grad/backwards")
+    writes = ("zero_grad/carried", "zero_grad/backwards", "zero_grad/left")
     always = ("before_backward", "before_step", "after_batch")
 
     def __init__(self) -> None:
@@ -29,9 +32,10 @@ class Zeroing(Instrument):
         self.parameters: list[list[Tensor]] = []
         self.empty: list[bool] = []
         self.smallest: list[Tensor | None] = []
+        self.latest: list[Tensor | None] = []
         self.backwards: list[int] = []
         self.steps: list[int] = []
-        self.row: dict[int, tuple[float, Tensor]] = {}
+        self.row: dict[int, tuple[float, Tensor, Tensor]] = {}
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
         if module.automatic_optimization and not is_overridden("optimizer_zero_grad", module):
@@ -39,31 +43,35 @@ class Zeroing(Instrument):
         self.index = {id(optimizer): i for i, optimizer in enumerate(trainer.optimizers)}
         self.parameters = [[p for g in o.param_groups for p in g["params"]][-PROBED:] for o in trainer.optimizers]
         self.empty, self.steps = [False] * len(self.index), [0] * len(self.index)
-        self.smallest, self.backwards = [None] * len(self.index), [0] * len(self.index)
+        self.backwards = [0] * len(self.index)
+        self.release()
         for name in self.writes:
             self.notes.record.label(name, [f"{type(o).__name__} {i}" for i, o in enumerate(trainer.optimizers)])
 
     def before_backward(self, module: LightningModule, loss: Tensor) -> None:
         for i, parameters in enumerate(self.parameters):
             self.backwards[i] += 1
-            if not self.empty[i] and self._looked_at(i):
-                gradients = [dense(p.grad) for p in parameters if p.grad is not None]
-                if gradients:
-                    largest, before = torch.stack(list(torch._foreach_norm(gradients, float("inf")))).max(), self.smallest[i]
-                    self.smallest[i] = largest if before is None else torch.minimum(before, largest)
-                else:
+            if self._looked_at(i):
+                self.latest[i] = now = largest(parameters)
+                if now is None:
                     self.empty[i] = True
+                elif not self.empty[i]:
+                    before = self.smallest[i]
+                    self.smallest[i] = now if before is None else torch.minimum(before, now)
 
     def before_step(self, module: LightningModule, optimizer: Any) -> None:
         i = self.index.get(id(getattr(optimizer, "optimizer", optimizer)))
         if i is None or not self.backwards[i]:  # stepped without a backward pass that was seen
             return
         if self.steps[i] and self._looked_at(i):  # an optimizer's first step carries nothing
-            smallest = self.smallest[i]
+            smallest, latest, now = self.smallest[i], self.latest[i], largest(self.parameters[i])
             carried = torch.zeros(()) if self.empty[i] or smallest is None else (smallest > 0).float()
-            self.row[i] = (float(self.backwards[i]), carried)
+            left = torch.tensor(math.nan)
+            if self.backwards[i] > 1 and latest is not None and now is not None:
+                left = (now / latest).float()
+            self.row[i] = (float(self.backwards[i]), carried, left)
         self.steps[i] += 1
-        self.empty[i], self.backwards[i], self.smallest[i] = False, 0, None
+        self.empty[i], self.backwards[i], self.smallest[i], self.latest[i] = False, 0, None, None
 
     def _looked_at(self, i: int) -> bool:
         return self.steps[i] < DENSE or self.steps[i] % SPARSE == 0
@@ -71,11 +79,18 @@ class Zeroing(Instrument):
     def after_batch(self, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
         if self.row:
             row, self.row = self.row, {}
-            none = (float("nan"), torch.tensor(float("nan")))
+            none = (math.nan, torch.tensor(math.nan), torch.tensor(math.nan))
             columns = [row.get(i, none) for i in range(len(self.index))]
             device = next(iter(row.values()))[1].device
-            self.notes.put("zero_grad/backwards", [count for count, _ in columns])
-            self.notes.put("zero_grad/carried", torch.stack([carried.to(device) for _, carried in columns]))
+            self.notes.put("zero_grad/backwards", [count for count, _, _ in columns])
+            self.notes.put("zero_grad/carried", torch.stack([carried.to(device) for _, carried, _ in columns]))
+            self.notes.put("zero_grad/left", torch.stack([left.to(device) for _, _, left in columns]))
 
     def release(self) -> None:
-        self.smallest, self.row = [None] * len(self.index), {}
+        self.smallest, self.latest, self.row = [None] * len(self.index), [None] * len(self.index), {}
+
+
+def largest(parameters: Sequence[Tensor]) -> Tensor | None:
+    """The largest magnitude in the gradients of some parameters; ``None`` without any."""
+    gradients = [dense(p.grad) for p in parameters if p.grad is not None]
+    return torch.stack(list(torch._foreach_norm(gradients, float("inf")))).max() if gradients else None

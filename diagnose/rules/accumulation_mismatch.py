@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import refuse_games
@@ -25,7 +27,8 @@ class AccumulationMismatch(Rule):
     The step is as many times too large as batches are accumulated, and changes with their number.
 
     ## When it is wrong
-    A sum may be meant, with a learning rate chosen for it. Losses of several terms are not judged: their share is neither.
+    A sum may be meant, with a learning rate chosen for it. Losses of several terms are not judged: their share is neither. Nor are
+    gradients that are divided or clipped by hand before the step: in the median less than `left` of what they were before the last pass.
 
     ## What to try
     Divide the loss by the number of accumulated batches before manual_backward.
@@ -51,6 +54,7 @@ class AccumulationMismatch(Rule):
     passes: float = 2.0
     steps: int = 5
     tolerance: float = 0.05
+    left: float = 0.8
 
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
@@ -60,6 +64,9 @@ class AccumulationMismatch(Rule):
         shares = finite(record.series("backward/share").value)
         if min(len(passes), len(shares)) < self.steps:
             raise NotRun(f"too short: {min(len(passes), len(shares))} steps, at least {self.steps} are needed")
+        left = finite(record.series("zero_grad/left").value) if "zero_grad/left" in record else np.empty(0)
+        if len(left) and median(left) < self.left:
+            raise NotRun(f"the gradients are made smaller by hand before the step, to {median(left):.2g} of what they were")
         typical, share = median(passes), median(shares)
         if typical >= self.passes and abs(share - 1) < self.tolerance:
             yield self.finding(

@@ -45,6 +45,34 @@ def test_two_optimizers_stand_in_one_row() -> None:
     assert (losses > 1.5).all(), "the sum of what was differentiated in a batch"
 
 
+def test_gradients_that_are_scaled_by_hand_show_it() -> None:
+    class Summed(Net):
+        def __init__(self, divisor: int) -> None:
+            super().__init__()
+            self.automatic_optimization, self.divisor = False, divisor
+
+        def training_step(self, batch: Any, batch_idx: int) -> None:
+            optimizer: Any = self.optimizers()
+            self.manual_backward(nn.functional.cross_entropy(self(batch[0]), batch[1]))
+            if batch_idx % 3 == 2:
+                for p in self.parameters():
+                    p.grad = None if p.grad is None else p.grad / self.divisor
+                optimizer.step()
+                optimizer.zero_grad()
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), lr=0.0)
+
+    left = []
+    for divisor in (1, 4):
+        torch.manual_seed(0)
+        doctor = Doctor(probes=False, strict=True)
+        fit(Summed(divisor), doctor)
+        left.append(doctor.record.series("zero_grad/left").value)
+    assert left[0].shape == (2, 1)
+    assert left[1] * 4 == pytest.approx(left[0])
+
+
 class Playing(Doubled):
     """Each optimizer has a loss of its own, and the second steps on odd batches only, or never."""
 

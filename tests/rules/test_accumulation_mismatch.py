@@ -18,6 +18,18 @@ def test_whole_losses_are_found() -> None:
     assert found.fix == "divide the loss by 8 before manual_backward"
 
 
+def test_gradients_divided_by_hand_are_healthy() -> None:
+    for left, said in (([1.2], ""), ([0.3], "made smaller by hand before the step, to 0.3")):
+        record = accumulated(8, 1.0)
+        record.label("zero_grad/left", ["SGD 0"])
+        for step in range(10):
+            record.append({"zero_grad/left": left}, step=step)
+        if said:
+            assert said in not_run(AccumulationMismatch(), record)
+        else:
+            assert len(findings(AccumulationMismatch(), record)) == 1
+
+
 def test_divided_losses_are_healthy() -> None:
     assert findings(AccumulationMismatch(), accumulated(8, 0.125)) == ()
 
