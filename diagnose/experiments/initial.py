@@ -17,6 +17,7 @@ from diagnose.experiments.anatomy import hooked
 from diagnose.experiments.baselines import chance, uniform
 from diagnose.experiments.batches import changed
 from diagnose.experiments.sandbox import Sandbox
+from diagnose.experiments.standstill import stand_still
 from diagnose.measure.graph import frozen_head
 from diagnose.measure.losses import LossCall
 from diagnose.measure.watched_losses import watch_losses
@@ -123,10 +124,12 @@ def signal_scale(sandbox: Sandbox, record: Record) -> None:
     its own, in forward order, ``kind`` (``weighted``; ``own``; ``embedding``, whose ``input_std`` is 1), ``calls`` and ``last_std`` (how
     often it ran in the pass, and the scale of what it gave last), ``name``, ``fan_in``, ``fan_out``,
     ``gain`` (weight standard deviation times the square root of the fan-in; 1.41 for He, 1 for LeCun, 0.58 for torch's default),
-    ``output_std``, ``input_std``, ``symmetric`` (all units have the same weights and the same gradient), ``zero`` (all weights are
-    zero), ``normalised`` (a norm follows), ``last``. Dropout modules are left out: what they tell apart in one step is noise.
+    ``output_std``, ``input_std``, ``symmetric`` (all units start with the same weights and get the same gradient in a few steps), ``zero``
+    (all weights are zero), ``normalised`` (a norm follows), ``last``. Dropout modules are left out: what they tell apart in one step is
+    noise.
 
-    And ``probe.matrices``: ``name``, ``size`` and ``gain`` of square matrices that the user's modules hold themselves besides.
+    And ``probe.matrices``: ``name``, ``size`` and ``gain`` of square matrices that the user's modules hold themselves besides; and
+    ``probe.stuck``: names of parameters that start at zero and get no gradient but zero in a few steps (`stand_still`).
 
     References:
         X. Glorot and Y. Bengio (2010), equation 12; K. He et al. (2015), equation 10.
@@ -169,14 +172,17 @@ def signal_scale(sandbox: Sandbox, record: Record) -> None:
     for place, (name, module) in enumerate(order):
         if isinstance(module, nn.Embedding):  # positions and dropout may come before the norm
             after[name] = [m for _, m in takewhile(lambda later: not isinstance(later[1], WEIGHTED), order[place + 1 :])]
-    for name, entry in layers.items():
-        entry["symmetric"] = entry["kind"] == "weighted" and _symmetric(named[name])
-        entry["normalised"] = any("Norm" in type(m).__name__ for m in after.get(name, ()))
-        entry["last"] = name == [n for n, e in layers.items() if e["kind"] == entry["kind"]][-1]
     own = {id(_own(m)) for m in named.values()}
     square = [(f"{n}.{k}".lstrip("."), p) for n, m in named.items() for k, p in _matrices(m) if id(p) not in own and len(p) == p[0].numel()]
+    matrices = [{"name": name, "size": len(p), "gain": _weights(p)["gain"]} for name, p in square]
+    equal, stuck = stand_still(sandbox, {name: named[name] for name, entry in layers.items() if entry["kind"] == "weighted"})
+    for name, entry in layers.items():
+        entry["symmetric"] = name in equal
+        entry["normalised"] = any("Norm" in type(m).__name__ for m in after.get(name, ()))
+        entry["last"] = name == [n for n, e in layers.items() if e["kind"] == entry["kind"]][-1]
     sandbox.reset()
-    record.add("probe.matrices", [{"name": name, "size": len(p), "gain": _weights(p)["gain"]} for name, p in square])
+    record.add("probe.matrices", matrices)
+    record.add("probe.stuck", stuck)
     if layers:
         record.add("probe.initialization", list(layers.values()))
     else:
@@ -209,17 +215,3 @@ def _weights(weight: Tensor) -> dict[str, Any]:
         "gain": float(weight.square().mean().sqrt()) * math.sqrt(fan_in),
         "zero": not bool(weight.any()),
     }
-
-
-def _symmetric(module: nn.Module) -> bool:
-    """All units equal in weight, and so treated alike by the gradient: they can never become different."""
-    weight = module.weight
-    assert isinstance(weight, Tensor)
-    rows = weight.detach().reshape(len(weight), -1)
-    if len(rows) < 2 or not torch.allclose(rows, rows[:1].expand_as(rows)):
-        return False
-    gradient = weight.grad
-    if gradient is None:
-        return False
-    g = gradient.detach().reshape(len(weight), -1)
-    return bool(torch.allclose(g, g[:1].expand_as(g), rtol=1e-4, atol=1e-9))

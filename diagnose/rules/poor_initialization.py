@@ -17,28 +17,31 @@ class PoorInitialization(Rule):
 
     ## What it measures
     For each linear and convolution layer: its gain (root mean square of the weights times the square root of the fan-in; He's is 1.41,
-    torch's default 0.58), the root mean square of what goes in and comes out in a first forward pass, and whether all its units have equal
-    weights and equal gradients. Two layers or more with a gain above `gain`, each of which multiplies the signal by `growth` or more, are
-    reported, as are two or more that multiply a signal above `faint` by twice `gain`, whatever their own gain (weights that are all
-    positive add up instead of averaging out; below `faint` what comes out may be the bias), and two or more with a gain below `low_gain`.
-    So is an embedding of more than one column with entries above `embedding` that no normalisation follows. And what reaches the layers,
-    if it grows in four steps or more, none counted above `gain`, by `stream` in all, as along residual branches that are added at full
-    size, and the first outputs are far too large: a loss of `loud` times that of chance, or predictions spread over ten times that many
-    times the size of the targets. So is a layer that runs four times or more in one pass, as in a loop over time, and each time gives
-    `growth` times what it gave before, with such outputs. A module with a matrix of its own counts as a layer of unknown gain; a square
-    one that a larger module holds itself is reported above `gain` where the first outputs are that large.
+    torch's default 0.58), the root mean square of what goes in and comes out in a first forward pass, and whether all its units start with
+    equal weights and get equal gradients in six steps on a copy. Matrices that are zero and whose gradient is exactly zero in all of these
+    steps are reported where drawing them at random gives them one: each is a factor of the other, as two embeddings are. Two layers or more
+    with a gain above `gain`, each of which multiplies the signal by `growth` or more, are reported, as are two or more that multiply a
+    signal above `faint` by twice `gain`, whatever their own gain (weights that are all positive add up instead of averaging out; below
+    `faint` what comes out may be the bias), and two or more with a gain below `low_gain`. So is an embedding of more than one column with
+    entries above `embedding` that no normalisation follows. And what reaches the layers, if it grows in four steps or more, none counted
+    above `gain`, by `stream` in all, as along residual branches that are added at full size, and the first outputs are far too large: a
+    loss of `loud` times that of chance, or predictions spread over ten times that many times the size of the targets. So is a layer that
+    runs four times or more in one pass, as in a loop over time, and each time gives `growth` times what it gave before, with such outputs.
+    A module with a matrix of its own counts as a layer of unknown gain; a square one that a larger module holds itself is reported above
+    `gain` where the first outputs are that large.
 
     ## Why it matters
     With a gain of g a signal changes by about g per layer: with g = 8, as N(0, 1) gives at a fan-in of 64, four layers multiply it by
-    thousands. Units with equal weights and equal gradients stay equal for ever: the layer has one unit.
+    thousands. Units with equal weights and equal gradients stay equal for ever: the layer has one unit. Of a product of two zeros neither
+    factor ever gets a gradient.
 
     ## When it is wrong
-    A layer followed by a normalisation may have any gain. Zero weights are no fault where the gradient makes the units different at the
-    first step (the last layer of a residual branch, LoRA), so equal weights count only with equal gradients. Pretrained weights are
-    judged by the same numbers; their gains stay below `gain`. One layer alone is not judged: at least two must be out of
-    range. Of 154 healthy programs 18 have embeddings that no normalisation follows, with entries of 3.1 or less (17 of them of 1.1 or
-    less), and streams grow 7.9 times or less, that in four blocks that learned; faulty programs had entries of 15 and more, and streams
-    that grew a thousandfold.
+    A layer followed by a normalisation may have any gain. Zero weights are no fault where the gradient makes the units different within a
+    few steps (LoRA, the last layer of a residual branch, also behind a last layer that starts at zero), so equal weights count only with
+    gradients that stay equal while everything else moves. Pretrained weights are judged by the same numbers; their gains stay below `gain`.
+    One layer alone is not judged: at least two must be out of range. Of 154 healthy programs 18 have embeddings that no normalisation
+    follows, with entries of 3.1 or less (17 of them of 1.1 or less), and streams grow 7.9 times or less, that in four blocks that learned;
+    faulty programs had entries of 15 and more, and streams that grew a thousandfold.
 
     ## What to try
     Use `nn.init.kaiming_normal_` (ReLU) or `xavier_uniform_` (tanh, sigmoid), or torch's default; embeddings with a standard deviation of
@@ -89,6 +92,14 @@ class PoorInitialization(Rule):
                 where=same[0]["name"],
                 fix=fix,
                 layers=len(same),
+            )
+        elif stuck := [name.removesuffix(".weight") for name in record.facts.get("probe.stuck", ())]:
+            start, them, their = ("start", "them", "their") if len(stuck) > 1 else ("starts", "it", "its")
+            yield self.finding(
+                f"{', '.join(stuck)} {start} at zero, and so does what multiplies {them}: {their} gradient is zero in every step",
+                where=stuck[0],
+                fix="draw them at random, such as from N(0, 0.1)",
+                stuck=len(stuck),
             )
         free = [e for e in layers if not e["normalised"]]
         large = [e for e in signals if not e["normalised"] and self._enlarges(e)]

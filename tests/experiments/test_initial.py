@@ -162,6 +162,102 @@ def test_zeros_that_the_gradient_tells_apart_are_not_symmetric() -> None:
     assert not layers(Zero())["net.2"]["symmetric"]
 
 
+class Behind(Classifier):
+    """A residual branch that starts at zero, before a last layer that starts at zero; ``share`` of the branch is added."""
+
+    def __init__(self, share: float | nn.Parameter = 1.0) -> None:
+        super().__init__(nn.Linear(8, 3))
+        self.up, self.down, self.share = nn.Linear(8, 16), nn.Linear(16, 8), share
+        for layer in (self.down, self.net[0]):
+            nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.net(x + self.share * self.down(self.up(x).relu()))
+        return y
+
+
+@pytest.mark.parametrize("share", [1.0, 0.0])
+def test_zeros_behind_a_last_layer_of_zeros_get_their_gradient_later(share: float) -> None:
+    module = Behind(share)  # with a share of zero, the branch may be faded in later
+    record = sandboxed(module, loaders()[0], lambda sandbox, record: signal_scale(sandbox, record))
+    (down,) = [e for e in record.facts["probe.initialization"] if e["name"] == "down"]
+    assert (down["zero"], down["symmetric"]) == (True, False)
+    assert record.facts["probe.stuck"] == []
+    assert not module.down.weight.any()
+
+
+def test_a_branch_of_zeros_behind_a_gate_of_zero_never_starts() -> None:
+    module = Behind(nn.Parameter(torch.zeros(())))
+    record = sandboxed(module, loaders()[0], lambda sandbox, record: signal_scale(sandbox, record))
+    assert record.facts["probe.stuck"] == ["down.weight"]
+    assert [e["name"] for e in record.facts["probe.initialization"] if e["symmetric"]] == ["down"]
+
+
+def test_zeros_through_and_through_stay_equal() -> None:
+    module = Classifier(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3))
+    for p in module.parameters():
+        nn.init.zeros_(p)
+    found = layers(module)
+    assert found["net.0"]["symmetric"]
+    assert found["net.2"]["symmetric"]
+
+
+class Factors(Regressor):
+    """Two tables whose rows are multiplied, and an offset."""
+
+    def __init__(self, *, std: float = 0.0, sparse: bool = False) -> None:
+        super().__init__(nn.Linear(8, 1))
+        self.user, self.item = nn.Embedding(5, 4, sparse=sparse), nn.Embedding(5, 4, sparse=sparse)
+        nn.init.normal_(self.user.weight, std=std)
+        nn.init.zeros_(self.item.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = (self.user(x[:, 0]) * self.item(x[:, 1])).sum(-1) + self.net(torch.ones(8))
+        return y
+
+
+class ComplexFactors(Regressor):
+    """The same with complex numbers."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(8, 1))
+        self.user, self.item = (nn.Parameter(torch.zeros(5, 4, dtype=torch.complex64)) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = (self.user[x[:, 0]] * self.item[x[:, 1]]).sum(-1).real + self.net(torch.ones(8))
+        return y
+
+
+@pytest.mark.parametrize(
+    ("module", "stuck"),
+    [
+        (Factors(), ["user.weight", "item.weight"]),
+        (Factors(sparse=True), ["user.weight", "item.weight"]),
+        (ComplexFactors(), ["user", "item"]),
+        (Factors(std=0.1), []),
+    ],
+)
+def test_two_factors_that_start_at_zero(module: Regressor, stuck: list[str]) -> None:
+    pairs = torch.randint(5, (128, 2), generator=torch.Generator().manual_seed(0))
+    rating = pairs.float().sum(1)
+    record = sandboxed(module, loaders(pairs, rating)[0], lambda sandbox, record: signal_scale(sandbox, record))
+    assert record.facts["probe.stuck"] == stuck
+
+
+def test_zeros_that_only_a_penalty_reaches_are_not_stuck() -> None:
+    class Penalised(Classifier):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Parameter(torch.zeros(3, 4))
+
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return super().training_step(batch, batch_idx) + self.table.square().sum()
+
+    record = sandboxed(Penalised(), loaders()[0], lambda sandbox, record: signal_scale(sandbox, record))
+    assert record.facts["probe.stuck"] == []
+
+
 def test_a_cell_with_a_matrix_of_its_own_is_followed_through_its_calls() -> None:
     class Cell(nn.Module):
         def __init__(self) -> None:

@@ -57,6 +57,21 @@ def test_equal_units() -> None:
     assert "all units of a have equal weights" in mixed.message
 
 
+def test_factors_that_start_at_zero() -> None:
+    def stuck(*names: str, symmetric: bool = False) -> list[Any]:
+        layers = [layer("a", 0.0, zero=True, symmetric=symmetric), layer("c", last=True)]
+        return findings(PoorInitialization(), probe__initialization=layers, probe__stuck=list(names))
+
+    (finding,) = stuck("user.weight", "item.weight")
+    assert finding.where == "user"
+    assert finding.message == "user, item start at zero, and so does what multiplies them: their gradient is zero in every step"
+    (finding,) = stuck("table")
+    assert finding.message == "table starts at zero, and so does what multiplies it: its gradient is zero in every step"
+    (finding,) = stuck("a.weight", symmetric=True)
+    assert "all units of a have zero weights and equal gradients" in finding.message
+    assert stuck() == []
+
+
 def test_usual_weights_are_clean() -> None:
     assert judge(layer("a"), layer("b", 1.41), layer("c", last=True)) == []
 
