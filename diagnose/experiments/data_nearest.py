@@ -18,18 +18,20 @@ FEWEST = 50  # rows of each part
 
 
 def nearest(train: Sample, val: Sample, path: str, targets: tuple[Target | None, Target | None]) -> dict[str, Any] | None:
-    """Accuracy of the majority among the five nearest training rows, in standardised inputs, on validation rows.
+    """What the five nearest training rows, in standardised inputs, tell of the targets of validation rows.
 
     Equal rows are passed over, so that copies do not count.
 
     Returns:
-        ``accuracy`` over ``rows`` validation rows, ``majority`` (the share of their largest class), ``classes``, ``neighbours``. ``None``
-        where the inputs are no real numbers of one shape, or the targets not one class per row.
+        ``rows`` (validation rows) and ``neighbours``. For classes the ``accuracy`` of the neighbours' majority, ``majority`` (the share of
+        the largest class) and ``classes``; for values the share of the variance that the neighbours' mean has ``explained``, and its
+        standard ``error``. ``None`` where the inputs are no real numbers of one shape, or the targets not one class or value per row.
     """
     first, second = train.of(path), val.of(path)
     if first is None or second is None or first.shape[1:] != second.shape[1:] or not first.is_floating_point():
         return None
-    if any(t is None or t.kind != "class" for t in targets):
+    kinds = {None if t is None else t.kind for t in targets}
+    if kinds not in ({"class"}, {"value"}):
         return None
     mine, theirs = (t.values for t in targets if t is not None)
     a, own = _table(first, TRAIN), _spread(mine, TRAIN)
@@ -41,16 +43,22 @@ def nearest(train: Sample, val: Sample, path: str, targets: tuple[Target | None,
     distances = (b**2).sum(1)[:, None] + (a**2).sum(1)[None] - 2 * b @ a.T
     distances[distances < 1e-9 * a.shape[1]] = np.inf
     close = own[np.argpartition(distances, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]]
+    fact = {"rows": len(held_out), "neighbours": NEIGHBOURS}
+    return {**fact, **_votes(close, own, held_out)} if kinds == {"class"} else {**fact, **_means(close, held_out)}
+
+
+def _votes(close: NDArray[Any], own: NDArray[Any], held_out: NDArray[Any]) -> dict[str, Any]:
     classes = np.unique(own)
     votes = (close[:, :, None] == classes).sum(1)
     counts = np.unique(held_out, return_counts=True)[1]
-    return {
-        "accuracy": float((classes[votes.argmax(1)] == held_out).mean()),
-        "rows": len(held_out),
-        "majority": float(counts.max() / counts.sum()),
-        "classes": len(classes),
-        "neighbours": NEIGHBOURS,
-    }
+    right = float((classes[votes.argmax(1)] == held_out).mean())
+    return {"accuracy": right, "majority": float(counts.max() / counts.sum()), "classes": len(classes)}
+
+
+def _means(close: NDArray[Any], held_out: NDArray[Any]) -> dict[str, float]:
+    spread = max(float(held_out.var()), 1e-300)
+    left = (close.mean(1) - held_out) ** 2 / spread
+    return {"explained": float(1 - left.mean()), "error": float(left.std() / len(left) ** 0.5)}
 
 
 def _table(rows: Tensor, most: int) -> NDArray[np.float64]:

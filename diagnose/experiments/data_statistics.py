@@ -104,7 +104,7 @@ def measure_data(
     if "val/0" in others and len(parts.inputs) == 1 and parts.target and "target" not in parts.guessed:
         near = nearest(first, others["val/0"], parts.inputs[0], (found, target(others["val/0"], parts.target, loss)))
     if near is None:
-        record.skip("data.nearest", "there are no validation rows with one field of real numbers and one class each")
+        record.skip("data.nearest", "there are no validation rows with one field of real numbers and one class or value each")
     else:
         record.add("data.nearest", near)
 

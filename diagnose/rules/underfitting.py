@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import losses, near_chance, refuse_games, skill, tail
+from diagnose.rules.evidence import losses, near_chance, refuse_games, run, skill, tail
 from diagnose.statistics import median, progress, trend
 from diagnose.values import Finding, Severity
 
@@ -25,7 +26,8 @@ class Underfitting(Rule):
     Or the accuracy in the last third, on training or validation data (the better one, `validations` values at least), stays behind what the
     majority of the five nearest training rows gives on validation rows, by `ahead` of the way from the largest class to 1, while the
     loss falls by less than `falling` over the last third. Where the largest class has more than `even` times its even share, or the loss
-    weighs the classes, accuracy may be given up on purpose and is not judged.
+    weighs the classes, accuracy may be given up on purpose and is not judged. For squared errors it is the share of the targets' variance
+    that stays behind what the mean of the five nearest rows has of it, by `explained`, once the run has ended.
 
     Or the scores can hardly differ: the model is right in `right` of what there is to gain in accuracy, and yet no loss of a validation and
     not the level of training came below `chance` times that of a constant prediction.
@@ -35,6 +37,7 @@ class Underfitting(Rule):
 
     ## When it is wrong
     Noisy labels set a floor that one batch, learned by heart, does not show; so only losses that stay very near to chance are reported.
+    Where validation rows belong to the same things as training rows do, their neighbours know more than a model can learn.
 
     ## What to try
     A higher learning rate, less regularisation and dropout, features that carry the target; check that inputs and labels belong
@@ -58,6 +61,7 @@ class Underfitting(Rule):
     ahead: float = 0.25
     falling: float = 0.1
     even: float = 1.4
+    explained: float = 0.4
     validations: int = 2
     right: float = 0.6
     chance: float = 0.95
@@ -118,7 +122,11 @@ class Underfitting(Rule):
         """The finding that rows beside it in the training data tell more about a validation row than the model does."""
         near = record.facts.get("data.nearest")
         reached = [tail(record, name) for name in ("val/accuracy", "train/accuracy")]
-        if near is None or len(reached[0]) < self.validations or change < -self.falling:
+        if near is None or change < -self.falling:
+            return None
+        if "explained" in near:
+            return self._below_mean(record, near)
+        if len(reached[0]) < self.validations:
             return None
         if near["majority"] * near["classes"] > self.even or record.facts.get("probe.step", {}).get("class_weights"):
             return None
@@ -136,4 +144,24 @@ class Underfitting(Rule):
             nearest=near["accuracy"],
             majority=near["majority"],
             limit=self.ahead,
+        )
+
+    def _below_mean(self, record: Record, near: Mapping[str, Any]) -> Finding | None:
+        """The finding on values: the mean of the nearest rows explains more of their variance than the model does."""
+        own, facts = skill(record), run(record)
+        squared = record.facts.get("task", {}).get("loss") == "mse_loss"
+        if own is None or not squared or len(tail(record, "val/loss")) < self.validations:
+            return None
+        if not facts.get("finished", True) or facts.get("interrupted"):  # it may still leave a plateau, as after a restart of its schedule
+            return None
+        if near["explained"] - max(own, 0.0) < max(self.explained, 4 * near["error"]):
+            return None
+        return self.finding(
+            f"the model explains {max(own, 0.0):.0%} of the targets' variance, and the mean of the {near['neighbours']} nearest training "
+            f"rows {near['explained']:.0%} on {near['rows']} validation rows, without any training",
+            where="val/loss",
+            fix="give the model more units or layers, or a higher learning rate, and take regularisation away",
+            explained=own,
+            nearest=near["explained"],
+            limit=self.explained,
         )

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.metrics import r2_score
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from torch.utils.data import DataLoader, TensorDataset
 
 from diagnose.experiments.data_statistics import measure_data
 from diagnose.record import Record
 
 LOSS = {"kind": "cross_entropy", "input_shape": [20, 3], "target_shape": [20], "target_dtype": "int64", "classes": 3, "ignore_index": -100}
+MSE = {"kind": "mse_loss", "input_shape": [20], "target_shape": [20], "target_dtype": "float32", "classes": None}
 
 
-def measured(train: TensorDataset, val: TensorDataset | None) -> Record:
+def measured(train: TensorDataset, val: TensorDataset | None, loss: dict[str, Any] = LOSS) -> Record:
     record = Record()
     roles = {"batch[0]": "input", "batch[1]": "target"}
-    measure_data(record, DataLoader(train, 20), None if val is None else DataLoader(val, 20), roles=roles, loss=LOSS)
+    measure_data(record, DataLoader(train, 20), None if val is None else DataLoader(val, 20), roles=roles, loss=loss)
     return record
 
 
@@ -39,6 +43,27 @@ def test_its_accuracy_is_that_of_scikit_learn() -> None:
     assert fact["accuracy"] == pytest.approx(expected, abs=0.011)  # ties among five votes are broken alike, those of distance are not
     assert fact["rows"] == 200
     assert fact["majority"] == pytest.approx(np.bincount(v).max() / 200)
+
+
+def test_the_variance_that_it_explains_is_that_of_scikit_learn() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = 4 * torch.rand(800, 2, generator=generator) - 2
+    y = torch.sin(2 * x[:, 0]) + 0.2 * torch.randn(800, generator=generator)
+    train, val = TensorDataset(x[:600], y[:600]), TensorDataset(x[600:], y[600:])
+    fact = measured(train, val, MSE).facts["data.nearest"]
+    mean, std = x[:600].numpy().mean(0), x[:600].numpy().std(0)
+    model = KNeighborsRegressor(5).fit((x[:600].numpy() - mean) / std, y[:600].numpy())
+    guessed, held_out = model.predict((x[600:].numpy() - mean) / std), y[600:].numpy()
+    assert fact["explained"] == pytest.approx(r2_score(held_out, guessed), abs=1e-5)
+    left = (guessed - held_out) ** 2 / held_out.var()
+    assert fact["error"] == pytest.approx(left.std() / 200**0.5, rel=1e-4)
+    assert (fact["rows"], fact["neighbours"], "accuracy" in fact) == (200, 5, False)
+
+
+def test_noise_is_not_explained() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(800, 6, generator=generator), torch.randn(800, 1, generator=generator)
+    assert measured(TensorDataset(x[:600], y[:600]), TensorDataset(x[600:], y[600:]), MSE).facts["data.nearest"]["explained"] < 0.1
 
 
 def test_images_are_compared_by_some_of_their_pixels() -> None:

@@ -66,6 +66,38 @@ def test_accuracy_that_is_given_up_on_purpose_is_not_judged() -> None:
     assert findings(Underfitting(), training(falling(1.1, 0.75, noise=0.01), facts=uneven, val__accuracy=settled(0.7))) == ()
 
 
+VALUES = {"explained": 0.97, "error": 0.01, "rows": 256, "neighbours": 5}
+
+
+def regression(end: float, near: dict[str, Any] | None = None, ended: dict[str, Any] | None = None, losses: Any = None) -> Any:
+    """Targets of variance 1, of which ``1 - end`` is explained on validation rows."""
+    facts = {"data.nearest": VALUES | (near or {}), "task": {"loss": "mse_loss"}, "run": {"finished": True, **(ended or {})}, **PROBE}
+    known: dict[str, Any] = {"target__std": [1.0] * 20, "val__loss": [end] * 10, "val__target_std": [1.0] * 10}
+    return training(falling(1.0, end + 0.02, noise=0.01) if losses is None else losses, facts=facts, **known)
+
+
+def test_values_that_the_nearest_rows_explain_far_better_are_found() -> None:
+    (found,) = findings(Underfitting(), regression(0.6))
+    assert found.message == (
+        "the model explains 40% of the targets' variance, and the mean of the 5 nearest training rows 97% on 256 validation rows, "
+        "without any training"
+    )
+    assert found.where == "val/loss"
+    assert found.evidence["nearest"] == 0.97
+
+
+def test_values_that_nobody_or_the_model_explains_too_are_healthy() -> None:
+    assert findings(Underfitting(), regression(0.4)) == ()
+    assert findings(Underfitting(), regression(0.8, {"explained": 0.1})) == ()  # noise
+    assert findings(Underfitting(), regression(0.6, {"error": 0.2})) == ()  # by chance, of few rows
+
+
+def test_a_run_that_goes_on_or_still_falls_may_come_to_explain_values() -> None:
+    assert findings(Underfitting(), regression(0.6, ended={"finished": False})) == ()
+    assert findings(Underfitting(), regression(0.6, ended={"interrupted": True})) == ()
+    assert findings(Underfitting(), regression(0.6, losses=[1.1 - 0.0015 * i for i in range(300)])) == ()
+
+
 def test_scores_that_can_hardly_differ_are_found() -> None:
     facts = {"probe.initial_loss": {"loss": 2.31, "total": 2.31, "chance": 2.303}}
 
