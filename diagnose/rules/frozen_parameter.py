@@ -171,4 +171,7 @@ class FrozenParameter(Rule):
         if steps is None or pace * steps >= self.far or pace >= self.slow * update_of(record, fastest):
             return False
         pulls = finite(gradients.column(fastest)) if fastest in gradients.labels else ()
-        return bool(len(pulls) and median(finite(gradients.column(name))) >= self.pull * median(pulls) > 0)
+        own = finite(gradients.column(name))
+        if 2 * len(own) < len(pulls):  # an expert that few batches choose: without a gradient it stands still
+            return False
+        return bool(len(pulls) and median(own) >= self.pull * median(pulls) > 0)

@@ -48,6 +48,12 @@ def test_a_slow_layer_with_a_vanishing_gradient_is_left_to_another_rule() -> Non
     assert findings(FrozenParameter(), record(1e-8, 1e-4)) == ()
 
 
+def test_a_layer_that_few_batches_need_is_healthy() -> None:
+    expert = {"update_ratio__layers": [[0.0, 1e-3]] * 7 + [[1e-3, 1e-3]] * 3, "grad_norm__layers": [[np.nan, 0.1]] * 7 + [[0.1, 0.1]] * 3}
+    known: dict[str, Any] = {**expert, "weights__moved": [1e-3] * 2}
+    assert findings(FrozenParameter(), training([1.1] * 300, labels=LABELS, **known)) == ()
+
+
 def test_rates_that_decay_from_layer_to_layer_are_healthy() -> None:
     assert findings(FrozenParameter(), record(4e-6, 0.05)) == ()  # 300 steps move it by more than a thousandth
 
