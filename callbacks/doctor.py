@@ -20,6 +20,7 @@ from diagnose.callbacks.notes import Cadence
 from diagnose.callbacks.pace import Pace
 from diagnose.callbacks.ranks import anywhere, gathered
 from diagnose.callbacks.scaling import Scaling
+from diagnose.callbacks.thawing import Thawing
 from diagnose.callbacks.turns import Turns
 from diagnose.callbacks.updates import Updates
 from diagnose.callbacks.zeroing import Zeroing
@@ -96,6 +97,7 @@ class Doctor(Monitor):
         yield NonFinite(folder, eager=self.on_error != "warn")  # after those two, which are done when a loss is differentiated
         yield Zeroing()
         yield Turns()
+        yield Thawing()
         yield Gradients()
         yield Scaling()
         yield Updates()

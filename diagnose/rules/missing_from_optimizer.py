@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
+from diagnose.rules.evidence import run
 from diagnose.values import Finding, Severity
+
+STOOD = 2  # epochs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,16 +20,19 @@ class MissingFromOptimizer(Rule):
     ## What it measures
     The parameters that received a gradient in a training step, against those of all optimizers that `configure_optimizers` returned.
     Parameters that the module does not know, since they live in a plain list or dict, are found by the functions that used them.
+    In training also those that were thawed, or added, after it began: they get gradients, no optimizer holds them, and they stood still
+    for an epoch after the one in which they thawed; while training goes on, for two.
 
     ## Why it matters
-    Such weights keep their random initial values. Those in a plain Python list also stay out of checkpoints and do not move to the GPU.
+    Such weights keep their first values. Those in a plain Python list also stay out of checkpoints and do not move to the GPU.
 
     ## When it is wrong
     Part of a network may be kept fixed by leaving it out of the optimizer. Set `requires_grad_(False)` on it: that says so, saves its
     gradients, and is silent here.
 
     ## What to try
-    Keep submodules in `nn.ModuleList` or `nn.ModuleDict`, and give the optimizer `self.parameters()`.
+    Keep submodules in `nn.ModuleList` or `nn.ModuleDict`, and give the optimizer `self.parameters()`: it passes over what is frozen.
+    Weights that were left out and thaw later need `optimizer.add_param_group`; `BaseFinetuning.unfreeze_and_add_param_group` does it.
 
     ## References
     pytorch issues 715 and 59925.
@@ -36,7 +42,7 @@ class MissingFromOptimizer(Rule):
     name = "missing-from-optimizer"
     severity = Severity.ERROR
     needs = ("probe.parameters",)
-    explains = ("frozen-parameter", "misaligned-labels", "input-independent")
+    explains = ("frozen-parameter", "misaligned-labels", "input-independent", "learning-rate-too-low", "underfitting")
 
     def judge(self, record: Record) -> Iterator[Finding]:
         seen = record.facts["probe.parameters"]
@@ -63,6 +69,25 @@ class MissingFromOptimizer(Rule):
                 fix=f"add them in configure_optimizers{_place(record)}, or freeze them with requires_grad_(False)",
                 parameters=len(left),
                 share=share,
+            )
+        yield from self._thawed(record)
+
+    def _thawed(self, record: Record) -> Iterator[Finding]:
+        """Weights that were frozen, or were not there, when the optimizers were made."""
+        facts = record.facts.get("thawed", {"parameters": [], "trainable": 0})
+        needed = 1 if run(record).get("finished") else STOOD
+        late = [e for e in facts["parameters"] if e["epochs"] >= needed]
+        if late:
+            modules = sorted({e["name"].rpartition(".")[0] or e["name"] for e in late})
+            share = sum(e["size"] for e in late) / facts["trainable"]
+            yield self.finding(
+                f"{len(late)} parameters ({share:.0%} of the trainable weights) of {', '.join(modules[:4])}, thawed or added in training, "
+                "get gradients but are in no optimizer",
+                where=f"self.{modules[0]}",
+                fix=f"give the optimizer all parameters from the start{_place(record)}, or add these by add_param_group when they thaw",
+                parameters=len(late),
+                share=share,
+                epochs=max(e["epochs"] for e in late),
             )
 
 

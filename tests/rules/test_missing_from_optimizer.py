@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from diagnose.rules.missing_from_optimizer import MissingFromOptimizer
 from diagnose.values import Severity
 from tests.rules.probes import findings, not_run, outcome
@@ -52,3 +54,25 @@ def test_all_in_the_optimizer_is_clean() -> None:
 def test_without_an_optimizer() -> None:
     reason = not_run(MissingFromOptimizer(), probe__parameters=facts([weight("a.w", optimized=False)], optimizers=0))
     assert reason == "configure_optimizers returned no optimizer"
+
+
+@pytest.mark.parametrize(("epochs", "finished", "count"), [(0, True, 0), (1, False, 0), (1, True, 1), (2, False, 1)])
+def test_weights_that_thawed_in_training(epochs: int, finished: bool, count: int) -> None:
+    late = [{"name": f"encoder.{name}", "size": 30, "epochs": epochs} for name in ("weight", "bias")]
+    told = findings(
+        MissingFromOptimizer(),
+        probe__parameters=facts([weight("head.weight")]),
+        thawed={"parameters": late, "trainable": 80},
+        run={"finished": finished},
+    )
+    assert len(told) == count
+    for finding in told:
+        assert finding.severity is Severity.ERROR
+        assert finding.where == "self.encoder"
+        assert finding.message == (
+            "2 parameters (75% of the trainable weights) of encoder, thawed or added in training, get gradients but are in no optimizer"
+        )
+        assert finding.fix == (
+            "give the optimizer all parameters from the start (model.py:50), or add these by add_param_group when they thaw"
+        )
+        assert finding.evidence == {"parameters": 2, "share": 0.75, "epochs": epochs}
