@@ -64,10 +64,10 @@ class Zeroing(Instrument):
         if i is None or not self.backwards[i]:  # stepped without a backward pass that was seen
             return
         if self.steps[i] and self._looked_at(i):  # an optimizer's first step carries nothing
-            smallest, latest, now = self.smallest[i], self.latest[i], largest(self.parameters[i])
+            smallest, latest = self.smallest[i], self.latest[i]
             carried = torch.zeros(()) if self.empty[i] or smallest is None else (smallest > 0).float()
             left = torch.tensor(math.nan)
-            if self.backwards[i] > 1 and latest is not None and now is not None:
+            if self.backwards[i] > 1 and latest is not None and (now := largest(self.parameters[i])) is not None:
                 left = (now / latest).float()
             self.row[i] = (float(self.backwards[i]), carried, left)
         self.steps[i] += 1

@@ -75,6 +75,31 @@ def behind_steps(loss: Tensor, limit: int = 50_000) -> set[int]:
     return set(leaves) - set(reached(loss, limit=limit, without=STEPS)[1])
 
 
+def scaled(node: Any) -> Iterator[Any]:
+    """A node and those before it that it is a multiple of, while it is a multiple of one alone."""
+    yield node
+    while op(node) in SHAPE | {"Mul", "Div", "Neg"} and len(parents(node)) == 1:
+        (node,) = parents(node)
+        yield node
+
+
+def addends(node: Any) -> Iterator[Any]:
+    """The nodes whose values a node is the sum or the difference of, all times one factor.
+
+    >>> a, b = torch.ones(2, requires_grad=True).unbind()
+    >>> [op(n) for n in addends((3 * (a.exp() - 2 * b)).grad_fn)]
+    ['Exp', 'Mul']
+    """
+    *_, inner = scaled(node)
+    stack = [inner if op(inner) in ("Add", "Sub") else node]
+    while stack:
+        term = stack.pop()
+        if op(term) in ("Add", "Sub") and len(parents(term)) > 1:
+            stack += reversed(parents(term))
+        else:
+            yield term
+
+
 @dataclass(frozen=True, slots=True)
 class Activation:
     """An activation found on the way from the network's last layer to the loss.

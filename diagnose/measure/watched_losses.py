@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from diagnose.measure.calls import transformed
+from diagnose.measure.graph import addends, scaled
 from diagnose.measure.losses import LOSSES, LossCall, primary
 from diagnose.measure.plain import plain
 from diagnose.measure.written_losses import WrittenLosses
@@ -72,20 +72,24 @@ def with_written(calls: Sequence[LossCall], written: WrittenLosses, loss: Tensor
     """The calls, and before them what a loss spells out where it is trained by none of them; in their place where they are but a trifle."""
     if not trained(calls):
         return [*written.calls(loss), *calls]
-    return (written.calls(loss) if written.spelt and trifling(calls, loss) else []) or list(calls)
+    return (written.calls(loss) if trifling(calls, written, loss) else []) or list(calls)
 
 
-def trifling(calls: Sequence[LossCall], loss: Tensor | None, share: float = 0.1) -> bool:
-    """Whether what a step trains by makes less than this share of its loss, as a further term beside a loss written by hand does."""
-    values = [c.value for c in calls if c.value is not None and c.value.requires_grad]
-    if loss is None or loss.grad_fn is None or loss.numel() != 1 or any(v.numel() != 1 for v in values):
+def trifling(calls: Sequence[LossCall], written: WrittenLosses, loss: Tensor | None, share: float = 0.1) -> bool:
+    """Whether these calls make less than this share of a loss, as a further term beside one written by hand does.
+
+    Read from the graph and from values that the step has computed itself: to differentiate would run the user's hooks once more.
+    """
+    if loss is None or loss.grad_fn is None or loss.numel() != 1 or not written.spelt:
         return False
-    try:
-        weights = torch.autograd.grad(loss, values, torch.ones_like(loss), retain_graph=True, allow_unused=True)
-    except RuntimeError:  # re-entrant checkpoints allow only `backward`
+    known = {c.value.grad_fn: c.value for c in calls if c.value is not None and c.value.grad_fn is not None and c.value.numel() == 1}
+    terms = list(addends(loss.grad_fn))
+    ours = [any(node in known for node in scaled(term)) for term in terms]
+    if not any(ours) or all(ours):
         return False
-    parts = [abs(float(w) * float(v.detach())) for w, v in zip(weights, values, strict=True) if w is not None]
-    return 0 < sum(parts) < share * abs(float(loss.detach()))
+    values = [known[term] if term in known else written.scalars.get(term) for term in terms]
+    sizes = [abs(float(v.detach())) for v in values if v is not None]
+    return len(sizes) == len(terms) and sum(v for v, own in zip(sizes, ours, strict=True) if own) < share * sum(sizes)
 
 
 @contextmanager

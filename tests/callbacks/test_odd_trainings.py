@@ -45,6 +45,25 @@ def test_two_optimizers_stand_in_one_row() -> None:
     assert (losses > 1.5).all(), "the sum of what was differentiated in a batch"
 
 
+def test_hooks_on_a_loss_run_as_often_as_without() -> None:
+    class Hooked(Net):
+        runs = 0
+
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            scores = self(batch[0])
+            loss: Tensor = (scores - batch[0][:, :3]).square().mean() + 0.001 * nn.functional.cross_entropy(scores, batch[1])
+            loss.register_hook(self.count)
+            return loss
+
+        def count(self, gradient: Tensor) -> None:
+            self.runs += 1
+
+    module, doctor = Hooked(), Doctor(every_n_steps=1, probes=False, strict=True)
+    fit(module, doctor)
+    assert doctor.record.facts["task"]["kind"] == "regression", "the cross-entropy is a trifle beside the error written by hand"
+    assert module.runs == 10
+
+
 def test_gradients_that_are_scaled_by_hand_show_it() -> None:
     class Summed(Net):
         def __init__(self, divisor: int) -> None:
