@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from diagnose.experiments.data_fields import VALUES, Target, columns
 from diagnose.experiments.data_reading import Sample
+from diagnose.experiments.data_windows import overlapping
 
 LEVELS = np.linspace(0.01, 0.99, 99)
 GRADES = 10  # different quantiles below which a feature is too coarse to compare its spread
@@ -53,15 +54,6 @@ def inputs(train: Sample, val: Sample, path: str) -> dict[str, Any] | None:
         facts["image"] = _compare(table.reshape(-1), table_val.reshape(-1), -1)
         facts["noise"] *= max(0.1, float(a.reshape(len(a), -1).mean(1).std()) / max(float(a.std()), 1e-12))
     return facts if facts["worst"] is not None else None
-
-
-def overlapping(table: Array, rows: int = 50, columns: int = 8, share: float = 0.3) -> bool:
-    """Whether rows go on as other rows begin, as windows do that are cut from one series at short steps."""
-    if len(table) < rows or table.shape[1] < columns:
-        return False
-    begun = {row.tobytes() for row in table[:, :3]}
-    known = (np.mean([row.tobytes() in begun for row in table[:, s : s + 3]]) for s in range(1, columns // 2 + 1))
-    return len(begun) > len(table) / 2 and any(bool(hits > share) for hits in known)
 
 
 def _compare(a: Array, b: Array, column: int) -> dict[str, Any] | None:

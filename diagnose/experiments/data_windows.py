@@ -1,6 +1,8 @@
-"""Windows of one series in training and in validation: not the same rows, and yet the same values."""
+"""Windows that are cut from one series: not the same rows, and yet the same values, within training and in validation."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +35,15 @@ def shared(train: Sample, val: Sample, path: str) -> float:
     known, (marks, telling) = _marks(ours)[0].reshape(-1), _marks(theirs)
     met = np.isin(marks, known) & telling
     return float((met[:, 0] & met[:, -1] & (met.sum(1) >= met.shape[1] / 2)).mean())
+
+
+def overlapping(table: NDArray[Any], rows: int = 50, columns: int = 8, share: float = 0.3) -> bool:
+    """Whether rows go on as other rows begin, as windows do that are cut from one series at short steps."""
+    if len(table) < rows or table.shape[1] < columns:
+        return False
+    begun = {row.tobytes() for row in table[:, :3]}
+    known = (np.mean([row.tobytes() in begun for row in table[:, s : s + 3]]) for s in range(1, columns // 2 + 1))
+    return len(begun) > len(table) / 2 and any(bool(hits > share) for hits in known)
 
 
 def _windows(sample: Sample, path: str) -> NDArray[np.float32] | None:

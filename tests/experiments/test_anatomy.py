@@ -8,20 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diagnose.experiments.anatomy import Anatomy, examine
 from diagnose.experiments.copying import Unusable
 from diagnose.experiments.loss_arguments import class_weights, input_statistics, label_statistics, target_statistics
 from diagnose.experiments.modes import wrong_mode
 from diagnose.measure.losses import LossCall
-from diagnose.record import Record
-from tests.experiments.checked import Adversarial
-from tests.experiments.odd import Classifier, Regressor, blobs, loaders, sandboxed
-
-
-def look(module: Any, *tensors: Tensor) -> tuple[Record, Anatomy]:
-    found: list[Anatomy] = []
-    record = sandboxed(module, loaders(*tensors)[0], lambda sandbox, record: found.append(examine(sandbox, record)))
-    return record, found[0]
+from tests.experiments.looking import look
+from tests.experiments.odd import Classifier, blobs
 
 
 def test_a_sound_step() -> None:
@@ -155,172 +147,6 @@ def test_values_of_a_convolutional_norm() -> None:
     first, second = look(Images(*net))[0].facts["probe.norms"]
     assert (first["values"], first["bias_before"], first["batch_norm"]) == (64, "", True)
     assert second["batch_norm"] is False
-
-
-@pytest.mark.parametrize("written", ["function", "by hand", "by hand, turned round"])
-@pytest.mark.filterwarnings("ignore:Using a target size")
-def test_a_broadcast(written: str) -> None:
-    class Column(Regressor):
-        def training_step(self, batch: Any, batch_idx: int) -> Any:
-            x, y = batch
-            if written == "function":
-                return F.mse_loss(self(x), y)
-            return (self(x) - y if written == "by hand" else y - self(x)).square().mean()
-
-    x, _ = blobs()
-    record, _ = look(Column(), x, x[:, 0])
-    assert record.facts["probe.step"]["broadcast"] == [[16, 1], [16]]
-
-
-def test_what_is_meant_to_broadcast_is_none() -> None:
-    class Shifted(Regressor):
-        def training_step(self, batch: Any, batch_idx: int) -> Any:
-            x, y = batch
-            return (self(x - x.mean(0)) - y - torch.zeros(1)).square().mean()
-
-    x, _ = blobs()
-    assert look(Shifted(), x, x[:, :1])[0].facts["probe.step"]["broadcast"] is None
-
-    class Ctc(Classifier):
-        def training_step(self, batch: Any, batch_idx: int) -> Any:
-            x, y = batch
-            scores = self(x)[None].expand(4, -1, -1).log_softmax(-1)
-            return F.ctc_loss(scores, (y % 2 + 1)[:, None], torch.full((len(x),), 4), torch.ones(len(x)).long())
-
-    assert look(Ctc())[0].facts["probe.step"]["broadcast"] is None
-
-
-class Bumps(nn.Module):
-    def __init__(self, count: int) -> None:
-        super().__init__()
-        self.centres = nn.Parameter(torch.randn(count, 8))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return (x[:, None] - self.centres * 1.0).square().sum(-1)
-
-
-@pytest.mark.parametrize("count", [16, 20])  # as many as the batch has samples, and more
-def test_a_difference_inside_the_network_is_no_loss(count: int) -> None:
-    x, y = blobs()
-    columns = Regressor(Bumps(count), nn.Linear(count, 1))
-    assert look(columns, x, x[:, :1])[0].facts["probe.step"]["broadcast"] is None
-    assert look(Classifier(Bumps(count)), x, y)[0].facts["probe.step"]["broadcast"] is None
-
-    class Density(Classifier):
-        def training_step(self, batch: Any, batch_idx: int) -> Any:
-            return -(-0.5 * self.net(batch[0])).logsumexp(1).mean()
-
-    assert look(Density(Bumps(count)), x, y)[0].facts["probe.step"]["broadcast"] is None
-
-
-def test_points_compared_with_all_points_of_their_sample() -> None:
-    class Nearest(Classifier):
-        def training_step(self, batch: Any, batch_idx: int) -> Any:
-            x, y = batch
-            points = self.net(x).reshape(-1, 1, 4, 2)
-            return (points - y[:, :, None]).square().sum(-1).amin(2).mean()
-
-    x, _ = blobs()
-    step = look(Nearest(nn.Linear(8, 8)), x, x.reshape(-1, 4, 2))[0].facts["probe.step"]
-    assert step["broadcast"] is None
-
-
-def test_distances_of_all_pairs_are_no_broadcast() -> None:
-    class Energy(Classifier):
-        def training_step(self, batch: Any, batch_idx: int) -> Any:
-            made, x = self.net(batch[0]), batch[1]
-            return 2 * (made[:, None] - x).norm(dim=-1).mean() - (made[:, None] - made).norm(dim=-1).mean()
-
-    x, _ = blobs()
-    assert look(Energy(nn.Linear(8, 8)), x, x + 1)[0].facts["probe.step"]["broadcast"] is None
-
-
-def test_a_broadcast_under_manual_optimisation() -> None:
-    class Own(Regressor):
-        def __init__(self) -> None:
-            super().__init__()
-            self.automatic_optimization = False
-
-        def training_step(self, batch: Any, batch_idx: int) -> None:
-            x, y = batch
-            self.manual_backward((self(x) - y).abs().clamp_max(2).mean())
-
-    x, _ = blobs()
-    assert look(Own(), x, x[:, 0])[0].facts["probe.step"]["broadcast"] == [[16, 1], [16]]
-
-
-class Cut(Classifier):
-    def __init__(self) -> None:
-        super().__init__()
-        self.encoder, self.spare = nn.Linear(8, 8), nn.Linear(2, 2)
-        self.frozen = nn.Linear(8, 8).requires_grad_(False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.net(self.frozen(self.encoder(x).detach()))
-        return y
-
-
-def test_parameters_that_are_cut_off_unused_or_frozen() -> None:
-    entries = {e["name"]: (e["used"], e["reached"]) for e in look(Cut())[0].facts["probe.parameters"]["registered"]}
-    assert entries["encoder.weight"] == (True, False)
-    assert entries["spare.weight"] == (False, False)
-    assert entries["net.0.weight"] == (True, True)
-    assert "frozen.weight" not in entries
-
-
-@pytest.mark.parametrize(
-    ("between", "flat"),
-    [(torch.round, True), (torch.sign, True), (lambda h: h + (h.round() - h).detach(), False), (lambda h: h - h.floor(), False)],
-)
-def test_parameters_behind_a_rounding(between: Any, flat: bool) -> None:
-    class Rounded(Classifier):
-        def __init__(self) -> None:
-            super().__init__()
-            self.encoder = nn.Linear(8, 8)
-
-        def forward(self, x: Tensor) -> Tensor:
-            y: Tensor = self.net(between(self.encoder(x)))
-            return y
-
-    entries = {e["name"]: (e["reached"], e["flat"]) for e in look(Rounded())[0].facts["probe.parameters"]["registered"]}
-    assert entries["encoder.weight"] == (True, flat)
-    assert entries["net.0.weight"] == (True, False)
-
-
-def test_layers_in_plain_lists_and_dicts() -> None:
-    class Hidden(Classifier):
-        def __init__(self) -> None:
-            super().__init__()
-            self.blocks = [nn.Linear(8, 8)]
-            self.heads = {"a": nn.Parameter(torch.zeros(8))}
-
-        def forward(self, x: Tensor) -> Tensor:
-            y: Tensor = self.net(self.blocks[0](x) + self.heads["a"])
-            return y
-
-    stray = look(Hidden())[0].facts["probe.parameters"]["unregistered"]
-    assert {e["name"]: e["size"] for e in stray} == {"blocks[0].weight": 64, "blocks[0].bias": 8, "heads['a']": 8}
-
-
-def test_an_optimizer_that_the_module_keeps_counts() -> None:
-    class Own(Classifier):
-        def __init__(self) -> None:
-            super().__init__()
-            self.automatic_optimization = False
-            self.own = torch.optim.SGD(self.net.parameters(), 0.1)
-            self.dummy = nn.Parameter(torch.zeros(1))
-
-        def training_step(self, batch: Any, batch_idx: int) -> None:
-            self.own.zero_grad()
-            F.cross_entropy(self(batch[0]), batch[1]).backward()  # type: ignore[no-untyped-call]
-            self.own.step()
-
-        def configure_optimizers(self) -> Any:
-            return torch.optim.SGD([self.dummy], 0.1)
-
-    facts = look(Own())[0].facts["probe.parameters"]
-    assert all(e["optimized"] for e in facts["registered"])
-    assert "losses" not in facts
 
 
 def test_steps_without_a_loss() -> None:
@@ -476,28 +302,3 @@ def test_class_weights_and_how_often_the_classes_occur() -> None:
     assert class_weights(LossCall("mse_loss", torch.zeros(5), torch.zeros(5))) is None
     words = LossCall("cross_entropy", torch.zeros(5, 2000), y, None, {"weight": torch.ones(2000)})
     assert class_weights(words) is None
-
-
-class Turns(Adversarial):
-    """The first optimizer steps in one batch of ``every``, or never; until then its network is cut off."""
-
-    def __init__(self, every: int, cut: bool = False) -> None:
-        super().__init__()
-        self.every, self.cut = every, cut
-
-    def training_step(self, batch: Any, batch_idx: int) -> None:
-        makes, judges = self.optimizers()  # type: ignore[attr-defined]
-        fake = self.net(torch.randn(len(batch[0]), 4))
-        turn = self.every and batch_idx % self.every == self.every - 1
-        player = makes if turn else judges
-        player.zero_grad()
-        self.manual_backward(self.judge(fake if turn and not self.cut else fake.detach()).mean() - self.judge(batch[0]).mean())
-        player.step()
-
-
-@pytest.mark.parametrize(("every", "cut", "reached", "waits"), [(5, False, True, False), (5, True, False, False), (0, False, False, True)])
-def test_of_optimizers_that_take_turns_each_is_waited_for(every: int, cut: bool, reached: bool, waits: bool) -> None:
-    record, _ = look(Turns(every, cut))
-    first = record.facts["probe.parameters"]["registered"][0]
-    assert (first["name"], first["reached"], first["waits"]) == ("net.0.weight", reached, waits)
-    assert len(record.facts["probe.step"]["loss"]) == 3

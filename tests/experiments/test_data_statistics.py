@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
-from diagnose.experiments import data_shift
+from diagnose.experiments import data_windows
 from diagnose.experiments.data_statistics import measure_data
 from diagnose.record import Record
 
@@ -273,8 +273,8 @@ def test_masks_beside_the_labels_are_no_labels() -> None:
 def test_windows_of_one_series_are_told_from_tables() -> None:
     series = np.cumsum(np.random.default_rng(0).normal(size=400))
     windows = np.lib.stride_tricks.sliding_window_view(series, 12)
-    assert data_shift.overlapping(windows[np.random.default_rng(1).permutation(len(windows))])
-    assert data_shift.overlapping(windows[::3])
-    assert not data_shift.overlapping(windows[::12])
-    assert not data_shift.overlapping(np.random.default_rng(0).normal(size=(400, 12)))
-    assert not data_shift.overlapping(np.zeros((400, 12)))
+    assert data_windows.overlapping(windows[np.random.default_rng(1).permutation(len(windows))])
+    assert data_windows.overlapping(windows[::3])
+    assert not data_windows.overlapping(windows[::12])
+    assert not data_windows.overlapping(np.random.default_rng(0).normal(size=(400, 12)))
+    assert not data_windows.overlapping(np.zeros((400, 12)))
