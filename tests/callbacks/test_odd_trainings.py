@@ -52,7 +52,7 @@ def test_hooks_on_a_loss_run_as_often_as_without() -> None:
         def training_step(self, batch: Any, batch_idx: int) -> Tensor:
             scores = self(batch[0])
             loss: Tensor = (scores - batch[0][:, :3]).square().mean() + 0.001 * nn.functional.cross_entropy(scores, batch[1])
-            loss.register_hook(self.count)
+            loss.register_hook(self.count)  # type: ignore[no-untyped-call]
             return loss
 
         def count(self, gradient: Tensor) -> None:
