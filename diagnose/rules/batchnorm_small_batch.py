@@ -24,12 +24,12 @@ class BatchnormSmallBatch(Rule):
     the training loss or above.
 
     ## Why it matters
-    The variance of n values has a relative error of about sqrt(2 / (n - 1)): 53 % at n = 8. Training then runs on noise that the
-    running statistics of validation do not have, so that the two disagree.
+    The variance of n values has a relative error of about sqrt(2 / (n - 1)): 53 % at n = 8. Training then runs on noise that the running
+    statistics of validation do not have, so that the two disagree.
 
     ## When it is wrong
-    In PyTorch momentum is the weight of the new batch, 1 minus that of Keras: a momentum of 0.001 wants thousands of batches.
-    Noise may be wanted as a regulariser. Convolutional layers have many positions per sample and seldom fall below `values`.
+    In PyTorch momentum is the weight of the new batch, 1 minus that of Keras: a momentum of 0.001 wants thousands of batches. Noise may be
+    wanted as a regulariser. Convolutional layers have many positions per sample and seldom fall below `values`.
 
     ## What to try
     A larger batch, or group norm or layer norm, which do not look at the batch. A momentum of 0.1, or a longer run.

@@ -16,12 +16,12 @@ class ConflictingLabels(Rule):
 
     ## What it measures
     Training rows with equal inputs (all fields but the target, bit by bit) and different targets. At least `rows` of them and a share of
-    `share` are worth an `info`; they are a warning where equal inputs cannot be chance (some column holds fine real numbers, or the
-    entropy of the columns, cut to a third, makes fewer than `chance` equal rows likely), where all columns look standardised and then
-    cast to integers (whole numbers of both signs, at least half of them zero, the mean within a tenth of the standard deviation from
-    zero), or where a share of `alike` of the inputs
-    is one and the same, or has equal ones with other targets and the floor is `nothing` of the labels' entropy or more, so that nothing can
-    be learned; and the floor that they set is at least `floor` of that entropy (for regression half of the variance).
+    `share` are worth an `info`; they are a warning where equal inputs cannot be chance (some column holds fine real numbers, or the entropy
+    of the columns, cut to a third, makes fewer than `chance` equal rows likely), where all columns look standardised and then cast to
+    integers (whole numbers of both signs, at least half of them zero, the mean within a tenth of the standard deviation from zero), or
+    where a share of `alike` of the inputs is one and the same, or has equal ones with other targets and the floor is `nothing` of the
+    labels' entropy or more, so that nothing can be learned; and the floor that they set is at least `floor` of that entropy (for regression
+    half of the variance).
 
     ## Why it matters
     The loss cannot fall below the entropy of the labels given the input, whatever the network and the training. The cause is mostly a
@@ -29,8 +29,8 @@ class ConflictingLabels(Rule):
 
     ## When it is wrong
     A few categorical columns leave people with the same answers and other outcomes: that is noise of the problem, hence `info` where the
-    inputs tell anything at all, or the field is but guessed to be the target. So are
-    repeated measurements on a grid, and several annotators' labels of one sample, though their floor is real.
+    inputs tell anything at all, or the field is but guessed to be the target. So are repeated measurements on a grid, and several
+    annotators' labels of one sample, though their floor is real.
 
     ## What to try
     Look at some of the pairs; view the inputs after the last transform; check the keys of the join. Where several labels are right, use

@@ -19,8 +19,7 @@ class ExcessiveDropout(Rule):
 
     ## Why it matters
     With p = 0.8 four of five units are silent in every step, and the rest are scaled by five. Dropout on the output sets logits or
-    predictions to zero at
-    random: the loss has a floor that no weight can lower.
+    predictions to zero at random: the loss has a floor that no weight can lower.
 
     ## When it is wrong
     Wide layers stand strong dropout: the variance that it adds, relative to the signal, is p / (1 - p) over the number of units. Hence a

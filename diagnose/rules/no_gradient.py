@@ -17,14 +17,14 @@ class NoGradient(Rule):
     ## What it measures
     Over three training steps: which trainable parameters any function was given, and which received a gradient. Where several optimizers
     take turns there are as many steps as each needs to have one, up to twelve; what waits for its turn longer is not judged. Those that
-    were used, stand in an optimizer and never got one are reported, and so are those whose gradient is zero because every way from them
-    to the loss leads through a rounding or a sign. Parameters that nothing used are reported as `info`, and so
-    are those of which the outputs do not depend at all, as a pass with other values shows: there input-independent speaks.
+    were used, stand in an optimizer and never got one are reported, and so are those whose gradient is zero because every way from them to
+    the loss leads through a rounding or a sign. Parameters that nothing used are reported as `info`, and so are those of which the outputs
+    do not depend at all, as a pass with other values shows: there input-independent speaks.
 
     ## Why it matters
-    `detach()`, `.data`, `torch.no_grad()`, `argmax` and a trip through numpy cut the graph silently, and `round`, `floor` and
-    `sign` have a gradient of zero. Everything before the cut keeps
-    its random initial values, while the rest learns around it, so that the loss goes down and the fault stays hidden.
+    `detach()`, `.data`, `torch.no_grad()`, `argmax` and a trip through numpy cut the graph silently, and `round`, `floor` and `sign` have a
+    gradient of zero. Everything before the cut keeps its random initial values, while the rest learns around it, so that the loss goes down
+    and the fault stays hidden.
 
     ## When it is wrong
     Frozen parameters (`requires_grad=False`) and those in no optimizer (a teacher, a target network) are passed over. A branch that is

@@ -18,14 +18,14 @@ class SplitShift(Rule):
 
     ## What it measures
     For each float input the distance between the quantiles of training and validation values, in standard deviations of the training
-    values, by feature. It is a finding when one feature (or the regression target) is further than `feature` apart, or half
-    as far where it is the only one and spreads wider by a factor of `stretch`, as under another transform; when at least half of several
-    features are further apart than 1 or spread differently by a factor of 3; or when the values of an image are, taken together, further
-    apart than `image` or spread differently by a factor of 2.5. Four times the distance that the number of validation rows alone
-    may cause is added to each limit. For labels: classes that make up at least `missing` of training, each expected at least 10 times, and
-    that do not occur in validation; classes that make up `unseen` of validation and do not occur in training (where only a part of it was
-    read, in `sampled` rows at least, and `per_class` for each class); and the distance of the class shares (total variation), a finding
-    above `labels`, and worth an `info` above half of it.
+    values, by feature. It is a finding when one feature (or the regression target) is further than `feature` apart, or half as far where it
+    is the only one and spreads wider by a factor of `stretch`, as under another transform; when at least half of several features are
+    further apart than 1 or spread differently by a factor of 3; or when the values of an image are, taken together, further apart than
+    `image` or spread differently by a factor of 2.5. Four times the distance that the number of validation rows alone may cause is added to
+    each limit. For labels: classes that make up at least `missing` of training, each expected at least 10 times, and that do not occur in
+    validation; classes that make up `unseen` of validation and do not occur in training (where only a part of it was read, in `sampled`
+    rows at least, and `per_class` for each class); and the distance of the class shares (total variation), a finding above `labels`, and
+    worth an `info` above half of it.
 
     ## Why it matters
     A transform that only one of the splits gets, another unit, or a split by position makes the validation loss speak of something else
@@ -33,9 +33,9 @@ class SplitShift(Rule):
 
     ## When it is wrong
     A split by time lets trends drift: up to three standard deviations in some features, or in all columns of overlapping windows of one
-    series, stay silent. Where training or validation is
-    balanced over the classes on purpose, other class shares are only `info`, and so is every further validation loader, and one whose
-    classes are all strange to training and are given to no loss there, as where a search among new classes is tested.
+    series, stay silent. Where training or validation is balanced over the classes on purpose, other class shares are only `info`, and so is
+    every further validation loader, and one whose classes are all strange to training and are given to no loss there, as where a search
+    among new classes is tested.
 
     ## What to try
     Apply the same normalisation, with the statistics of the training rows, to all splits; shuffle before splitting by position, or split
