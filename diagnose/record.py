@@ -15,7 +15,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-SCHEMA = 1
+from diagnose.encoding import decode, encode, encode_entry
+
+SCHEMA = 2
 EVENTS = "events.jsonl"
 
 Number = float | int | None
@@ -116,7 +118,7 @@ class Record:
         Raises:
             TypeError: The value is not made of dicts, lists, strings, numbers, booleans and ``None``.
         """
-        line = json.dumps({"fact": name, "value": _encode(value)})  # before it is kept: a value that cannot be written is refused whole
+        line = json.dumps({"fact": name, "value": encode(value)})  # before it is kept: a value that cannot be written is refused whole
         self.facts[name] = value
         self.missing.pop(name, None)
         self._write_line(line)
@@ -152,7 +154,7 @@ class Record:
                 self._rows[name] = series
             if self._file is not None:
                 lines.append(
-                    json.dumps({"at": place, "row": {name: _entry(value) for name, value in values.items()}}, separators=(",", ":"))
+                    json.dumps({"at": place, "row": {name: encode_entry(value) for name, value in values.items()}}, separators=(",", ":"))
                 )
         if lines:
             self._write_line("\n".join(lines))
@@ -236,7 +238,7 @@ class Record:
         lines = file.read_text(encoding="utf-8").splitlines()
         for number, line in enumerate(lines, 1):
             try:
-                event = _decode(json.loads(line))
+                event = decode(json.loads(line))
             except json.JSONDecodeError as error:
                 if number == len(lines):
                     break
@@ -264,32 +266,3 @@ class Record:
 def _close(file: IO[str]) -> None:
     with suppress(OSError):
         file.close()
-
-
-FEW = 8  # columns
-SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
-
-
-def _encode(value: Any, digits: int = 7) -> Any:
-    """JSON has no NaN and no infinity: they are written as ``{"~": "nan"}``."""
-    if isinstance(value, float):
-        return float(f"{value:.{digits}g}") if math.isfinite(value) else {"~": str(float(value))}
-    if isinstance(value, Mapping):
-        return {str(k): _encode(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_encode(v) for v in value]
-    return value
-
-
-def _entry(value: Number | Sequence[Number]) -> Any:
-    """An entry of a row; columns that were not measured are many, and NaN is longer than null. Those of many layers keep four digits."""
-    if not isinstance(value, (list, tuple)):
-        return _encode(value)
-    digits = 7 if len(value) <= FEW else 4
-    return [None if v != v else _encode(v, digits) for v in value]
-
-
-def _decode(value: Any) -> Any:
-    if isinstance(value, dict):
-        return SPECIAL[value["~"]] if set(value) == {"~"} else {k: _decode(v) for k, v in value.items()}
-    return [_decode(v) for v in value] if isinstance(value, list) else value

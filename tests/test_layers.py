@@ -18,6 +18,7 @@ DRAWING = frozenset({"matplotlib", "jinja2", "PIL"})
 FORBIDDEN = {
     "diagnose": TORCH | DRAWING | {"numpy", "scipy", "hydra", "rich"},
     "diagnose.values": TORCH | DRAWING | {"numpy", "scipy", "hydra", "rich"},
+    "diagnose.encoding": TORCH | DRAWING | {"scipy", "hydra", "rich"},
     "diagnose.record": TORCH | DRAWING | {"scipy", "hydra", "rich"},
     "diagnose.statistics": TORCH | DRAWING | {"hydra", "rich"},
     "diagnose.rules": TORCH | DRAWING | {"hydra", "rich"},
@@ -32,6 +33,7 @@ QUICK = (["--help"], ["train", "--help"], ["rules"], ["explain", "M205"])
 # The layers from bottom to top; each may import those before it, also inside its functions.
 ORDER = (
     "values",
+    "encoding",
     "record",
     "statistics",
     "measure",
@@ -50,7 +52,14 @@ ORDER = (
     "callbacks",
     "cli",
 )
-NEVER = {"record": {"values"}, "statistics": {"values"}, "measure": {"record", "values"}, "rules": {"measure"}, "report": {"measure"}}
+NEVER = {
+    "encoding": {"values"},
+    "record": {"values"},
+    "statistics": {"values"},
+    "measure": {"record", "values"},
+    "rules": {"measure"},
+    "report": {"measure"},
+}
 
 LOAD = """
 import importlib, json, pkgutil, sys

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import base64
 import gc
 import json
 import math
 import os
 import signal
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from diagnose.encoding import unpack
 from diagnose.record import EVENTS, SCHEMA, Record
 
 
@@ -89,9 +92,34 @@ def test_rows_of_many_layers_keep_four_digits_and_single_numbers_seven(tmp_path:
     record = Record(tmp_path)
     record.append({"grad_norm/layers": layers, "grad_norm/total": 1.23456789, "lr": layers[:8]}, step=0)
     again = Record.read(tmp_path)
-    assert again.series("grad_norm/layers").value[0].tolist() == [float(f"1.235e-{i}") for i in range(9)]
+    np.testing.assert_allclose(again.series("grad_norm/layers").value[0], layers, rtol=2e-5)
     assert again.series("grad_norm/total").value.tolist() == [1.234568]
     assert again.series("lr").value[0].tolist() == [float(f"1.234568e-{i}") for i in range(8)]
+
+
+def test_rows_of_many_layers_take_four_characters_each(tmp_path: Path) -> None:
+    record = Record(tmp_path)
+    record.append({"grad_norm/layers": [math.pi] * 100}, step=0)
+    line = (tmp_path / EVENTS).read_text().splitlines()[-1]
+    text = json.loads(line)["row"]["grad_norm/layers"]["~f"]
+    assert len(text) == 400
+    three = base64.b64decode(text)[:3]
+    assert struct.unpack(">f", three + b"\0")[0] == pytest.approx(math.pi, rel=2**-16)
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, None, 0.0, 1e300, 1e-300, 2.0**24 + 1])
+def test_odd_numbers_in_long_rows_read_back(odd: float | None, tmp_path: Path) -> None:
+    record = Record(tmp_path)
+    record.append({"v": [odd, *[0.5] * 9]}, step=0)
+    back = Record.read(tmp_path).series("v").value[0]
+    np.testing.assert_allclose(back[0], math.nan if odd is None else odd, rtol=2e-5)
+    assert back[1:].tolist() == [0.5] * 9
+
+
+@pytest.mark.parametrize("text", ["PwA", "PwAA!", "PwAAPw=="])
+def test_a_packed_row_that_is_damaged_is_named(text: str) -> None:
+    with pytest.raises(ValueError, match="expected packed numbers"):
+        unpack(text)
 
 
 def test_a_record_that_is_forgotten_closes_its_file(tmp_path: Path) -> None:
