@@ -29,7 +29,12 @@ TIMED = 5
 
 
 def train(
-    sandbox: Sandbox, batches: Sequence[Any], steps: int, rate: float, enough: Callable[[float], bool] = lambda _: False
+    sandbox: Sandbox,
+    batches: Sequence[Any],
+    steps: int,
+    rate: float,
+    enough: Callable[[float], bool] = lambda _: False,
+    same_draws: bool = False,
 ) -> list[float]:
     """Train the copy with Adam, dropout off and gradients clipped to norm 10, by the losses of its own ``training_step``.
 
@@ -42,6 +47,7 @@ def train(
         steps: The most steps to take.
         rate: Learning rate.
         enough: Ends the training early, given the last loss.
+        same_draws: Each step draws the same random numbers.
 
     Returns:
         The loss of each step; it ends early when a loss is not finite or has no gradient.
@@ -63,6 +69,8 @@ def train(
                 raise Unusable(f"{steps} steps of training take about {needed:.0f} s here; diagnose.check(..., patience=) allows more")
             began = time.monotonic()
             optimizer.zero_grad()
+            if same_draws:
+                torch.manual_seed(0)
             loss, _ = sandbox.training_step(sandbox.move(batches[step % len(batches)]), step % len(batches))
             if loss is None or not loss.requires_grad or not torch.isfinite(loss):
                 break
@@ -84,7 +92,7 @@ def train(
 
 
 def overfit_batch(sandbox: Sandbox, call: LossCall, record: Record) -> None:
-    """Train a copy on one fixed batch until its loss is near the floor.
+    """Train a copy on one fixed batch until its loss is near the floor; what the step draws as its targets is held fixed, too.
 
     Writes ``probe.overfit``: ``losses``, ``initial``, ``final`` (median of the last five), ``floor`` (what no prediction can beat on these
     targets, nor on equal inputs with different ones), ``chance`` (the best constant prediction), ``progress`` (1 at the floor, 0 at
@@ -98,17 +106,18 @@ def overfit_batch(sandbox: Sandbox, call: LossCall, record: Record) -> None:
         record.skip("probe.overfit", "manual optimisation: the module takes its own steps")
         return
     batch = sandbox.batches[0]
+    again, sole = _again(sandbox, batch, call)
+    held = again is not None and redrawn(call, again)
     low, constant = lowest(batch, call), chance(call)
     if low is None or constant is None or call.target is None:
         record.skip("probe.overfit", f"the floor of {call.kind} is not known")
         return
     goal = low + 0.1 * max(constant - low, 1e-6)
     best: dict[str, Any] = {}
-    sole = _sole(sandbox, batch, call)
     for rate in RATES if call.kind in REGRESSION else RATES[:-1]:  # targets far from zero need large steps
         sandbox.reset()
         torch.manual_seed(0)
-        losses = train(sandbox, [batch], STEPS, rate, lambda loss: loss <= goal)
+        losses = train(sandbox, [batch], STEPS, rate, lambda loss: loss <= goal, same_draws=held)
         if not losses or (len(losses) < STEPS and losses[-1] > goal):  # it became infinite, or lost its gradient, on the way
             continue
         final = float(np.median(losses[-5:])) if losses[-1] > goal else losses[-1]
@@ -147,14 +156,25 @@ def lowest(batch: Any, call: LossCall) -> float | None:
     return sum(known) / len(target) if len(known) == len(each) else low
 
 
-def _sole(sandbox: Sandbox, batch: Any, call: LossCall) -> bool:
+def _again(sandbox: Sandbox, batch: Any, call: LossCall) -> tuple[LossCall | None, bool]:
+    """The loss call of the step with other random numbers, and whether its value alone is the loss of the step."""
     with watch_losses() as watch:
         loss, _ = sandbox.training_step(sandbox.move(batch))
     first = watch.primary(loss)
     if first is None or first.value is None or loss is None or first.value.numel() != 1:
-        return False
+        return first, False
     mean = str(call.options.get("reduction", "mean")) == "mean"
-    return mean and bool(torch.isclose(first.value.detach().reshape(()).float(), loss.detach().reshape(()).float(), rtol=1e-3, atol=1e-6))
+    alone = torch.isclose(first.value.detach().reshape(()).float(), loss.detach().reshape(()).float(), rtol=1e-3, atol=1e-6)
+    return first, mean and bool(alone)
+
+
+def redrawn(call: LossCall, again: LossCall) -> bool:
+    """Whether most of the numbers that are to be predicted for a batch are others the second time, and not the same in another order."""
+    first, second = call.target, again.target
+    if call.kind not in REGRESSION or first is None or second is None or first.shape != second.shape:
+        return False
+    other = float((first != second).float().mean()) > 0.5
+    return other and not torch.equal(first.reshape(-1).sort().values, second.reshape(-1).sort().values)
 
 
 def learn(sandbox: Sandbox, target_paths: Sequence[str], record: Record) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from diagnose.record import Record
 from diagnose.rules import Rule
-from diagnose.rules.evidence import like_training, run, tail
+from diagnose.rules.evidence import run, tail
+from diagnose.rules.skill import like_training
 from diagnose.statistics import median
 from diagnose.values import Finding, Severity
 

@@ -18,9 +18,10 @@ class CannotOverfitBatch(Rule):
 
     ## What it measures
     A copy of the module is trained on one batch with Adam (learning rates 3e-3 and 3e-2, for regression 0.3 too, up to 150 steps each,
-    dropout off). The progress is 0 at the loss of the best constant prediction and 1 at the floor, which is not zero under label smoothing,
-    for probability targets, and where equal inputs have different targets. Below `progress` the finding is made. Where more than twice
-    `units` classes have to pass a layer of `units` units or less, it is named.
+    dropout off; where the step draws what is to be predicted, as in flow matching, always the same draw). The progress is 0 at the loss of
+    the best constant prediction and 1 at the floor, which is not zero under label smoothing, for probability targets, and where equal
+    inputs have different targets. Below `progress` the finding is made. Where more than twice `units` classes have to pass a layer of
+    `units` units or less, it is named.
 
     ## Why it matters
     A network with more weights than the batch has targets can learn a batch by heart. One that cannot has a fault in the model, the

@@ -9,7 +9,7 @@ import numpy as np
 
 from diagnose.record import Record, Series
 from diagnose.rules import NotRun
-from diagnose.statistics import Progress, Values, finite, mann_kendall, median, progress, theil_sen, trend
+from diagnose.statistics import Values, finite, mann_kendall, median, theil_sen, trend
 
 
 def losses(record: Record, rows: int, epochs: int = 0) -> Values:
@@ -97,35 +97,6 @@ def later(series: Series) -> Values:
     return rows
 
 
-def skill(record: Record) -> float | None:
-    """How much better than a constant prediction the model is at the end: 0 is no better, 1 is perfect, ``None`` is not known.
-
-    The share of the possible gain in accuracy over the most frequent class, in training or validation, whichever is larger; for squared
-    errors the share of the targets' variance that is explained, by the loss call itself where it is known: what a step returns may be
-    scaled, or a sum.
-    """
-    known = []
-    for accuracy, base in (("train/accuracy", "target/top_share"), ("val/accuracy", "val/target_top_share")):
-        gained = _gain(record, accuracy, base)
-        if gained is not None:
-            known.append(gained)
-    if record.facts.get("task", {}).get("loss") == "mse_loss":
-        known_only = record.facts["task"].get("written")  # what the step returns may be a multiple of it
-        trained = "train/watched_loss" if known_only or "train/watched_loss" in record else "train/loss"
-        for loss, target in ((trained, "target/std"), ("val/loss", "val/target_std")):
-            error, spread = tail(record, loss, 0.2), tail(record, target)
-            if len(error) and len(spread) and spread.mean() > 0:
-                known.append(1 - error.mean() / float(np.mean(spread**2)))
-    return max(known) if known else None
-
-
-def _gain(record: Record, accuracy: str, base: str) -> float | None:
-    """The share of the possible gain over the most frequent class at the end of a run, or ``None`` where it was not recorded."""
-    right, chance = tail(record, accuracy), tail(record, base)
-    known = len(right) and len(chance) and chance.mean() < 0.999
-    return float((right.mean() - chance.mean()) / (1 - chance.mean())) if known else None
-
-
 def rising_weights(record: Record, few: int = 3) -> tuple[int, int] | None:
     """The most and the least frequent class, where the loss weighs classes the more the more frequent they are; else ``None``.
 
@@ -154,27 +125,6 @@ def refuse_unknown(record: Record, values: Values) -> None:
         raise NotRun("the loss is below zero and is not, or not alone, a known loss function, so its trend says nothing")
 
 
-def below_chance(record: Record, loss: float, share: float = 0.7) -> bool:
-    """Whether a loss lies clearly below that of a predictor that knows only the shares of the classes."""
-    chance = record.facts.get("probe.initial_loss", {}).get("chance")
-    classes = record.facts.get("task", {}).get("classes")
-    if chance is None and record.facts.get("task", {}).get("loss") in ("cross_entropy", "nll_loss") and classes:
-        chance = math.log(classes) if classes > 1 else None
-    return chance is not None and loss < share * chance
-
-
-def come_nowhere(record: Record, values: Values, drop: float = 0.02, sure: float = 0.05, skilled: float = 0.15) -> Progress | None:
-    """The progress of a loss that shows no downward trend worth the name, or ``None``.
-
-    It fell by less than ``drop`` of its start, or by less than ``sure`` of it, within two standard errors and without a significant trend;
-    it is not below chance, and the model gained less than ``skilled`` over a constant prediction.
-    """
-    come, learned = progress(values), skill(record)
-    unsure = come.drop < 2 * come.error and come.relative < sure and trend(values).z > -1.5
-    level = (come.relative < drop or unsure) and not below_chance(record, come.end) and (learned is None or learned < skilled)
-    return come if level else None
-
-
 def falls_steadily(record: Record, values: Values, rows: int = 300, steady: float = 0.8, certain: float = 5.0) -> bool:
     """Whether a whole run of ``rows`` batches ended while the loss was falling about as fast as in the beginning.
 
@@ -194,33 +144,6 @@ def falls_steadily(record: Record, values: Values, rows: int = 300, steady: floa
         return False
     first, last = trend(values[: len(values) // 3]), trend(values[-(len(values) // 3) :])
     return last.z < -certain and last.slope <= steady * min(first.slope, 0.0)
-
-
-def never_better(record: Record, share: float = 0.98, validations: int = 6) -> Values | None:
-    """The validation losses `near_chance`, unless validation is right far more often than a constant prediction.
-
-    Such answers (by 0.15 of what there is to gain) are too sure of themselves, no worse.
-    """
-    right = _gain(record, "val/accuracy", "val/target_top_share") or 0.0
-    return near_chance(record, share, validations) if right < 0.15 else None
-
-
-def like_training(record: Record) -> bool:
-    """Whether validation is measured by the function that training is, as far as both are known."""
-    held, trained = record.facts.get("validation", {}).get("loss"), record.facts.get("task", {}).get("loss")
-    return not held or not trained or held == trained or {held, trained} == {"cross_entropy", "nll_loss"}
-
-
-def near_chance(record: Record, share: float, validations: int = 6) -> Values | None:
-    """The validation losses, where none of them came below ``share`` of the loss of a constant prediction; else ``None``.
-
-    Known where the watched loss is all that a step returns, and the validation loss comes of a call of the same function.
-    """
-    start, kinds = record.facts.get("probe.initial_loss", {}), record.facts.get("validation", {})
-    chance, same = start.get("chance"), start.get("total") == start.get("loss") and not kinds.get("logged")
-    same = same and like_training(record)
-    held = finite(record.series("val/loss").value) if "val/loss" in record else np.empty(0)
-    return held if chance and same and len(held) >= validations and held.min() > share * chance else None
 
 
 def begins_anew(

@@ -10,8 +10,9 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import gathered, losses, moving_targets, periodic, refuse_games, refuse_unknown, run, skill, tail
+from diagnose.rules.evidence import gathered, losses, moving_targets, periodic, refuse_games, refuse_unknown, run, tail
 from diagnose.rules.games import players
+from diagnose.rules.skill import informed, skill
 from diagnose.statistics import Values, blocks, finite, level, median, medians, progress
 from diagnose.values import Finding, Severity
 
@@ -202,5 +203,7 @@ class LearningRateTooHigh(Rule):
         """Whether most layers made giant first steps and the model is left with one answer: what became of the loss, or ``""``."""
         first = medians(ratios[:10][:, np.isfinite(ratios[:10]).any(axis=0)])
         top, base = tail(record, "prediction/top_share"), tail(record, "target/top_share")
-        one = len(top) and len(base) and median(top) >= self.collapsed and float(base.mean()) < self.collapsed - 0.1
+        one = (
+            len(top) and len(base) and median(top) >= self.collapsed and float(base.mean()) < self.collapsed - 0.1 and not informed(record)
+        )
         return "leaves one answer to nearly everything" if one and len(first) and median(first) > self.update else ""

@@ -9,9 +9,10 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import below_chance, falls_steadily, losses, planned_steps, refuse_early, refuse_games, run
-from diagnose.rules.evidence import skill as skill_of
+from diagnose.rules.evidence import falls_steadily, losses, planned_steps, refuse_early, refuse_games, run
 from diagnose.rules.games import players
+from diagnose.rules.skill import below_chance
+from diagnose.rules.skill import skill as skill_of
 from diagnose.statistics import finite, median, progress
 from diagnose.values import Finding, Severity
 

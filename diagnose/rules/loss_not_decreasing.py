@@ -9,7 +9,8 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import begins_anew, come_nowhere, losses, refuse_early, refuse_games, refuse_unknown
+from diagnose.rules.evidence import begins_anew, losses, refuse_early, refuse_games, refuse_unknown
+from diagnose.rules.skill import come_nowhere
 from diagnose.values import Finding, Severity
 
 
@@ -32,7 +33,8 @@ class LossNotDecreasing(Rule):
 
     ## When it is wrong
     A model that starts at its floor (fine-tuning, resumed runs) has nothing to gain: losses below 0.7 of chance, and models with some
-    skill, are not reported. Losses of adversarial games have no trend: with several optimizers the rule does not run.
+    skill, are not reported. Losses of adversarial games have no trend: with several optimizers the rule does not run. A loss of one's own
+    may have a floor close below its start (a likelihood up to a constant): it is left alone where it fell by `beyond` standard errors.
 
     ## What to try
     The other findings usually name the cause. Without any: overfit one batch (python -m diagnose check), then try learning rates ten
@@ -60,6 +62,7 @@ class LossNotDecreasing(Rule):
     low: float = 0.75
     fall: float = 0.1
     clear: float = 4.0
+    beyond: float = 4.0
 
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
@@ -73,6 +76,8 @@ class LossNotDecreasing(Rule):
             yield anew
             return
         come = come_nowhere(record, values, self.drop, self.sure, self.skill)
+        if come is not None and not record.facts.get("task", {}).get("loss") and come.drop > self.beyond * come.error:
+            raise NotRun(f"a loss of one's own fell by {come.relative:.1%}, beyond {self.beyond:g} standard errors; its floor is not known")
         if come is not None:
             yield self.finding(
                 f"the loss was {come.start:.4g} in the first tenth of {len(values)} batches and {come.end:.4g} in the last fifth "

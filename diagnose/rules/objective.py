@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from diagnose.record import Record
-from diagnose.rules.evidence import run, skill
+from diagnose.rules.evidence import run
+from diagnose.rules.skill import skill
 
 SCALE_FREE = ("adam", "rmsprop", "adagrad", "adadelta", "lion", "adafactor", "rprop", "lamb")
 ERRORS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")

@@ -9,7 +9,8 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import like_training, never_better, refuse_games, run, tail
+from diagnose.rules.evidence import refuse_games, run, tail
+from diagnose.rules.skill import like_training, never_better
 from diagnose.statistics import Values, finite, mann_kendall, median, progress, spread
 from diagnose.values import Finding, Severity
 

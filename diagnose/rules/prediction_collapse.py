@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import left_of_both, losses, refuse_early, refuse_games, rising_weights, tail
+from diagnose.rules.skill import informed
 from diagnose.statistics import Values, median
 from diagnose.values import Finding, Severity
 
@@ -27,9 +28,11 @@ class PredictionCollapse(Rule):
     The model ignores its input; accuracy looks like the share of the largest class.
 
     ## When it is wrong
-    Where nothing in the input predicts the target, a constant is the best answer. Heavily imbalanced targets are left to the metrics
-    per class. Weights that rise with the frequency may be meant (false alarms that cost more than misses), which is why they alone are no
-    fault: in healthy programs the other classes got 0.65 of their share or more, where weights were upside down 0.18 or less.
+    Where nothing in the input predicts the target, a constant is the best answer. Heavily imbalanced targets are left to the metrics per
+    class, and so are rare events that hardly ever get likelier than not: a loss below that of the classes' shares (by 5 % in training)
+    takes answers that go with the input. Weights that rise with the frequency may be meant (false alarms that cost more than misses), which
+    is why they alone are no fault: in healthy programs the other classes got 0.65 of their share or more, where weights were upside down
+    0.18 or less.
 
     ## What to try
     The other findings usually name the cause: dead or saturated units, a rate that is too high, a wrong activation, too much weight
@@ -68,6 +71,10 @@ class PredictionCollapse(Rule):
                 return
             if common > self.majority:
                 raise NotRun(f"{common:.0%} of the targets are one class")
+            if informed(record):
+                raise NotRun(
+                    "the loss is below that of the classes' shares, so the answers go with the input, whichever class is the largest"
+                )
             everywhere = not len(held) or held_base[-1] > self.majority or held[-1] >= self.share
             if median(top) >= self.share and everywhere:
                 yield self.finding(

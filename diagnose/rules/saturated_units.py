@@ -9,7 +9,8 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import losses, skill
+from diagnose.rules.evidence import losses
+from diagnose.rules.skill import skill
 from diagnose.statistics import finite, median, progress
 from diagnose.values import Finding, Severity
 

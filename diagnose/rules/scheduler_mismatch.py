@@ -10,7 +10,8 @@ import numpy as np
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.direction import other_way
-from diagnose.rules.evidence import planned_steps, skill
+from diagnose.rules.evidence import planned_steps
+from diagnose.rules.skill import skill
 from diagnose.statistics import Values, finite
 from diagnose.values import Finding, Severity
 

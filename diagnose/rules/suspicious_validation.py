@@ -9,7 +9,8 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import refuse_games, skill, tail
+from diagnose.rules.evidence import refuse_games, tail
+from diagnose.rules.skill import skill
 from diagnose.statistics import finite, median
 from diagnose.values import Finding, Severity
 

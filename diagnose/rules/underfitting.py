@@ -8,7 +8,8 @@ from typing import Any
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import losses, near_chance, refuse_games, run, skill, tail
+from diagnose.rules.evidence import losses, refuse_games, run, tail
+from diagnose.rules.skill import near_chance, skill
 from diagnose.statistics import median, progress, trend
 from diagnose.values import Finding, Severity
 

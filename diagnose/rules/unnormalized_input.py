@@ -8,7 +8,7 @@ from typing import Any
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import skill
+from diagnose.rules.skill import skill
 from diagnose.values import Finding, Severity
 
 

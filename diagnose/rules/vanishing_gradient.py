@@ -9,18 +9,9 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import (
-    come_nowhere,
-    falls_steadily,
-    losses,
-    never_better,
-    planned_steps,
-    refuse_early,
-    refuse_games,
-    skill,
-    update_of,
-)
+from diagnose.rules.evidence import falls_steadily, losses, planned_steps, refuse_early, refuse_games, update_of
 from diagnose.rules.games import players
+from diagnose.rules.skill import come_nowhere, never_better, skill
 from diagnose.statistics import median, medians, progress
 from diagnose.values import Finding, Severity
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import refuse_games, skill
+from diagnose.rules.evidence import refuse_games
 from diagnose.rules.objective import crowding
+from diagnose.rules.skill import skill
 from diagnose.statistics import median
 from diagnose.values import Finding, Severity
 

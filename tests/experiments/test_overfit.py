@@ -50,6 +50,31 @@ def test_equal_inputs_with_different_targets_have_a_floor(dtype: torch.dtype) ->
     assert lowest([x, y], LossCall("cross_entropy", scores, y, None, {"reduction": "sum"})) == 0.0
 
 
+class Velocity(Regressor):
+    """Flow matching: what is to be predicted is the way from noise, which is drawn at each step, to the data."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        x, end = batch
+        start, t = torch.randn_like(end), torch.rand(len(end), 1)
+        return F.mse_loss(self(x + t * end + (1 - t) * start), end - start)
+
+
+class Permuted(Regressor):
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        return F.mse_loss(self(batch[0]), batch[1][torch.randperm(len(batch[1]))])
+
+
+def test_targets_that_are_drawn_anew_at_each_step_are_held_fixed() -> None:
+    x, y = blobs()
+    fact = overfitted(Velocity(), x, y[:, None].float()).facts["probe.overfit"]
+    assert fact["progress"] > 0.85
+
+
+def test_targets_that_are_only_permuted_are_tried() -> None:
+    x, y = blobs()
+    assert overfitted(Permuted(), x, y[:, None].float()).facts["probe.overfit"]["progress"] < 0.4
+
+
 def test_label_smoothing_has_a_floor() -> None:
     class Smoothed(Classifier):
         def training_step(self, batch: Any, batch_idx: int) -> Any:

@@ -37,6 +37,25 @@ def test_a_collapse_that_validation_does_not_show_is_healthy() -> None:
     assert findings(PredictionCollapse(), record) == ()
 
 
+START = {"loss": 0.39, "total": 0.39, "prior": 0.384}
+
+
+@pytest.mark.parametrize(("end", "held", "found"), [(0.33, 0.35, 0), (0.38, 0.38, 1), (0.33, 0.4, 1)])
+def test_rare_events_that_get_no_likelier_than_not_are_no_collapse(end: float, held: float, found: int) -> None:
+    """Clicks, a seventh of the views: 99 % of the predictions are `no click`, yet the loss is far below that of their share."""
+    record = training(
+        falling(0.39, end, noise=0.02),
+        facts={"probe.initial_loss": START},
+        prediction__top_share=[0.99] * 30,
+        target__top_share=[0.89] * 30,
+        val__loss=[held] * 9,
+    )
+    if found:
+        assert len(findings(PredictionCollapse(), record)) == found
+    else:
+        assert "below that of the classes' shares" in not_run(PredictionCollapse(), record)
+
+
 def test_targets_of_one_class_are_not_judged() -> None:
     record = training([0.2] * 300, prediction__top_share=[1.0] * 30, target__top_share=[0.95] * 30)
     assert not_run(PredictionCollapse(), record) == "95% of the targets are one class"
