@@ -19,7 +19,7 @@ class NoisyGradient(Rule):
 
     ## What it measures
     The cosine between a sample of the gradient's entries at successive steps, in the mean over at least `records` pairs: signal over
-    signal plus noise. Below `cosine`, and not above it by two standard errors, in the first steps, where the signal is strongest.
+    signal plus noise. Below `cosine` in the first steps, where the signal is strongest, and within two standard errors below `sure`.
 
     ## Why it matters
     Most of a step is noise of the batch: larger batches or a lower rate would travel the same way in fewer steps.
@@ -40,6 +40,7 @@ class NoisyGradient(Rule):
     needs = ("gradient/similarity",)
 
     cosine: float = 0.02
+    sure: float = 0.1
     records: int = 10
 
     def judge(self, record: Record) -> Iterator[Finding]:
@@ -47,7 +48,7 @@ class NoisyGradient(Rule):
         if len(values) < self.records:
             raise NotRun(f"too short: {len(values)} pairs of successive steps, at least {self.records} are needed")
         mean, error = float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
-        if mean < self.cosine and mean < self.cosine + 2 * error and abs(mean) < 0.1:
+        if mean < self.cosine and mean + 2 * error < self.sure and mean > -self.sure:
             yield self.finding(
                 f"successive gradients have a cosine of {mean:.3f} (standard error {error:.3f}) in the first {len(values)} steps",
                 where="batch size",

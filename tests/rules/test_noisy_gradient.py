@@ -18,5 +18,9 @@ def test_related_gradients_are_healthy() -> None:
     assert findings(NoisyGradient(), training(gradient__similarity=[0.3, 0.5, 0.2, 0.4] * 4)) == ()
 
 
+def test_a_mean_that_could_be_anything_is_no_finding() -> None:
+    assert findings(NoisyGradient(), training(gradient__similarity=[0.6, -0.65] * 8)) == ()
+
+
 def test_few_pairs_are_too_short() -> None:
     assert "too short" in not_run(NoisyGradient(), training(gradient__similarity=[0.0] * 4))
