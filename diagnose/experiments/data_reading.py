@@ -143,18 +143,18 @@ def read(loaders: Any, *, batches: int, samples: int, seconds: float) -> Sample:
 def _tensors(batch: Any) -> Any:
     """Arrays as tensors, so that they are fields as well."""
     if isinstance(batch, np.ndarray):
-        return torch.from_numpy(batch.copy()) if batch.dtype.kind in "biuf" else None
+        return torch.from_numpy(batch.copy()) if batch.dtype.kind in "biufc" else None
     if type(batch) is dict:
         return {k: _tensors(v) for k, v in batch.items()}
     return [_tensors(v) for v in batch] if type(batch) in (list, tuple) else batch
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    """A dense tensor of its own on the CPU; half-precision floats are widened."""
+    """A dense tensor of its own on the CPU; half-precision floats are widened, complex numbers get a dimension of two."""
     tensor = tensor.detach().as_subclass(Tensor)
     if tensor.layout is not torch.strided:
         tensor = tensor.to_dense()
-    tensor = tensor.cpu()
+    tensor = torch.view_as_real(tensor.cpu().resolve_conj()) if tensor.is_complex() else tensor.cpu()
     return tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor.clone()
 
 

@@ -59,7 +59,8 @@ class Undertrained(Rule):
         part = held[-max(3, len(held) // 3) :]
         third = trend(values[-len(values) // 3 :])
         fell = float(part[0] - part[-1]) / max(abs(float(part[0])), 1e-12)
-        fell_train = -third.change / max(abs(float(np.mean(values[-len(values) // 3 :]))), 1e-12)
+        start, end = (float(np.mean(v)) for v in np.array_split(values[-len(values) // 3 :], 4)[::3])
+        fell_train = (start - end) / max(abs(start), 1e-12)
         if fell > self.fall and fell_train > self.fall and third.z < -3 and int(np.argmin(held)) >= len(held) - 2:
             yield self.finding(
                 f"in the last third of training the validation loss fell by {fell:.0%} and the training loss by {fell_train:.0%}",

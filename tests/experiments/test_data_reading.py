@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 
 from diagnose.experiments import data_reading
 from diagnose.experiments.data_copies import LONG, Unreadable, copied
+from diagnose.experiments.data_identity import keys
 from diagnose.experiments.data_reading import chosen_rows, read
 
 EMPTY: Any = []
@@ -29,6 +30,16 @@ def sample(loaders: Any, batches: int = 64, samples: int = 4096) -> Any:
 
 def rows(n: int, width: int = 3) -> TensorDataset:
     return TensorDataset(torch.arange(float(n * width)).reshape(n, width), torch.arange(n))
+
+
+def test_complex_numbers_are_read_whole() -> None:
+    """As whole numbers of their real parts, most symbols of a radio signal looked equal."""
+    signal = torch.randn(40, 3, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+    found = sample(DataLoader(TensorDataset(signal.conj()), batch_size=8))
+    whole = found.of("batch[0]")
+    assert whole.shape == (40, 3, 2)
+    torch.testing.assert_close(torch.view_as_complex(whole), signal.conj().resolve_conj())
+    assert len(set(keys(found, ["batch[0]"]))) == 40
 
 
 class Noisy(Dataset[Tensor]):
