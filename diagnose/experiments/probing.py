@@ -13,7 +13,8 @@ from diagnose.experiments.anatomy import Anatomy, examine
 from diagnose.experiments.batches import leaves, roles
 from diagnose.experiments.copying import Unusable, told
 from diagnose.experiments.data_statistics import measure_data
-from diagnose.experiments.dependence import change_future, swap_samples
+from diagnose.experiments.dependence import swap_samples
+from diagnose.experiments.future import change_future
 from diagnose.experiments.initial import initial_loss, signal_scale
 from diagnose.experiments.loaders import first_batches, first_loader, length
 from diagnose.experiments.loss_arguments import class_weights, label_statistics, target_statistics

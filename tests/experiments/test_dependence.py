@@ -9,9 +9,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from diagnose.experiments.anatomy import examine
-from diagnose.experiments.dependence import change_future, evaluating, swap_samples
+from diagnose.experiments.dependence import evaluating, swap_samples
 from diagnose.experiments.probing import gather
-from diagnose.experiments.reduction import double_batch
 from diagnose.experiments.sandbox import Sandbox
 from diagnose.record import Record
 from diagnose.rules import diagnose
@@ -280,93 +279,6 @@ def test_samples_that_are_all_equal() -> None:
 def test_too_few_samples() -> None:
     record = sandboxed(Classifier(), loaders(batch_size=3)[0], lambda sandbox, record: swap_samples(sandbox, record))
     assert "share no batch axis" in record.missing["probe.dependence"]
-
-
-# The future
-
-
-TOKENS = (torch.arange(12)[None] * 3 + torch.arange(64)[:, None] * 5) % 20
-
-
-class Language(Classifier):
-    """A next-token model; ``two_ways`` lets it look ahead."""
-
-    def __init__(self, two_ways: bool = False) -> None:
-        super().__init__(nn.Embedding(20, 16))
-        self.rnn = nn.GRU(16, 16, batch_first=True, bidirectional=two_ways)
-        self.head = nn.Linear(32 if two_ways else 16, 20)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.head(self.rnn(self.net(x))[0])
-        return y
-
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        (tokens,) = batch
-        return F.cross_entropy(self(tokens[:, :-1]).transpose(1, 2), tokens[:, 1:])
-
-
-class ShiftedAfterwards(Language):
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        (tokens,) = batch
-        return F.cross_entropy(self(tokens)[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
-
-
-class Pairs(Language):
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        now, then = batch
-        return F.cross_entropy(self(now).flatten(0, 1), then.flatten())
-
-
-CASES = [(Language, (TOKENS,)), (ShiftedAfterwards, (TOKENS,)), (Pairs, (TOKENS[:, :-1], TOKENS[:, 1:]))]
-
-
-@pytest.mark.parametrize(("kind", "tensors"), CASES)
-@pytest.mark.parametrize("two_ways", [False, True])
-def test_the_future(kind: type[Language], tensors: tuple[Tensor, ...], two_ways: bool) -> None:
-    record = sandboxed(kind(two_ways), loaders(*tensors)[0], lambda sandbox, record: change_future(sandbox, record))
-    seen = record.facts["probe.future"]
-    assert (seen["shift"], seen["noise"]) == (1, 0.0)
-    assert seen["changed"] > 0.01 if two_ways else seen["changed"] < 1e-6
-
-
-def test_other_models_predict_no_next_step() -> None:
-    record = sandboxed(Classifier(), loaders()[0], lambda sandbox, record: change_future(sandbox, record))
-    assert "this is no next-step model" in record.missing["probe.future"]
-
-
-# The reduction
-
-
-@pytest.mark.parametrize(("reduction", "ratio"), [("mean", 1.0), ("sum", 2.0)])
-def test_a_batch_twice_over(reduction: str, ratio: float) -> None:
-    class Reduced(Regressor):
-        def training_step(self, batch: Any, batch_idx: int) -> Any:
-            return F.mse_loss(self(batch[0]), batch[1], reduction=reduction)
-
-    x, _ = blobs()
-    record = sandboxed(Reduced(), loaders(x, x[:, :1])[0], lambda sandbox, record: double_batch(sandbox, record))
-    assert record.facts["probe.reduction"]["ratio"] == pytest.approx(ratio, rel=1e-5)
-    assert record.facts["probe.reduction"]["samples"] == 16
-
-
-def test_a_batch_twice_over_tells_what_is_called_from_what_is_added() -> None:
-    class Mixed(Regressor):
-        def training_step(self, batch: Any, batch_idx: int) -> Any:
-            return F.mse_loss(self(batch[0]), batch[1]) + self(batch[0]).square().sum()
-
-    x, _ = blobs()
-    record = sandboxed(Mixed(), loaders(x, x[:, :1])[0], lambda sandbox, record: double_batch(sandbox, record))
-    assert record.facts["probe.reduction"]["watched"] == pytest.approx(1.0, rel=1e-5)
-    assert record.facts["probe.reduction"]["added"] == pytest.approx(2.0, rel=1e-5)
-
-
-def test_no_finite_loss() -> None:
-    class Broken(Classifier):
-        def training_step(self, batch: Any, batch_idx: int) -> Any:
-            return super().training_step(batch, batch_idx) * float("nan")
-
-    record = sandboxed(Broken(), loaders()[0], lambda sandbox, record: double_batch(sandbox, record))
-    assert record.missing["probe.reduction"] == "the step gave no finite loss"
 
 
 def test_modes_come_back() -> None:

@@ -1,0 +1,61 @@
+"""Models that predict the next step, and those that look at it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from diagnose.experiments.future import change_future
+from tests.experiments.odd import Classifier, loaders, sandboxed
+
+TOKENS = (torch.arange(12)[None] * 3 + torch.arange(64)[:, None] * 5) % 20
+
+
+class Language(Classifier):
+    """A next-token model; ``two_ways`` lets it look ahead."""
+
+    def __init__(self, two_ways: bool = False) -> None:
+        super().__init__(nn.Embedding(20, 16))
+        self.rnn = nn.GRU(16, 16, batch_first=True, bidirectional=two_ways)
+        self.head = nn.Linear(32 if two_ways else 16, 20)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.head(self.rnn(self.net(x))[0])
+        return y
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        (tokens,) = batch
+        return F.cross_entropy(self(tokens[:, :-1]).transpose(1, 2), tokens[:, 1:])
+
+
+class ShiftedAfterwards(Language):
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        (tokens,) = batch
+        return F.cross_entropy(self(tokens)[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
+
+
+class Pairs(Language):
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        now, then = batch
+        return F.cross_entropy(self(now).flatten(0, 1), then.flatten())
+
+
+CASES = [(Language, (TOKENS,)), (ShiftedAfterwards, (TOKENS,)), (Pairs, (TOKENS[:, :-1], TOKENS[:, 1:]))]
+
+
+@pytest.mark.parametrize(("kind", "tensors"), CASES)
+@pytest.mark.parametrize("two_ways", [False, True])
+def test_the_future(kind: type[Language], tensors: tuple[Tensor, ...], two_ways: bool) -> None:
+    record = sandboxed(kind(two_ways), loaders(*tensors)[0], lambda sandbox, record: change_future(sandbox, record))
+    seen = record.facts["probe.future"]
+    assert (seen["shift"], seen["noise"]) == (1, 0.0)
+    assert seen["changed"] > 0.01 if two_ways else seen["changed"] < 1e-6
+
+
+def test_other_models_predict_no_next_step() -> None:
+    record = sandboxed(Classifier(), loaders()[0], lambda sandbox, record: change_future(sandbox, record))
+    assert "this is no next-step model" in record.missing["probe.future"]

@@ -1,0 +1,43 @@
+"""What becomes of a loss when its batch is doubled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from torch.nn import functional as F
+
+from diagnose.experiments.reduction import double_batch
+from tests.experiments.odd import Classifier, Regressor, blobs, loaders, sandboxed
+
+
+@pytest.mark.parametrize(("reduction", "ratio"), [("mean", 1.0), ("sum", 2.0)])
+def test_a_batch_twice_over(reduction: str, ratio: float) -> None:
+    class Reduced(Regressor):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return F.mse_loss(self(batch[0]), batch[1], reduction=reduction)
+
+    x, _ = blobs()
+    record = sandboxed(Reduced(), loaders(x, x[:, :1])[0], lambda sandbox, record: double_batch(sandbox, record))
+    assert record.facts["probe.reduction"]["ratio"] == pytest.approx(ratio, rel=1e-5)
+    assert record.facts["probe.reduction"]["samples"] == 16
+
+
+def test_a_batch_twice_over_tells_what_is_called_from_what_is_added() -> None:
+    class Mixed(Regressor):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return F.mse_loss(self(batch[0]), batch[1]) + self(batch[0]).square().sum()
+
+    x, _ = blobs()
+    record = sandboxed(Mixed(), loaders(x, x[:, :1])[0], lambda sandbox, record: double_batch(sandbox, record))
+    assert record.facts["probe.reduction"]["watched"] == pytest.approx(1.0, rel=1e-5)
+    assert record.facts["probe.reduction"]["added"] == pytest.approx(2.0, rel=1e-5)
+
+
+def test_no_finite_loss() -> None:
+    class Broken(Classifier):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return super().training_step(batch, batch_idx) * float("nan")
+
+    record = sandboxed(Broken(), loaders()[0], lambda sandbox, record: double_batch(sandbox, record))
+    assert record.missing["probe.reduction"] == "the step gave no finite loss"
