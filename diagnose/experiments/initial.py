@@ -128,8 +128,9 @@ def signal_scale(sandbox: Sandbox, record: Record) -> None:
     (all weights are zero), ``normalised`` (a norm follows), ``last``. Dropout modules are left out: what they tell apart in one step is
     noise.
 
-    And ``probe.matrices``: ``name``, ``size`` and ``gain`` of square matrices that the user's modules hold themselves besides; and
-    ``probe.stuck``: names of parameters that start at zero and get no gradient but zero in a few steps (`stand_still`).
+    And ``probe.matrices``: ``name``, ``size`` and ``gain`` of square matrices that the user's modules hold themselves besides;
+    ``probe.alike``: names of embeddings and of matrices of the user's own of which all columns start equal and stay so (`stand_still`); and
+    ``probe.stuck``: names of parameters that start at zero and get no gradient but zero in a few steps.
 
     References:
         X. Glorot and Y. Bengio (2010), equation 12; K. He et al. (2015), equation 10.
@@ -175,15 +176,18 @@ def signal_scale(sandbox: Sandbox, record: Record) -> None:
     own = {id(_own(m)) for m in named.values()}
     square = [(f"{n}.{k}".lstrip("."), p) for n, m in named.items() for k, p in _matrices(m) if id(p) not in own and len(p) == p[0].numel()]
     matrices = [{"name": name, "size": len(p), "gain": _weights(p)["gain"]} for name, p in square]
-    equal, stuck = stand_still(sandbox, {name: named[name] for name, entry in layers.items() if entry["kind"] == "weighted"})
+    tables = {f"{n}.{k}".lstrip("."): p for n, m in named.items() for k, p in _tables(m)}
+    weighted = {name: named[name] for name, entry in layers.items() if entry["kind"] == "weighted"}
+    equal, alike, stuck = stand_still(sandbox, weighted, tables)
     for name, entry in layers.items():
         entry["symmetric"] = name in equal
         entry["normalised"] = any("Norm" in type(m).__name__ for m in after.get(name, ()))
         entry["last"] = name == [n for n, e in layers.items() if e["kind"] == entry["kind"]][-1]
     sandbox.reset()
     record.add("probe.matrices", matrices)
+    record.add("probe.alike", alike)
     record.add("probe.stuck", stuck)
-    if layers:
+    if layers or alike or stuck:
         record.add("probe.initialization", list(layers.values()))
     else:
         record.skip("probe.initialization", "no linear or convolution layer with trainable weights ran")
@@ -204,6 +208,12 @@ def _matrices(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     for name, p in () if type(module).__module__.startswith("torch.") else module.named_parameters(recurse=False):
         if not isinstance(p, UninitializedParameter) and p.requires_grad and p.dim() > 1 and len(p) > 1 and p[0].numel() > 1:
             yield name, p
+
+
+def _tables(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Trainable matrices with several columns of an embedding or of a module of the user's own."""
+    known = [("weight", module.weight)] if isinstance(module, (nn.Embedding, nn.EmbeddingBag)) else _matrices(module)
+    yield from ((name, p) for name, p in known if p.requires_grad and p.dim() == 2 and p.shape[1] > 1)
 
 
 def _weights(weight: Tensor) -> dict[str, Any]:

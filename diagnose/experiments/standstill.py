@@ -19,12 +19,11 @@ def equal_units(module: nn.Module) -> bool:
     """Whether all units of a layer have the same weights and gradients."""
     weight = module.weight
     assert isinstance(weight, Tensor)
-    rows = weight.detach().reshape(len(weight), -1)
-    return len(rows) > 1 and torch.allclose(rows, rows[:1].expand_as(rows)) and _treated_alike(weight)
+    return _equal(weight) and _treated_alike(weight)
 
 
-def stand_still(sandbox: Sandbox, layers: Mapping[str, nn.Module]) -> tuple[set[str], list[str]]:
-    """Go on from a first step whose gradients are there: which units stay equal, and which matrices stay at zero.
+def stand_still(sandbox: Sandbox, layers: Mapping[str, nn.Module], tables: Mapping[str, Tensor]) -> tuple[set[str], list[str], list[str]]:
+    """Go on from a first step whose gradients are there: which units or columns stay equal, and which matrices stay at zero.
 
     Where the last layer starts at zero, nothing before it has a gradient in the first step, so one step says nothing of what starts at
     zero there. Each of `STEPS` steps takes another batch and changes every tensor by `MOVED` in the root mean square, down its gradient
@@ -33,24 +32,29 @@ def stand_still(sandbox: Sandbox, layers: Mapping[str, nn.Module]) -> tuple[set[
     Args:
         sandbox: After the backward pass of a first step.
         layers: Those with a ``weight`` that may have equal units, by name.
+        tables: Matrices with a row for each of the things that are told apart, such as embeddings, by name.
 
     Returns:
-        Names of those layers whose units had equal weights and got equal gradients in every step; and names of parameters of two axes or
-        more that were zero, whose gradient was exactly zero in every step, and that get a gradient once all such parameters (gates too)
-        are drawn at random, as the factors of a product do. Where they get none then either, something else keeps them out of the loss,
-        such as a weight of zero that rises later: such layers are not among the first either.
+        Names of those layers whose units had equal weights and got equal gradients in every step; names of those tables whose columns did,
+        of which the last gradient was more than a penalty on the weights; and names of parameters of two axes or more that were zero, whose
+        gradient was exactly zero in every step, and that get a gradient once all such parameters (gates too) are drawn at random, as the
+        factors of a product do. Where they get none then either, something else keeps them out of the loss, such as a weight of zero that
+        rises later: such layers are not among the first either.
     """
     equal = {name: module for name, module in layers.items() if equal_units(module)}
+    alike = {name: table for name, table in tables.items() if _equal(table, 1) and _treated_alike(table, 1)}
     zero: dict[str, nn.Parameter] = {}
     if sandbox.module.automatic_optimization:
         zero = {name: p for name, p in sandbox.module.named_parameters() if _still(p) and not p.any()}
     for batch in islice(cycle([*sandbox.batches[1:], sandbox.batches[0]]), STEPS):
-        if not equal and not zero:
+        if not equal and not alike and not zero:
             break
         _move(sandbox)
         _gradients(sandbox, batch)
         equal = {name: module for name, module in equal.items() if _treated_alike(module.weight)}
+        alike = {name: table for name, table in alike.items() if _treated_alike(table, 1)}
         zero = {name: p for name, p in zero.items() if _still(p)}
+    columns = [name for name, table in alike.items() if _wakes(table)]
     if zero:
         with torch.no_grad():
             for p in zero.values():
@@ -58,7 +62,7 @@ def stand_still(sandbox: Sandbox, layers: Mapping[str, nn.Module]) -> tuple[set[
         _gradients(sandbox, sandbox.batches[0])
     asleep = {id(p) for p in zero.values() if not _wakes(p)}
     stuck = [name for name, p in zero.items() if p.dim() > 1 and id(p) not in asleep]  # a bias alone may lie behind inputs that are zero
-    return {name for name, module in equal.items() if id(module.weight) not in asleep}, stuck
+    return {name for name, module in equal.items() if id(module.weight) not in asleep}, columns, stuck
 
 
 def _gradients(sandbox: Sandbox, batch: object) -> None:
@@ -81,12 +85,19 @@ def _gradient(parameter: Tensor) -> Tensor | None:
     return None if g is None else g.detach().to_dense() if g.is_sparse else g.detach()
 
 
-def _treated_alike(weight: object) -> bool:
+def _equal(weight: Tensor, axis: int = 0) -> bool:
+    """Whether all slices along an axis are the same."""
+    rows = weight.detach().transpose(0, axis)
+    return len(rows) > 1 and torch.allclose(rows, rows[:1].expand_as(rows))
+
+
+def _treated_alike(weight: object, axis: int = 0) -> bool:
+    """Whether all slices along an axis get the same gradient."""
     assert isinstance(weight, Tensor)
     g = _gradient(weight)
     if g is None or not g.isfinite().all():
         return False
-    g = g.reshape(len(weight), -1)
+    g = g.transpose(0, axis)
     return bool(torch.allclose(g, g[:1].expand_as(g), rtol=0.0, atol=max(1e-9, ALIKE * float(g.abs().max()))))
 
 

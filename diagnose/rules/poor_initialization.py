@@ -18,7 +18,8 @@ class PoorInitialization(Rule):
     ## What it measures
     For each linear and convolution layer: its gain (root mean square of the weights times the square root of the fan-in; He's is 1.41,
     torch's default 0.58), the root mean square of what goes in and comes out in a first forward pass, and whether all its units start with
-    equal weights and get equal gradients in six steps on a copy. Matrices that are zero and whose gradient is exactly zero in all of these
+    equal weights and get equal gradients in six steps on a copy; the same for the columns of embeddings, and of matrices that modules of
+    the user's hold, where the data give them a gradient at all. Matrices that are zero and whose gradient is exactly zero in all of these
     steps are reported where drawing them at random gives them one: each is a factor of the other, as two embeddings are. Two layers or more
     with a gain above `gain`, each of which multiplies the signal by `growth` or more, are reported, as are two or more that multiply a
     signal above `faint` by twice `gain`, whatever their own gain (weights that are all positive add up instead of averaging out; below
@@ -32,16 +33,17 @@ class PoorInitialization(Rule):
 
     ## Why it matters
     With a gain of g a signal changes by about g per layer: with g = 8, as N(0, 1) gives at a fan-in of 64, four layers multiply it by
-    thousands. Units with equal weights and equal gradients stay equal for ever: the layer has one unit. Of a product of two zeros neither
-    factor ever gets a gradient.
+    thousands. Units with equal weights and equal gradients stay equal for ever: the layer has one unit, the table one column. Of a product
+    of two zeros neither factor ever gets a gradient.
 
     ## When it is wrong
     A layer followed by a normalisation may have any gain. Zero weights are no fault where the gradient makes the units different within a
     few steps (LoRA, the last layer of a residual branch, also behind a last layer that starts at zero), so equal weights count only with
-    gradients that stay equal while everything else moves. Pretrained weights are judged by the same numbers; their gains stay below `gain`.
-    One layer alone is not judged: at least two must be out of range. Of 154 healthy programs 18 have embeddings that no normalisation
-    follows, with entries of 3.1 or less (17 of them of 1.1 or less), and streams grow 7.9 times or less, that in four blocks that learned;
-    faulty programs had entries of 15 and more, and streams that grew a thousandfold.
+    gradients that stay equal while everything else moves. Columns of which only the sum counts stay equal too, at no cost. Pretrained
+    weights are judged by the same numbers; their gains stay below `gain`. One layer alone is not judged: at least two must be out of range.
+    Of 154 healthy programs 18 have embeddings that no normalisation follows, with entries of 3.1 or less (17 of them of 1.1 or less), and
+    streams grow 7.9 times or less, that in four blocks that learned; faulty programs had entries of 15 and more, and streams that grew a
+    thousandfold.
 
     ## What to try
     Use `nn.init.kaiming_normal_` (ReLU) or `xavier_uniform_` (tanh, sigmoid), or torch's default; embeddings with a standard deviation of
@@ -92,6 +94,14 @@ class PoorInitialization(Rule):
                 where=same[0]["name"],
                 fix=fix,
                 layers=len(same),
+            )
+        elif alike := [name.removesuffix(".weight") for name in record.facts.get("probe.alike", ())]:
+            yield self.finding(
+                f"all columns of {', '.join(alike)} start equal and get equal gradients, so they can never become different: the vector of "
+                "each row is one number",
+                where=alike[0],
+                fix="draw them at random, such as from N(0, 0.1)",
+                tables=len(alike),
             )
         elif stuck := [name.removesuffix(".weight") for name in record.facts.get("probe.stuck", ())]:
             start, them, their = ("start", "them", "their") if len(stuck) > 1 else ("starts", "it", "its")

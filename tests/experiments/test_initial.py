@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -206,11 +207,15 @@ def test_zeros_through_and_through_stay_equal() -> None:
 class Factors(Regressor):
     """Two tables whose rows are multiplied, and an offset."""
 
-    def __init__(self, *, std: float = 0.0, sparse: bool = False) -> None:
+    def __init__(self, *, std: float | None = 0.0, sparse: bool = False) -> None:
         super().__init__(nn.Linear(8, 1))
         self.user, self.item = nn.Embedding(5, 4, sparse=sparse), nn.Embedding(5, 4, sparse=sparse)
-        nn.init.normal_(self.user.weight, std=std)
-        nn.init.zeros_(self.item.weight)
+        if std is None:
+            nn.init.constant_(self.user.weight, 0.1)
+            nn.init.constant_(self.item.weight, 0.1)
+        else:
+            nn.init.normal_(self.user.weight, std=std)
+            nn.init.zeros_(self.item.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = (self.user(x[:, 0]) * self.item(x[:, 1])).sum(-1) + self.net(torch.ones(8))
@@ -243,6 +248,57 @@ def test_two_factors_that_start_at_zero(module: Regressor, stuck: list[str]) -> 
     rating = pairs.float().sum(1)
     record = sandboxed(module, loaders(pairs, rating)[0], lambda sandbox, record: signal_scale(sandbox, record))
     assert record.facts["probe.stuck"] == stuck
+
+
+class Tables(Regressor):
+    """Two matrices of the module's own, held as parameters, whose rows are multiplied."""
+
+    def __init__(self, fill: Callable[[], Tensor]) -> None:
+        super().__init__(nn.Linear(8, 1))
+        self.user, self.item = nn.Parameter(fill()), nn.Parameter(fill())
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = (self.user[x[:, 0]] * self.item[x[:, 1]]).sum(-1)
+        return y
+
+
+class Scaled(Regressor):
+    """A scale and a shift per class for each unit, that start at one and zero, before a last layer that starts at zero."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1))
+        self.scale, self.shift, self.unused = nn.Embedding(5, 8), nn.Embedding(5, 8), nn.Embedding(5, 8)
+        nn.init.ones_(self.scale.weight)
+        nn.init.ones_(self.unused.weight)
+        nn.init.zeros_(self.shift.weight)
+        nn.init.zeros_(self.net[2].weight)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.net[:2](x.float())
+        y: Tensor = self.net[2](hidden * self.scale(x[:, 0]) + self.shift(x[:, 1])).squeeze(-1)
+        return y
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        return super().training_step(batch, batch_idx) + 0.1 * self.unused.weight.square().mean()
+
+
+@pytest.mark.parametrize(
+    ("module", "alike"),
+    [
+        (Factors(std=None), ["user.weight", "item.weight"]),
+        (Factors(std=None, sparse=True), ["user.weight", "item.weight"]),
+        (Tables(lambda: torch.full((5, 4), 0.1)), ["user", "item"]),
+        (Tables(lambda: torch.linspace(0.1, 1.0, 5)[:, None].repeat(1, 4)), ["user", "item"]),
+        (Tables(lambda: torch.linspace(0.1, 1.0, 20).reshape(5, 4)), []),
+        (Factors(), []),
+        (Scaled(), []),
+    ],
+)
+def test_tables_whose_columns_stay_equal(module: Regressor, alike: list[str]) -> None:
+    pairs = torch.randint(5, (128, 2), generator=torch.Generator().manual_seed(0))
+    record = sandboxed(module, loaders(pairs, pairs.float().sum(1))[0], lambda sandbox, record: signal_scale(sandbox, record))
+    assert record.facts["probe.alike"] == alike
+    assert not any(e["symmetric"] for e in record.facts.get("probe.initialization", ()))
 
 
 def test_zeros_that_only_a_penalty_reaches_are_not_stuck() -> None:

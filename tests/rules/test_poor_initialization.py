@@ -72,6 +72,16 @@ def test_factors_that_start_at_zero() -> None:
     assert stuck() == []
 
 
+def test_tables_whose_columns_stay_equal() -> None:
+    tables = [embedding(0.1, name="user"), embedding(0.1, name="item", last=True)]
+    (finding,) = findings(PoorInitialization(), probe__initialization=tables, probe__alike=["user.weight", "item.weight"])
+    assert finding.severity is Severity.WARNING
+    assert finding.where == "user"
+    assert finding.message.startswith("all columns of user, item start equal and get equal gradients, so they can never become different")
+    assert finding.evidence == {"tables": 2}
+    assert findings(PoorInitialization(), probe__initialization=tables, probe__alike=[]) == []
+
+
 def test_usual_weights_are_clean() -> None:
     assert judge(layer("a"), layer("b", 1.41), layer("c", last=True)) == []
 
@@ -90,8 +100,8 @@ def test_a_last_layer_that_starts_at_zero_is_no_fault() -> None:
     assert judge(layer("a", 0.0, zero=True, symmetric=True, fan_out=1), layer("c", last=True)) == []  # one unit
 
 
-def embedding(gain: float, **changes: Any) -> dict[str, Any]:
-    return layer("embed", gain, **{"kind": "embedding", "output_std": gain, "fan_out": 16, **changes})
+def embedding(gain: float, name: str = "embed", **changes: Any) -> dict[str, Any]:
+    return layer(name, gain, **{"kind": "embedding", "output_std": gain, "fan_out": 16, **changes})
 
 
 def test_embeddings_that_are_far_too_large() -> None:
