@@ -53,6 +53,7 @@ class Sample:
         rows: Rows of the data set in each batch, ``[]`` where they are not known.
         order: ``sequential``, ``random``, ``weighted``, ``custom`` (somebody's own sampler) or ``stream``.
         total: Rows in an epoch, ``None`` where that is not known.
+        drawn: Share of the data set's rows that the first epoch of somebody's own sampler takes, ``None`` where that is not known.
         block: Consecutive batches that were read together.
         late: Whether time ran out before all that was wanted had been read.
     """
@@ -64,6 +65,7 @@ class Sample:
     rows: list[list[int]] = field(default_factory=list)
     order: str = "custom"
     total: int | None = None
+    drawn: float | None = None
     block: int = 1
     late: bool = False
 
@@ -183,7 +185,7 @@ def _batches(loaders: Any, sample: Sample, limits: tuple[int, int]) -> Iterator[
     parts = [Sample() for _ in flat]
     streams = [_read_one(one, part, limits) for one, part in zip(flat, parts, strict=True)]
     for group in zip(*streams, strict=False):
-        sample.order, sample.total, sample.block = parts[0].order, parts[0].total, parts[0].block
+        sample.order, sample.total, sample.drawn, sample.block = parts[0].order, parts[0].total, parts[0].drawn, parts[0].block
         yield group[0][0], group[0][1], tree_unflatten([batch for _, _, batch in group], structure)
 
 
@@ -226,10 +228,10 @@ def _mapped(loader: DataLoader[Any], sample: Sample, limits: tuple[int, int]) ->
     parts = (loader.dataset, loader.batch_sampler, loader.sampler, loader.collate_fn)
     dataset, batch_sampler, sampler, collate = parts if _stateless(loader) else copied(parts, "the data set", share=loader.dataset)
     chosen = batch_sampler if batch_sampler is not None else sampler
-    sample.total = _rows(loader)
+    sample.total, held = _rows(loader), _length(loader.dataset)
     size = getattr(batch_sampler, "batch_size", None) or 1
     count = max(min(limits[0], -(-limits[1] // size)), -(-FEW // size))
-    for place, index in _spread(chosen, sample, count, size):
+    for place, index in _spread(chosen, sample, count, size, held):
         if batch_sampler is None:
             yield place, [index] if isinstance(index, int) else [], collate(dataset[index])
             continue
@@ -238,8 +240,11 @@ def _mapped(loader: DataLoader[Any], sample: Sample, limits: tuple[int, int]) ->
         yield place, rows if all(isinstance(r, int) for r in rows) else [], collate(fetch(rows) if fetch else [dataset[r] for r in rows])
 
 
-def _spread(chosen: Any, sample: Sample, count: int, size: int) -> Iterator[tuple[int, Any]]:
-    """Batches spread evenly over the epoch in blocks of consecutive ones; of a shuffled order, which is the same everywhere, the first."""
+def _spread(chosen: Any, sample: Sample, count: int, size: int, held: int | None) -> Iterator[tuple[int, Any]]:
+    """Batches spread evenly over the epoch in blocks of consecutive ones; of a shuffled order, which is the same everywhere, the first.
+
+    Of ``held`` rows, those that somebody's own sampler takes are counted.
+    """
     if sample.order == "random" or not hasattr(chosen, "__len__"):
         yield from enumerate(islice(chosen, count))
         return
@@ -251,9 +256,14 @@ def _spread(chosen: Any, sample: Sample, count: int, size: int) -> Iterator[tupl
         starts = np.linspace(0, length - block, max(1, count // block)).astype(int).tolist()
     block_of = {start + k: number for number, start in enumerate(starts) for k in range(block)}
     blocks: list[list[tuple[int, Any]]] = [[] for _ in starts]
+    taken: set[int] = set()
     for place, index in enumerate(islice(chosen, length)):
         if place in block_of:
             blocks[block_of[place]].append((place, index))
+        if sample.order == "custom":
+            taken.update(row for row in ([index] if isinstance(index, int) else index) if isinstance(row, int))
+    if held and taken and length < LISTED:
+        sample.drawn = len(taken) / held
     for number in _visits(len(blocks)):
         yield from blocks[number]
 
@@ -274,9 +284,13 @@ def _rows(loader: DataLoader[Any]) -> int | None:
     """Rows of the data set that an epoch draws from; not known where the data set's items are batches."""
     if loader.batch_sampler is None:
         return None
+    lengths = [_length(one) for one in (loader.dataset, *([loader.sampler] if type(loader.batch_sampler) is BatchSampler else []))]
+    return None if None in lengths else min(n for n in lengths if n is not None) or None
+
+
+def _length(rows: Any) -> int | None:
     try:
-        sampler = loader.sampler if type(loader.batch_sampler) is BatchSampler else loader.dataset
-        return min(len(sampler), len(loader.dataset)) or None  # type: ignore[arg-type]
+        return len(rows)
     except TypeError:
         return None
 

@@ -61,9 +61,10 @@ def measure_data(
 
     Facts:
         - ``data``: loader (``"train"``, ``"val/0"``, ``"val/1"`` …) → ``order``, ``batches``, ``batch_size`` (of the first), ``samples``
-          (rows read), ``total`` (rows in an epoch or ``None``), ``coverage`` (share read or ``None``), ``inputs`` (paths), ``target`` (path
-          or ``None``), ``guessed`` (of ``"input"``, ``"target"``), ``loss`` (as given) and ``fields``: path → see `describe`; the target's
-          entry has ``target``, see `describe_target`.
+          (rows read), ``total`` (rows in an epoch or ``None``), ``coverage`` (share read or ``None``), ``drawn`` (share of the data set
+          that the first epoch of somebody's own sampler takes, or ``None``), ``inputs`` (paths), ``target`` (path or ``None``),
+          ``guessed`` (of ``"input"``, ``"target"``), ``loss`` (as given) and ``fields``: path → see `describe`; the target's entry has
+          ``target``, see `describe_target`.
         - ``data.order``: see `order`, and ``guessed``: whether the target is a guess.
         - ``data.overlap``: loader → see `data_identity.overlap`, and ``estimate``: ``share`` over the share of training that was read;
           ``index_share``: the share of its rows that both take from one and the same data set, ``None`` where that is not known.
@@ -165,7 +166,8 @@ def _separate(val: Any) -> list[Any]:
 
 def _facts(sample: Sample, parts: Roles, loss: Mapping[str, Any] | None) -> dict[str, Any]:
     facts: dict[str, Any] = {"order": sample.order, "batches": len(sample.sizes), "batch_size": sample.sizes[0], "samples": sample.count}
-    facts |= {"total": sample.total, "coverage": sample.coverage, "inputs": list(parts.inputs), "target": parts.target}
+    facts |= {"total": sample.total, "coverage": sample.coverage, "drawn": sample.drawn}
+    facts |= {"inputs": list(parts.inputs), "target": parts.target}
     facts |= {"guessed": list(parts.guessed), "loss": None if loss is None else dict(loss)}
     facts["fields"] = {path: describe(sample, path) for path in sample.fields}
     if parts.target is not None and parts.target in facts["fields"]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from diagnose.record import Record
 from diagnose.rules import Rule
-from diagnose.rules.evidence import open_set
+from diagnose.rules.evidence import open_set, run
 from diagnose.values import Finding, Severity
 
 
@@ -35,7 +35,9 @@ class SplitShift(Rule):
     A split by time lets trends drift: up to three standard deviations in some features, or in all columns of overlapping windows of one
     series, stay silent. Where training or validation is balanced over the classes on purpose, other class shares are only `info`, and so is
     every further validation loader, and one whose classes are all strange to training and are given to no loss there, as where a search
-    among new classes is tested.
+    among new classes is tested. A curriculum brings later what its first epoch, the one that is read, lacks: where somebody's own sampler
+    takes less than `drawn` of its data set in it, or the Trainer reloads its loaders, all but a class that validation lacks is `info`. A
+    data set that grows by itself is reported wrongly.
 
     ## What to try
     Apply the same normalisation, with the statistics of the training rows, to all splits; shuffle before splitting by position, or split
@@ -59,10 +61,13 @@ class SplitShift(Rule):
     labels: float = 0.3
     sampled: int = 500
     per_class: int = 7
+    drawn: float = 0.9
 
     def judge(self, record: Record) -> Iterator[Finding]:
         train = record.facts.get("data", {}).get("train", {})
         weighted, whole = train.get("order") == "weighted", train.get("coverage", 1.0) == 1.0
+        share = train.get("drawn")
+        changing = bool(run(record).get("reloads")) or (share is not None and share < self.drawn)
         for number, (name, facts) in enumerate(record.facts["data.shift"].items()):
             findings = [f for path, field in facts["inputs"].items() for f in self._input(name, path, field)]
             findings += [
@@ -70,7 +75,8 @@ class SplitShift(Rule):
                 *self._labels(name, facts["labels"], weighted, whole, open_set(record, name)),
             ]
             for finding in sorted(findings, key=lambda f: -f.severity.rank)[:1]:
-                yield finding if not number else replace(finding, severity=Severity.INFO)
+                later = changing and "missing" not in finding.evidence
+                yield replace(finding, severity=Severity.INFO) if number or later else finding
 
     def _input(self, name: str, path: str, field: Mapping[str, Any]) -> Iterator[Finding]:
         if min(field["rows"]) < 8:
@@ -138,7 +144,7 @@ class SplitShift(Rule):
                 f"class {_classes(missing)} makes up {share:.0%} of training and does not occur among {rows[1]} validation rows",
                 where=name,
                 fix=fix,
-                share=share,
+                missing=share,
                 threshold=self.missing,
             )
         elif (distance := seen["distance"] - 3 * seen["noise"]) > self.labels / 2:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from lightning.pytorch.utilities import CombinedLoader
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, Subset, SubsetRandomSampler, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, Sampler, Subset, SubsetRandomSampler, TensorDataset
 
 from diagnose.experiments import data_reading
 from diagnose.experiments.data_copies import LONG, Unreadable, copied
@@ -291,6 +291,29 @@ def test_rows_chosen_from_one_data_set() -> None:
 @pytest.mark.parametrize("replacement", [True, False])
 def test_orders_are_named(replacement: bool) -> None:
     assert sample(DataLoader(rows(9), batch_size=3, sampler=RandomSampler(range(9), replacement=replacement))).order == "random"
+
+
+class Growing(Sampler[int]):
+    """Half of the rows in the first epoch, all of them in the second."""
+
+    def __init__(self, n: int) -> None:
+        self.rows, self.epoch = n, 0
+
+    def __iter__(self) -> Iterator[int]:
+        self.epoch += 1
+        return iter(range(min(self.rows, self.epoch * self.rows // 2)))
+
+    def __len__(self) -> int:
+        return min(self.rows, (self.epoch + 1) * self.rows // 2)
+
+
+def test_how_much_of_its_data_set_a_sampler_of_ones_own_takes_at_first() -> None:
+    own = Growing(40)
+    assert sample(DataLoader(rows(40), batch_size=4, sampler=own)).drawn == 0.5
+    assert own.epoch == 0
+    assert sample([DataLoader(rows(40), batch_sampler=[[1, 2], [2, 3]])]).drawn == 3 / 40
+    for other in (DataLoader(rows(40), shuffle=True), DataLoader(rows(40), sampler=SubsetRandomSampler([1, 2]))):
+        assert sample(other).drawn is None
 
 
 def test_rows_without_columns_are_no_field() -> None:

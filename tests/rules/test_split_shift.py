@@ -39,9 +39,14 @@ def labels(**changes: Any) -> dict[str, Any]:
 
 
 def judge(
-    x: dict[str, Any] | None = None, y: dict[str, Any] | None = None, value: dict[str, Any] | None = None, **train: Any
+    x: dict[str, Any] | None = None,
+    y: dict[str, Any] | None = None,
+    value: dict[str, Any] | None = None,
+    reloads: bool = False,
+    **train: Any,
 ) -> list[Finding]:
     record = Record()
+    record.add("run", {"reloads": reloads})
     record.add("data", {"train": {"order": "random", "coverage": 1.0, **train}})
     loader = {"inputs": {"x": x or table()}, "labels": y, "values": value, "loss": "cross_entropy"}
     record.add("data.shift", {"val/0": loader, "val/1": {**loader, "inputs": {"x": table(9.0)}}})
@@ -123,6 +128,16 @@ def test_other_shares_of_the_classes(y: dict[str, Any], order: str, severity: Se
     (finding,) = judge(y=y, order=order)
     assert finding.severity is severity
     assert "the class shares of training and validation differ by" in finding.message
+
+
+@pytest.mark.parametrize("given", [{"drawn": 0.3}, {"reloads": True}])
+def test_what_a_first_epoch_lacks_may_come_later(given: dict[str, Any]) -> None:
+    later = [labels(unseen=[{"class": 9, "found": 60}]), labels(distance=0.5)]
+    for finding in [*(judge(y=y, **given)[0] for y in later), judge(table(9.0), **given)[0], judge(value=moved(150.0), **given)[0]]:
+        assert finding.severity is Severity.INFO
+    (lacking,) = judge(y=labels(missing=[{"class": 2, "expected": 40.0}]), **given)
+    assert lacking.severity is Severity.WARNING
+    assert judge(table(9.0), drawn=0.95)[0].severity is Severity.WARNING
 
 
 @pytest.mark.parametrize(
