@@ -123,5 +123,5 @@ def describe_limits(trainer: Trainer) -> dict[str, Any]:
         "clip_val": clip,
         "clip_algorithm": str(getattr(trainer.gradient_clip_algorithm, "value", None) or "norm") if clip else None,
         "precision": str(trainer.precision),
-        "reloads": bool(trainer.reload_dataloaders_every_n_epochs),
+        "reloads": bool(getattr(trainer, "reload_dataloaders_every_n_epochs", 0)),
     }
