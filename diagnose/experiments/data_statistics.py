@@ -219,6 +219,8 @@ def _identity(
     kind = data_identity.variety(sample, parts.inputs, rows)
     if found is None or found.kind not in ("class", "value"):
         record.skip("data.conflicts", "the training batches have no field with one target per row")
+    elif "target" in parts.guessed and found.kind == "value" and not sample.fields[str(parts.target)][0].is_floating_point():
+        record.skip("data.conflicts", "no loss is seen to get the last field, and its whole numbers may be names of things (users, items)")
     else:
         record.add("data.conflicts", data_identity.conflicts(rows, found, kind))
     result = {}

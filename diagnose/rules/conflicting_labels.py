@@ -29,8 +29,9 @@ class ConflictingLabels(Rule):
 
     ## When it is wrong
     A few categorical columns leave people with the same answers and other outcomes: that is noise of the problem, hence `info` where the
-    inputs tell anything at all, or the field is but guessed to be the target. So are repeated measurements on a grid, and several
-    annotators' labels of one sample, though their floor is real.
+    inputs tell anything at all, or the field is but guessed to be the target (whole numbers of many values are not judged then: they may be
+    names of things, users and items). So are repeated measurements on a grid, and several annotators' labels of one sample, though their
+    floor is real.
 
     ## What to try
     Look at some of the pairs; view the inputs after the last transform; check the keys of the join. Where several labels are right, use

@@ -172,6 +172,13 @@ def test_standardised_columns_cast_to_integers(columns: str, cut: bool) -> None:
     assert facts(loader(x, torch.randint(2, (600,), generator=g))).facts["data.conflicts"]["cut"] is cut
 
 
+def test_the_names_of_two_things_do_not_conflict() -> None:
+    """Users and what they bought, for a ranking loss: nobody predicts the number of a book."""
+    g = torch.Generator().manual_seed(0)
+    record = facts(loader(torch.randint(40, (600,), generator=g), torch.randint(300, (600,), generator=g)), loss=None, roles={})
+    assert "may be names of things" in record.missing["data.conflicts"]
+
+
 def test_conflicts_set_the_floor_of_the_entropy() -> None:
     x = table(200).repeat(2, 1)
     y = torch.cat([torch.zeros(200), torch.ones(200)]).long()
