@@ -94,7 +94,7 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
     * ``probe.parameters``: per trainable parameter of the module ``name``, ``size``, ``used``, ``reached``, ``flat`` (a rounding or a
       sign stands on all ways from it to the loss), ``optimized``, ``waits`` (none of the optimizers that hold it stepped); and under
       ``unregistered`` those that the step used but that the module does not know; ``losses``: how many of the steps returned a loss with
-      a gradient (left out under manual optimisation);
+      a gradient (left out under manual optimisation); ``matrices``: how many weights, also frozen ones, have two axes or more;
     * ``probe.modes``: names of modules that stood in the wrong mode;
     * ``probe.linearity``: ``layers``, ``nonlinear``, ``longest``;
     * ``probe.norms``: per batch norm ``name``, ``values`` (per channel, in training), ``bias_before`` (a layer whose bias it cancels),

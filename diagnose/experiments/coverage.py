@@ -47,9 +47,9 @@ def weigh(
             entry = {"name": names[i], "size": parameter.numel(), "used": i in used or i in reached, "reached": i in reached}
             entries.append({**entry, "flat": i in flat, "optimized": i in optimized, "waits": i in waiting})
     stray = [p for i, p in used.items() if i not in names and p.requires_grad and i in reached and i not in optimized]
-    record.add(
-        "probe.parameters", {"registered": entries, "unregistered": _locate(sandbox.module, stray), "optimizers": len(sandbox.optimizers)}
-    )
+    facts = {"registered": entries, "unregistered": _locate(sandbox.module, stray), "optimizers": len(sandbox.optimizers)}
+    held = {id(p): p for p in (*sandbox.module.parameters(), *used.values())}.values()
+    record.add("probe.parameters", {**facts, "matrices": sum(isinstance(p, UninitializedParameter) or p.dim() > 1 for p in held)})
 
 
 def _locate(module: nn.Module, stray: Sequence[Tensor]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -22,11 +23,18 @@ class SuspiciousValidation(Rule):
     ## What it measures
     Over the last third of at least `validations` validations: the validation loss against the training loss of the same batches. Below
     `ratio`, and with a validation accuracy that is higher by `gap` where accuracies are known, the finding is made. Both losses are those
-    of the same loss call, not sums of several, nor one that training weighs down by half or more. And, in a table of at least `features`
-    columns, whether one column tells the target alone: `alone` of its variance lies between the classes (`copied` of its variance is that
-    of a target of values), while the next column reaches at most `second`, and the model gains `skill` of what there is over a constant
-    prediction. And whether all of at least `validations` validations are without one wrong answer, while the shares of their classes change
-    from one to the next and training answers `erring` or more of its rows wrongly: such targets are made of the predictions.
+    of the same loss call, not sums of several, nor one that training weighs down by half or more, and targets of values spread alike in
+    both, within a factor of `unit`.
+
+    And, in a table of at least `features` columns, whether one column tells the target alone: `alone` of its variance lies between the
+    classes (`copied` of its variance is that of a target of values), while the next column reaches at most `second`, and the model gains
+    `skill` of what there is over a constant prediction. And whether all of at least `validations` validations are without one wrong answer,
+    while the shares of their classes change from one to the next and training answers `erring` or more of its rows wrongly: such targets
+    are made of the predictions.
+
+    And whether a logged validation loss is that of the loss calls divided once more by the size of a batch, `batch` or more, within
+    `exact` in each of at least `validations` validations, and below `ratio` of the training loss, while no loss of training is logged so:
+    the means of batches were summed up and divided by the number of samples.
 
     ## Why it matters
     Held-out data cannot be easier by so much: it is a part of the training data, it carries the answer, or the two losses do not
@@ -60,6 +68,9 @@ class SuspiciousValidation(Rule):
     second: float = 0.5
     skill: float = 0.95
     erring: float = 0.1
+    unit: float = 2.0
+    batch: int = 8
+    exact: float = 0.03
 
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
@@ -67,12 +78,18 @@ class SuspiciousValidation(Rule):
         if leak is not None:
             yield leak
             return
-        yield from self._answered_by_itself(record)
+        found = [*self._answered_by_itself(record), *self._divided_twice(record)]
+        if found:
+            yield from found
+            return
         if logged := record.facts.get("validation", {}).get("logged"):
             raise NotRun(f"the validation loss is {logged!r} as the module logs it, which may have another scale than the training loss")
         kinds = record.facts.get("task", {}).get("loss"), record.facts.get("validation", {}).get("loss")
         if None not in kinds and kinds[0] != kinds[1]:
             raise NotRun(f"training and validation are not measured by the same loss: {kinds[0]} and {kinds[1]}")
+        mine, theirs = tail(record, "target/std"), tail(record, "val/target_std")
+        if len(mine) and len(theirs) and not 1 / self.unit <= median(theirs) / max(median(mine), 1e-30) <= self.unit:
+            raise NotRun("the targets of validation have another scale than those of training, and so have the losses")
         series = record.series("val/loss")
         if len(series) < self.validations:
             raise NotRun(f"too short: {len(series)} validations, at least {self.validations} are needed")
@@ -82,6 +99,8 @@ class SuspiciousValidation(Rule):
         same = finite(loss.value[loss.batch >= first - (series.batch[1] - series.batch[0])])
         if not len(held) or not len(same):
             raise NotRun("the losses are not finite")
+        if "train/watched_loss" not in record and record.facts.get("task", {}).get("written"):
+            raise NotRun("the training loss is weighted or made of several parts, and what of it validation measures is not known")
         given = finite(record.series("train/loss").value)
         if median(same) > 0 and abs(median(given[-len(given) // 5 :])) < 0.5 * median(same):
             raise NotRun("the loss that is compared is but a small part of what training_step returns")
@@ -115,6 +134,35 @@ class SuspiciousValidation(Rule):
                 wrong_in_training=wrong,
                 limit=self.erring,
             )
+
+    def _divided_twice(self, record: Record) -> Iterator[Finding]:
+        loader = record.facts.get("data", {}).get("val/0", {})
+        size, total = loader.get("batch_size"), loader.get("total")
+        if "val/loss" not in record or not size or size < self.batch:
+            return
+        per_sample = [1 / size, *([math.ceil(total / size) / total] if total else [])]
+        held, trained = record.series("val/loss"), median(tail(record, "train/loss"))
+        losses = [name for name in record.names() if name.startswith("metric/") and "loss" in name.lower()]
+        if any("val" not in name.lower() and median(tail(record, name)) < self.ratio * trained for name in losses):
+            return  # training logs it so as well
+        for name in (name for name in losses if "val" in name.lower()):
+            series = record.series(name)
+            logged = dict(zip(series.step.tolist(), series.value.tolist(), strict=True))
+            shares = np.array([logged[s] / v for s, v in zip(held.step.tolist(), held.value.tolist(), strict=True) if s in logged and v])
+            same = any(np.abs(shares / share - 1).max(initial=0.0) <= self.exact for share in per_sample)
+            if len(shares) >= self.validations and same and (last := median(tail(record, name))) < self.ratio * trained:
+                shown, call = name.removeprefix("metric/"), median(tail(record, "val/loss"))
+                yield self.finding(
+                    f"{shown!r} is logged as {last:.3g}, 1/{1 / median(shares):.3g} of what the loss calls of validation give "
+                    f"({call:.3g}), and batches have {size} samples: means of batches are divided by the number of samples",
+                    where=record.source("on_validation_epoch_end") or shown,
+                    fix="divide by the number of batches, or log the loss in validation_step and let Lightning average it",
+                    logged=last,
+                    watched=call,
+                    batch_size=size,
+                    validations=len(shares),
+                )
+                return
 
     def _column(self, record: Record) -> Finding | None:
         seen, learned = record.facts.get("data.telling"), skill(record)

@@ -26,6 +26,9 @@ class UnnormalizedInput(Rule):
     - or the standard deviations of two features differ by more than a factor of `ratio` while the larger exceeds `wide`;
     - or all of the field lies below `tiny`, and a training gained less than `skill` over a constant prediction.
 
+    A model whose parameters are numbers and vectors alone (the constants of a law, as rates and half-lives) is no network that expects
+    inputs of order one: all of this is a finding there only where a training gained less than `skill` or ended in NaN or infinity.
+
     ## Why it matters
     Default initialisation assumes inputs of order one. Larger ones saturate sigmoid and tanh units or kill ReLU units at the first step,
     make the loss start far above chance, and let one feature set the learning rate of all.
@@ -78,6 +81,10 @@ class UnnormalizedInput(Rule):
         facts = record.facts["data"]["train"]
         if (facts["loss"] or {}).get("input_normalised"):
             raise NotRun("the network normalises or embeds its inputs itself")
+        if record.facts.get("probe.parameters", {}).get("matrices") == 0 and "nonfinite" not in record.facts:
+            learned = skill(record)
+            if learned is None or learned >= self.skill:
+                raise NotRun("the model has no matrix of weights, and no training came to nothing, so its inputs may have any unit")
         reached = (facts["loss"] or record.facts.get("probe.step", {})).get("input_max")
         for path in facts["inputs"]:
             field = facts["fields"][path]

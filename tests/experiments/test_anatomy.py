@@ -27,7 +27,7 @@ def test_a_sound_step() -> None:
     parameters = record.facts["probe.parameters"]
     assert [e["name"] for e in parameters["registered"]] == ["net.0.weight", "net.0.bias", "net.2.weight", "net.2.bias"]
     assert all(e["used"] and e["reached"] and e["optimized"] for e in parameters["registered"])
-    assert (parameters["unregistered"], parameters["optimizers"], parameters["losses"]) == ([], 1, 3)
+    assert (parameters["unregistered"], parameters["optimizers"], parameters["losses"], parameters["matrices"]) == ([], 1, 3, 2)
     assert anatomy.ran[-1] in ("net", "")
     assert anatomy.call is not None
     assert anatomy.call.input.grad_fn is None

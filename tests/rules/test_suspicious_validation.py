@@ -73,3 +73,41 @@ def test_a_loss_that_only_the_module_knows_is_not_compared() -> None:
     record = training([1.0] * 300, val__loss=[0.05] * 10)
     record.add("validation", {"loss": "", "calls": 0, "logged": "val_loss"})
     assert "'val_loss' as the module logs it, which may have another scale" in not_run(SuspiciousValidation(), record)
+
+
+def test_a_loss_whose_training_call_is_weighted_is_not_compared() -> None:
+    record = training([1.0] * 300, facts={"task": {"loss": "mse_loss", "written": True}}, val__loss=[0.03] * 10)
+    assert "the training loss is weighted" in not_run(SuspiciousValidation(), record)
+
+
+def test_losses_of_targets_in_other_units_are_not_compared() -> None:
+    for spread, told in ((0.1, True), (0.8, False)):
+        spreads: dict[str, Any] = {"target__std": [1.0] * 30, "val__target_std": [spread] * 10}
+        record = training([0.4] * 300, val__loss=[0.004] * 10, **spreads)
+        if told:
+            assert "another scale than those of training" in not_run(SuspiciousValidation(), record)
+        else:
+            assert len(findings(SuspiciousValidation(), record)) == 1
+
+
+def averaged(share: float, size: int = 50, train_share: float = 1.0, wobble: float = 0.0) -> Record:
+    held = [0.7 - 0.01 * i for i in range(10)]
+    logged = [v * share * (1 + wobble * (-1) ** i) for i, v in enumerate(held)]
+    facts = {"data": {"val/0": {"batch_size": size, "total": 510}}}
+    series: dict[str, Any] = {"val__loss": held, "metric/val_loss": logged, "metric/train_loss": [0.5 * train_share] * 10}
+    return training([0.5] * 300, facts=facts, **series)
+
+
+def test_means_of_batches_that_are_divided_by_the_samples_are_found() -> None:
+    for share in (1 / 50, 11 / 510):
+        (found,) = findings(SuspiciousValidation(), averaged(share))
+        assert found.where == "val_loss"
+        assert "and batches have 50 samples: means of batches are divided by the number of samples" in found.message
+
+
+def test_logged_losses_of_another_scale_are_healthy() -> None:
+    assert findings(SuspiciousValidation(), averaged(1.0)) == ()
+    assert findings(SuspiciousValidation(), averaged(1 / 70)) == ()  # a unit
+    assert findings(SuspiciousValidation(), averaged(1 / 4, size=4)) == ()
+    assert findings(SuspiciousValidation(), averaged(1 / 50, train_share=1 / 50)) == ()  # training is logged alike
+    assert findings(SuspiciousValidation(), averaged(1 / 50, wobble=0.1)) == ()  # another quantity

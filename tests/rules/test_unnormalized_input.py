@@ -67,6 +67,22 @@ def test_inputs_of_order_one_and_exempt_ones(x: dict[str, Any]) -> None:
     assert list(UnnormalizedInput().judge(record(x))) == []
 
 
+def test_constants_of_a_law_take_inputs_in_any_unit() -> None:
+    for matrices, error, known in ((0, 0.01, False), (0, 0.98, True), (1, 0.01, True)):
+        law = record(PIXELS)
+        law.add("probe.parameters", {"registered": [], "matrices": matrices})
+        law.add("task", {"loss": "mse_loss"})
+        for step in range(50):
+            law.append({"train/loss": error, "target/std": 1.0}, step=step)
+        if known:
+            assert len(list(UnnormalizedInput().judge(law))) == 1
+        else:
+            with pytest.raises(NotRun, match="no matrix of weights"):
+                list(UnnormalizedInput().judge(law))
+            law.add("nonfinite", {"what": "loss"})
+            assert len(list(UnnormalizedInput().judge(law))) == 1
+
+
 def test_what_the_first_layer_was_given_decides() -> None:
     divided, raw = {"kind": "mse_loss", "input_max": 1.0}, {"kind": "mse_loss", "input_max": 255.0}
     assert list(UnnormalizedInput().judge(record(PIXELS, divided))) == []
