@@ -144,7 +144,8 @@ def conflicts(rows: Sequence[int], found: Target, kind: Variety) -> dict[str, An
         ``rows``; ``distinct`` (different inputs); ``largest`` (share of the rows that have the most frequent input); ``groups`` (inputs
         that occur with more than one target), ``involved`` (rows in them) and their ``share``; ``kind``; ``floor``: the entropy of the
         targets given the input in nats for classes (its estimate from the groups), the unexplained share of the variance for values;
-        ``prior``: the same without the input (nats, or 1); ``example``, two rows as they were read; ``bits``, ``continuous``, ``cut``.
+        ``prior``: the same without the input (nats, or 1); ``example``, two rows as they were read; ``bits``, ``continuous``, ``cut``;
+        ``opposed``: see `opposed`.
     """
     groups: dict[int, list[int]] = {}
     for position, key in enumerate(rows):
@@ -166,7 +167,32 @@ def conflicts(rows: Sequence[int], found: Target, kind: Variety) -> dict[str, An
     }
     facts |= {"kind": found.kind, "floor": floor, "prior": prior, "bits": kind.bits, "continuous": kind.continuous, "cut": kind.cut}
     facts["example"] = mixed[0][:2] if mixed else []
+    facts["opposed"] = opposed([found.values[g] for g in groups.values() if len(g) > 1]) if found.kind == "class" else None
     return facts
+
+
+def opposed(groups: Sequence[NDArray[Any]]) -> dict[str, float] | None:
+    """Whether labels of equal inputs differ more often than labels that are drawn one by one can.
+
+    Let p be the share of one of two classes given the input. Two labels that are drawn independently of each other, given the input, differ
+    with probability 2 p (1 - p), which in the mean over inputs is 2 m (1 - m) at most, m being the mean of p (Jensen): labels that
+    differ more often were not drawn so, as where each positive row stands once and negative rows are made beside it.
+
+    Args:
+        groups: For each input that occurs more than once, the labels of its rows.
+
+    Returns:
+        ``inputs``: their number; ``apart``: the mean share of pairs of rows that differ; ``most``: 2 m (1 - m); ``z``: how many standard
+        errors ``apart`` lies above it. ``None`` where there are not two classes in them.
+    """
+    classes = np.unique(np.concatenate(groups)) if groups else np.empty(0)
+    if len(classes) != 2:
+        return None
+    size = np.array([len(g) for g in groups])
+    hits = np.array([np.count_nonzero(g == classes[1]) for g in groups])
+    mean = float((hits / size).mean())
+    apart, most = float((2 * hits * (size - hits) / (size * (size - 1))).mean()), 2 * mean * (1 - mean)
+    return {"inputs": len(groups), "apart": apart, "most": most, "z": (apart - most) / float(np.sqrt(most * (1 - most) / len(groups)))}
 
 
 def _entropy(labels: NDArray[Any]) -> float:

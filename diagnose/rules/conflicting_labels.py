@@ -21,7 +21,10 @@ class ConflictingLabels(Rule):
     integers (whole numbers of both signs, at least half of them zero, the mean within a tenth of the standard deviation from zero), or
     where a share of `alike` of the inputs is one and the same, or has equal ones with other targets and the floor is `nothing` of the
     labels' entropy or more, so that nothing can be learned; and the floor that they set is at least `floor` of that entropy (for regression
-    half of the variance).
+    half of the variance). A floor of `heavy` is a warning, too, where two labels of equal inputs differ more often than any labels that are
+    drawn one by one can, `opposed` times as often and `certain` standard errors beyond: of two classes with the mean share m over the
+    inputs that occur again, that is 2 m (1 - m) at most. Such labels were made as counterparts, as where a positive row stands once and
+    negative rows are drawn that may be the same, or the inputs lack what tells the rows apart.
 
     ## Why it matters
     The loss cannot fall below the entropy of the labels given the input, whatever the network and the training. The cause is mostly a
@@ -31,7 +34,8 @@ class ConflictingLabels(Rule):
     A few categorical columns leave people with the same answers and other outcomes: that is noise of the problem, hence `info` where the
     inputs tell anything at all, or the field is but guessed to be the target (whole numbers of many values are not judged then: they may be
     names of things, users and items). So are repeated measurements on a grid, and several annotators' labels of one sample, though their
-    floor is real.
+    floor is real. A log in which a row is tried again until it succeeds has opposed labels where most tries do: the number of the try is
+    then an input that is missing.
 
     ## What to try
     Look at some of the pairs; view the inputs after the last transform; check the keys of the join. Where several labels are right, use
@@ -62,6 +66,9 @@ class ConflictingLabels(Rule):
     floor: float = 0.05
     alike: float = 0.9
     nothing: float = 0.98
+    opposed: float = 1.4
+    certain: float = 4.0
+    heavy: float = 0.2
 
     def judge(self, record: Record) -> Iterator[Finding]:
         seen = record.facts["data.conflicts"]
@@ -72,6 +79,9 @@ class ConflictingLabels(Rule):
         cut = bool(seen.get("cut"))
         alike = seen["continuous"] or cut or seen["rows"] * 2.0 ** (-seen["bits"] / 3) < self.chance
         alike = alike or most >= self.alike or (seen["share"] >= self.alike and seen["floor"] >= self.nothing * seen["prior"])
+        pairs = seen.get("opposed") if not alike and seen["floor"] >= self.heavy * seen["prior"] else None
+        opposed = pairs if pairs and pairs["apart"] >= self.opposed * pairs["most"] and pairs["z"] >= self.certain else {}
+        alike = alike or bool(opposed)
         if "target" in record.facts.get("data", {}).get("train", {}).get("guessed", ()):  # no loss is seen to get this field
             alike = False
         unit = f"{seen['floor']:.3g} nats, chance being {seen['prior']:.3g}" if classes else f"{seen['floor']:.0%} of the variance"
@@ -83,16 +93,25 @@ class ConflictingLabels(Rule):
             what = (
                 f"{seen['share']:.0%} of the training rows ({seen['involved']} of {seen['rows']}) have inputs that occur with other targets"
             )
+        if opposed:
+            what += (
+                f", and two rows with one input differ more often ({opposed['apart']:.0%}) than labels drawn one by one can "
+                f"({opposed['most']:.0%})"
+            )
+            fix = "draw negative rows from what is not positive, or add the input that tells such rows apart"
+        elif cut:
+            fix = "cast the labels alone to integers: all input columns look standardised and cut to whole numbers"
+        else:
+            fix = "compare some of these rows: view the inputs after the last transform, and check the key that joined inputs and labels"
         yield self.finding(
             f"{what}, so the loss cannot fall below {unit}",
             where="train",
-            fix="cast the labels alone to integers: all input columns look standardised and cut to whole numbers"
-            if cut
-            else "compare some of these rows: view the inputs after the last transform, and check the key that joined inputs and labels",
+            fix=fix,
             severity=self.severity if alike and seen["floor"] >= least else Severity.INFO,
             share=seen["share"],
             rows=seen["involved"],
             floor=seen["floor"],
             prior=seen["prior"],
             threshold=self.share,
+            **{name: opposed[name] for name in ("apart", "most") if opposed},
         )

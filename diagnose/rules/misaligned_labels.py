@@ -31,10 +31,11 @@ class MisalignedLabels(Rule):
     column. The training loss goes down, the validation loss goes up, and it looks like overfitting.
 
     ## When it is wrong
-    A hard problem with a weak signal looks the same in a short training, and so does one that the network cannot express: targets that
-    no input tells anything about are like targets of other rows, except where a shift gives them away. At least `samples` held-out
-    samples are asked for. In a series of which rows are shuffled beforehand, a forecast looks like a shift. Two trainings by heart end at
-    losses that differ by a third by chance, hence the size of `gain`; where something was learned, healthy programs match the other
+    A hard problem with a weak signal looks the same in a short training, and so does one that the network cannot express: targets that no
+    input tells anything about are like targets of other rows, except where a shift gives them away. Labels of equal inputs that differ more
+    often than those of any two rows, by `opposed` standard errors, are no work of a shuffle, and nothing is said. At least `samples`
+    held-out samples are asked for. In a series of which rows are shuffled beforehand, a forecast looks like a shift. Two trainings by heart
+    end at losses that differ by a third by chance, hence the size of `gain`; where something was learned, healthy programs match the other
     samples by 2.6 standard deviations or more.
 
     ## What to try
@@ -68,6 +69,7 @@ class MisalignedLabels(Rule):
     gain: float = 0.5
     overfits: float = 0.8
     samples: int = 100
+    opposed: float = 4.0
 
     def judge(self, record: Record) -> Iterator[Finding]:
         pairing = record.facts.get("probe.pairing")
@@ -82,6 +84,12 @@ class MisalignedLabels(Rule):
             return
         if rising_weights(record) is not None:
             raise NotRun("the loss weighs frequent classes more than rare ones, so there is little to learn the rare ones for")
+        opposed = record.facts.get("data.conflicts", {}).get("opposed")
+        if opposed and opposed["z"] >= self.opposed:
+            raise NotRun(
+                f"labels of equal inputs differ in {opposed['apart']:.0%} of pairs, those of rows drawn at random in "
+                f"{opposed['most']:.0%}: no shuffle does that"
+            )
         overfits = record.facts.get("probe.overfit", {}).get("progress", 0.0) >= self.overfits
         memorised = seen["train"] >= self.memorised
         if seen["held_out"] > self.clear or not (memorised or overfits):

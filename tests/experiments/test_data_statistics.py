@@ -190,6 +190,27 @@ def test_conflicts_set_the_floor_of_the_entropy() -> None:
     assert (values["kind"], values["floor"]) == ("value", pytest.approx(1.0))
 
 
+def test_labels_that_differ_more_often_than_chance_allows() -> None:
+    g = torch.Generator().manual_seed(0)
+    pairs = torch.cartesian_prod(torch.arange(40), torch.arange(40))
+    liked = torch.rand(1600, generator=g) < 0.5
+    drawn = torch.randint(1600, (int(liked.sum()),), generator=g)  # a pair that is liked may be drawn as a negative
+    x, y = torch.cat([pairs[liked], pairs[drawn]]), torch.cat([torch.ones_like(drawn), torch.zeros_like(drawn)])
+    seen = facts(loader(x, y)).facts["data.conflicts"]["opposed"]
+    assert 300 < seen["inputs"] < 500
+    assert seen["apart"] == pytest.approx(0.74, abs=0.05)
+    assert seen["most"] == pytest.approx(0.47, abs=0.03)
+    assert seen["z"] > 8
+
+    clicks = torch.rand(1600, generator=g)  # each pair is shown three times
+    x, y = pairs.repeat(3, 1), (torch.rand(4800, generator=g) < clicks.repeat(3)).long()
+    seen = facts(loader(x, y)).facts["data.conflicts"]["opposed"]
+    assert seen["apart"] == pytest.approx(1 / 3, abs=0.03)  # the mean of 2 p (1 - p)
+    assert seen["most"] == pytest.approx(0.5, abs=0.01)
+    assert seen["z"] < -10
+    assert facts(loader(x, torch.randint(3, (4800,), generator=g))).facts["data.conflicts"]["opposed"] is None
+
+
 def test_shift_is_in_standard_deviations() -> None:
     x, z = table(2000), table(1000, seed=1)
     z[:, 1] = 2 * z[:, 1] + 3

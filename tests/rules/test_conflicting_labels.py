@@ -69,6 +69,33 @@ def test_standardised_columns_cast_to_integers() -> None:
     assert judge(**coarse)[0].severity is judge(**coarse, cut=False)[0].severity is Severity.INFO
 
 
+NEGATIVES: dict[str, Any] = {"largest": 0.001, "distinct": 3000, "share": 0.38, "continuous": False, "bits": 12.0, "floor": 0.25}
+
+
+def test_negatives_that_are_positive_elsewhere() -> None:
+    (finding,) = judge(**NEGATIVES, opposed={"inputs": 870, "apart": 0.75, "most": 0.47, "z": 16.0})
+    assert finding.severity is Severity.WARNING
+    assert "and two rows with one input differ more often (75%) than labels drawn one by one can (47%), so the loss" in finding.message
+    assert finding.fix == "draw negative rows from what is not positive, or add the input that tells such rows apart"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"opposed": {"inputs": 870, "apart": 0.33, "most": 0.5, "z": -10.0}},  # people who do not always click
+        {"opposed": {"inputs": 870, "apart": 0.65, "most": 0.47, "z": 10.0}},
+        {"opposed": {"inputs": 12, "apart": 0.75, "most": 0.47, "z": 1.9}},
+        {"opposed": {"inputs": 870, "apart": 0.75, "most": 0.47, "z": 16.0}, "floor": 0.12},
+        {"opposed": None},
+        {},
+    ],
+)
+def test_labels_that_are_noisy_but_not_opposed(changes: dict[str, Any]) -> None:
+    (finding,) = judge(**{**NEGATIVES, **changes})
+    assert finding.severity is Severity.INFO
+    assert "differ more often" not in finding.message
+
+
 def test_values() -> None:
     (finding,) = judge(kind="value", floor=0.7, prior=1.0)
     assert "the loss cannot fall below 70% of the variance" in finding.message

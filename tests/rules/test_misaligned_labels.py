@@ -51,6 +51,18 @@ def test_what_holds_on_other_batches_is_clean(changes: dict[str, float]) -> None
     assert judge(**changes) == []
 
 
+def test_opposed_labels_of_equal_inputs_are_not_those_of_other_rows() -> None:
+    def conflicts(z: float) -> dict[str, Any]:
+        opposed = {"inputs": 870, "apart": 0.75, "most": 0.47, "z": z}
+        return {"probe__learning": SHUFFLED, "data__conflicts": {"opposed": opposed}}
+
+    assert "differ in 75% of pairs, those of rows drawn at random in 47%" in not_run(
+        MisalignedLabels(), probe__step=step(), **conflicts(16.0)
+    )
+    assert findings(MisalignedLabels(), **conflicts(0.5))
+    assert findings(MisalignedLabels(), probe__learning=SHUFFLED, data__conflicts={"opposed": None})
+
+
 def test_two_trainings_by_heart_end_at_different_losses() -> None:
     (finding,) = judge(real=0.235, shuffled=0.35)  # targets that were sorted, with another seed
     assert "the loss ends at 0.235, with shuffled labels at 0.35" in finding.message
