@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.hooks import RemovableHandle
 
 from diagnose.experiments.dependence import evaluating
 from diagnose.experiments.functional_dropout import WatchDropout
 from diagnose.experiments.sandbox import Sandbox
 from diagnose.measure.watched_losses import watch_losses
+from diagnose.namespace import is_overridden
 from diagnose.record import Record
 
 MODAL = (_BatchNorm, nn.modules.dropout._DropoutNd)
@@ -47,22 +51,46 @@ def validate(sandbox: Sandbox, record: Record) -> None:
     """Run one validation step as Lightning does, to see its modes; the sandbox keeps what it logs.
 
     Writes ``probe.validation`` (``calls``: how many loss functions were given targets), also where the step raises. Completes
-    ``probe.modes`` (``validation``: modules that stood in train mode; ``dropping``: dropout called as a function that drops in
-    validation although no module stands in train mode).
+    ``probe.modes`` (``validation``: modules that ran in train mode; ``dropping``: dropout called as a function that drops in
+    validation although no module ran in train mode).
     """
     if sandbox.held_out:
-        with evaluating(sandbox.module), torch.no_grad(), watch_losses() as losses, WatchDropout() as dropout:
+        module = sandbox.module
+        modes = {m: m.training for m in module.modules()}
+        with evaluating(module), torch.no_grad(), watch_losses() as losses, WatchDropout() as dropout, _running(module) as modal:
+            if is_overridden("on_validation_model_eval", module):  # else Lightning calls eval()
+                for m, mode in modes.items():
+                    m.training = mode
+                module.on_validation_model_eval()
             for hook in ("on_validation_start", "on_validation_epoch_start"):
-                getattr(sandbox.module, hook)()
+                getattr(module, hook)()
             try:
                 sandbox.validation_step(sandbox.move(sandbox.held_out[0]))
             finally:
                 record.add("probe.validation", {"calls": sum(c.target is not None for c in losses.calls)})
-            modal = [n for n, m in sandbox.module.named_modules() if m.training and _modal(m)]
         if "probe.modes" in record:
-            dropping = [] if modal else dropout.found
-            record.add("probe.modes", {**record.facts["probe.modes"], "validation": modal, "dropping": dropping})
+            wrong = [name for name, meant in modal.items() if not meant]
+            record.add("probe.modes", {**record.facts["probe.modes"], "validation": wrong, "dropping": [] if modal else dropout.found})
 
 
-def _modal(module: torch.nn.Module) -> bool:
-    return isinstance(module, MODAL) and getattr(module, "p", 1.0) > 0
+@contextmanager
+def _running(module: nn.Module) -> Iterator[dict[str, bool]]:
+    """Batch norms and dropouts that run in train mode; true for Monte-Carlo dropout, whose parent stands in eval mode."""
+    named = dict(module.named_modules())
+    found: dict[str, bool] = {}
+
+    def watch(name: str, child: nn.Module) -> RemovableHandle:
+        parent = named[name.rpartition(".")[0]]
+
+        def look(m: nn.Module, args: Any) -> None:
+            if m.training and getattr(m, "p", 1.0) > 0:
+                found[name] = not isinstance(m, _BatchNorm) and not parent.training
+
+        return child.register_forward_pre_hook(look)
+
+    handles = [watch(name, child) for name, child in named.items() if isinstance(child, MODAL)]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -15,15 +15,17 @@ class WrongMode(Rule):
     """Modules stand in eval mode while training, or in train mode while validating.
 
     ## What it measures
-    The mode of each batch norm and dropout that runs in a training step, and of all of them in a validation step, as Lightning would
-    call them; and calls of `F.dropout` and `F.scaled_dot_product_attention` that drop something in a validation step.
+    The mode of each batch norm and dropout that runs in a training step, and in a validation step, as Lightning would call them, with
+    the module's own `on_validation_model_eval`; and calls of `F.dropout` and `F.scaled_dot_product_attention` that drop something in a
+    validation step.
 
     ## Why it matters
     In eval mode batch norm uses its stored statistics and never updates them, and dropout does nothing. Lightning has kept the modes as
     they are since 2.2, so a backbone that its loader function returned in eval mode is trained that way, without a word.
 
     ## When it is wrong
-    Monte-Carlo dropout drops in validation on purpose. Silent are modules whose weights are all frozen, and those that the module's own
+    Monte-Carlo dropout drops in validation on purpose: dropouts that were switched on one by one, in modules that stand in eval mode, are
+    left alone, others are not. Silent are modules whose weights are all frozen, and those that the module's own
     `train()` keeps in eval mode: both are deliberate.
 
     ## What to try
@@ -54,7 +56,11 @@ class WrongMode(Rule):
         modes = record.facts["probe.modes"]
         for stage, wrong, fix in (
             ("training", "eval", "call .train() on the module after loading it, before the fit"),
-            ("validation", "train", "remove .train() from the validation code; Lightning calls eval() before it"),
+            (
+                "validation",
+                "train",
+                "remove .train() from the validation code; Lightning calls eval() before it, unless on_validation_model_eval is overridden",
+            ),
         ):
             names = modes[stage]
             if names:
