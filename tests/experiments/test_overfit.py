@@ -189,6 +189,25 @@ def test_labels_of_other_rows_hold_nowhere() -> None:
     assert fact["real"] == pytest.approx(fact["shuffled"], rel=0.5)
 
 
+class Pairs(Classifier):
+    """Classes of rows of whole numbers, each of which has a vector."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(8, 3))
+        self.table = nn.Embedding(40, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.net(self.table(x).sum(1))
+        return y
+
+
+def test_names_of_things_are_not_learned_in_a_few_steps() -> None:
+    g = torch.Generator().manual_seed(0)
+    names, text, y = torch.randint(40, (256, 2), generator=g), torch.randint(40, (256, 12), generator=g), torch.arange(256) % 3
+    assert "the inputs are numbers of things (users, items)" in learned(Pairs(), names, y).missing["probe.learning"]
+    assert "probe.learning" in learned(Pairs(), text, y).facts
+
+
 def test_too_little_to_hold_out() -> None:
     assert learned(Classifier(), batch_size=200).missing["probe.learning"] == "too little data: 1 batches"
     assert "were not found in the batch" in learned(Classifier(), paths=()).missing["probe.learning"]
