@@ -34,7 +34,8 @@ class LossNotDecreasing(Rule):
     ## When it is wrong
     A model that starts at its floor (fine-tuning, resumed runs) has nothing to gain: losses below 0.7 of chance, and models with some
     skill, are not reported. Losses of adversarial games have no trend: with several optimizers the rule does not run. A loss of one's own
-    may have a floor close below its start (a likelihood up to a constant): it is left alone where it fell by `beyond` standard errors.
+    may have a floor close below its start (a likelihood up to a constant): it is left alone where it fell by `beyond` standard errors, and
+    a likelihood below zero in any case.
 
     ## What to try
     The other findings usually name the cause. Without any: overfit one batch (python -m diagnose check), then try learning rates ten
@@ -75,6 +76,8 @@ class LossNotDecreasing(Rule):
         if anew is not None:
             yield anew
             return
+        if values.min() < 0:
+            raise NotRun("the loss is below zero (a likelihood up to a constant), so its fall cannot be held against its level")
         come = come_nowhere(record, values, self.drop, self.sure, self.skill)
         if come is not None and not record.facts.get("task", {}).get("loss") and come.drop > self.beyond * come.error:
             raise NotRun(f"a loss of one's own fell by {come.relative:.1%}, beyond {self.beyond:g} standard errors; its floor is not known")

@@ -62,6 +62,12 @@ def test_losses_below_zero_from_nowhere_are_not_judged() -> None:
     assert "below zero" in not_run(LossNotDecreasing(), training(np.linspace(0.1, -0.1, 300)))
 
 
+def test_a_likelihood_below_zero_has_no_level_to_hold_its_fall_against() -> None:
+    """Counts of a hundred and more: what is left out of the likelihood is far larger than what there is to gain."""
+    facts = {"task": {"kind": "regression", "loss": "poisson_nll_loss"}}
+    assert "below zero" in not_run(LossNotDecreasing(), training(noisy(-150.0), facts=facts))
+
+
 def test_a_loss_that_begins_anew_with_each_epoch_is_found() -> None:
     epoch = list(np.linspace(2.3, 1.2, 30))
     (found,) = findings(LossNotDecreasing(), training(epoch * 6))
