@@ -49,6 +49,8 @@ class NoGradient(Rule):
         "poor-initialization",
         "misaligned-labels",
         "missing-nonlinearity",
+        "learning-rate-too-low",  # of what is left to learn
+        "underfitting",
     )
 
     def judge(self, record: Record) -> Iterator[Finding]:
