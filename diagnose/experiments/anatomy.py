@@ -110,7 +110,7 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
     backward = 0
     sandbox.module.zero_grad(set_to_none=True)
     trainable = {id(p) for p in sandbox.module.parameters() if p.requires_grad}
-    with _stepping(sandbox) as stepped:
+    with _stepping(sandbox, anatomy.reached) as stepped:
         for index, batch in enumerate(sandbox.batches[:STEPS]):
             try:
                 loss = _step(sandbox, anatomy, sandbox.move(batch), index, names, record if index == 0 else None)
@@ -145,10 +145,18 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
 
 
 @contextmanager
-def _stepping(sandbox: Sandbox) -> Iterator[set[int]]:
-    """The optimizers that step meanwhile, by ``id``; those that the module has made for itself are not seen."""
+def _stepping(sandbox: Sandbox, reached: set[int]) -> Iterator[set[int]]:
+    """The optimizers that step meanwhile, by ``id``; those that the module has made for itself are not seen.
+
+    The parameters that have a gradient then are ``reached``, also where it was written by hand (``p.grad = ...``).
+    """
     stepped: set[int] = set()
-    handles = [o.register_step_pre_hook(lambda o, args, kwargs: stepped.add(id(o))) for o in sandbox.optimizers]
+
+    def note(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        stepped.add(id(optimizer))
+        reached.update(id(p) for group in optimizer.param_groups for p in group["params"] if p.grad is not None)
+
+    handles = [o.register_step_pre_hook(note) for o in sandbox.optimizers]
     try:
         yield stepped
     finally:

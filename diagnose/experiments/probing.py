@@ -12,6 +12,7 @@ from torch.nn.parameter import UninitializedParameter
 from diagnose.experiments.anatomy import Anatomy, examine
 from diagnose.experiments.batches import leaves, roles
 from diagnose.experiments.copying import Unusable, told
+from diagnose.experiments.curriculum import changes_data
 from diagnose.experiments.data_statistics import measure_data
 from diagnose.experiments.dependence import swap_samples
 from diagnose.experiments.future import change_future
@@ -60,6 +61,8 @@ def gather(
     """Run the probes and write what they find into ``record``; ``short`` leaves out those that train more than ``steps`` steps."""
     if "source" not in record:
         record.add("source", sources(module))
+    if changed := changes_data(module, train, trainer):
+        record.add("data.changed_by", changed)
     probing = Probing(record, strict)
     with random_state_kept(), quiet():
         batches = probing.part("probe.step", lambda: first_batches(train, 6 if short else BATCHES))

@@ -11,6 +11,7 @@ from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import begins_anew, losses, refuse_early, refuse_games, refuse_unknown
 from diagnose.rules.skill import come_nowhere
+from diagnose.statistics import finite, mann_kendall
 from diagnose.values import Finding, Severity
 
 
@@ -34,8 +35,8 @@ class LossNotDecreasing(Rule):
     ## When it is wrong
     A model that starts at its floor (fine-tuning, resumed runs) has nothing to gain: losses below 0.7 of chance, and models with some
     skill, are not reported. Losses of adversarial games have no trend: with several optimizers the rule does not run. A loss of one's own
-    may have a floor close below its start (a likelihood up to a constant): it is left alone where it fell by `beyond` standard errors, and
-    a likelihood below zero in any case.
+    may have a floor close below its start (a likelihood up to a constant): it is left alone where it fell by `beyond` standard errors, or
+    the means of `seen` epochs or validations did, and a likelihood below zero in any case.
 
     ## What to try
     The other findings usually name the cause. Without any: overfit one batch (python -m diagnose check), then try learning rates ten
@@ -64,6 +65,7 @@ class LossNotDecreasing(Rule):
     fall: float = 0.1
     clear: float = 4.0
     beyond: float = 4.0
+    seen: int = 8
 
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
@@ -79,8 +81,9 @@ class LossNotDecreasing(Rule):
         if values.min() < 0:
             raise NotRun("the loss is below zero (a likelihood up to a constant), so its fall cannot be held against its level")
         come = come_nowhere(record, values, self.drop, self.sure, self.skill)
-        if come is not None and not record.facts.get("task", {}).get("loss") and come.drop > self.beyond * come.error:
-            raise NotRun(f"a loss of one's own fell by {come.relative:.1%}, beyond {self.beyond:g} standard errors; its floor is not known")
+        own = not record.facts.get("task", {}).get("loss")
+        if come is not None and own and (come.drop > self.beyond * come.error or self._fell(record)):
+            raise NotRun(f"a loss of one's own fell by {come.relative:.1%}, little but surely; its floor is not known")
         if come is not None:
             yield self.finding(
                 f"the loss was {come.start:.4g} in the first tenth of {len(values)} batches and {come.end:.4g} in the last fifth "
@@ -93,6 +96,13 @@ class LossNotDecreasing(Rule):
                 limit=self.drop,
                 error=come.error,
             )
+
+    def _fell(self, record: Record) -> bool:
+        """Whether the means of the epochs, in which the samples are the same, or the validation losses, fell beyond doubt."""
+        series = record.series("train/loss")
+        epochs = [series.value[series.epoch == e].mean() for e in np.unique(series.epoch)]
+        held = finite(record.series("val/loss").value) if "val/loss" in record else np.empty(0)
+        return any(len(v) >= self.seen and mann_kendall(v) < -self.beyond for v in (finite(epochs), held))
 
     def _anew(self, record: Record) -> Finding | None:
         """What an epoch learns is gone when the next begins."""

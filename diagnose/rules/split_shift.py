@@ -33,11 +33,11 @@ class SplitShift(Rule):
 
     ## When it is wrong
     A split by time lets trends drift: up to three standard deviations in some features, or in all columns of overlapping windows of one
-    series, stay silent. Where training or validation is balanced over the classes on purpose, other class shares are only `info`, and so is
-    every further validation loader, and one whose classes are all strange to training and are given to no loss there, as where a search
+    series, stay silent. Where training or validation is balanced over the classes on purpose, other class shares are only `info`, and so
+    is every further validation loader, and one whose classes are all strange to training and are given to no loss there, as where a search
     among new classes is tested. A curriculum brings later what its first epoch, the one that is read, lacks: where somebody's own sampler
-    takes less than `drawn` of its data set in it, or the Trainer reloads its loaders, all but a class that validation lacks is `info`. A
-    data set that grows by itself is reported wrongly.
+    takes less than `drawn` of its data set in it, the Trainer reloads its loaders, or a hook of the module or of a callback reaches into
+    the training data, all but a class that validation lacks is `info`. A data set that grows by itself is reported wrongly.
 
     ## What to try
     Apply the same normalisation, with the statistics of the training rows, to all splits; shuffle before splitting by position, or split
@@ -67,7 +67,7 @@ class SplitShift(Rule):
         train = record.facts.get("data", {}).get("train", {})
         weighted, whole = train.get("order") == "weighted", train.get("coverage", 1.0) == 1.0
         share = train.get("drawn")
-        changing = bool(run(record).get("reloads")) or (share is not None and share < self.drawn)
+        changing = "data.changed_by" in record or bool(run(record).get("reloads")) or (share is not None and share < self.drawn)
         for number, (name, facts) in enumerate(record.facts["data.shift"].items()):
             findings = [f for path, field in facts["inputs"].items() for f in self._input(name, path, field)]
             findings += [

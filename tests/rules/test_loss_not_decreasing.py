@@ -34,7 +34,19 @@ def test_a_significant_but_tiny_drop_is_found() -> None:
 def test_a_significant_drop_of_a_loss_whose_floor_is_unknown_is_left_alone() -> None:
     """A likelihood up to a constant: independent components gained 0.17 of 10.5 and were found."""
     settled = np.array([10.2 + 0.3 * np.exp(-i / 30) for i in range(300)]) + np.random.default_rng(0).normal(0, 0.02, 300)
-    assert "beyond 4 standard errors" in not_run(LossNotDecreasing(), training(settled))
+    assert "little but surely" in not_run(LossNotDecreasing(), training(settled))
+
+
+def test_epochs_that_fell_one_after_the_other_are_left_alone() -> None:
+    """Five parameters of a volatility: the batches differ by ten times what there is to gain, the epochs do not."""
+    between = np.tile(np.random.default_rng(0).normal(0, 0.1, 10), 25)
+    within = 1.57 + 0.02 * np.exp(-np.arange(250) / 60)
+    assert "little but surely" in not_run(LossNotDecreasing(), training(within + between, epoch_length=10))
+    assert (
+        len(findings(LossNotDecreasing(), training(1.57 + between + np.random.default_rng(1).normal(0, 0.02, 250), epoch_length=10))) == 1
+    )
+    held = training(1.57 + np.random.default_rng(1).normal(0, 0.1, 250), epoch_length=10, val__loss=list(1.6 - 0.003 * np.arange(12)))
+    assert "little but surely" in not_run(LossNotDecreasing(), held)
 
 
 def test_a_loss_far_below_chance_is_healthy() -> None:

@@ -43,10 +43,13 @@ def judge(
     y: dict[str, Any] | None = None,
     value: dict[str, Any] | None = None,
     reloads: bool = False,
+    changed_by: str = "",
     **train: Any,
 ) -> list[Finding]:
     record = Record()
     record.add("run", {"reloads": reloads})
+    if changed_by:
+        record.add("data.changed_by", changed_by)
     record.add("data", {"train": {"order": "random", "coverage": 1.0, **train}})
     loader = {"inputs": {"x": x or table()}, "labels": y, "values": value, "loss": "cross_entropy"}
     record.add("data.shift", {"val/0": loader, "val/1": {**loader, "inputs": {"x": table(9.0)}}})
@@ -130,7 +133,7 @@ def test_other_shares_of_the_classes(y: dict[str, Any], order: str, severity: Se
     assert "the class shares of training and validation differ by" in finding.message
 
 
-@pytest.mark.parametrize("given", [{"drawn": 0.3}, {"reloads": True}])
+@pytest.mark.parametrize("given", [{"drawn": 0.3}, {"reloads": True}, {"changed_by": "Net.on_train_epoch_start"}])
 def test_what_a_first_epoch_lacks_may_come_later(given: dict[str, Any]) -> None:
     later = [labels(unseen=[{"class": 9, "found": 60}]), labels(distance=0.5)]
     for finding in [*(judge(y=y, **given)[0] for y in later), judge(table(9.0), **given)[0], judge(value=moved(150.0), **given)[0]]:
