@@ -8,9 +8,12 @@ from typing import Any
 
 from diagnose.record import Record
 from diagnose.rules import Rule
-from diagnose.rules.evidence import run
+from diagnose.rules.evidence import run, tail
 from diagnose.rules.objective import crowding, scale_free
+from diagnose.statistics import median
 from diagnose.values import Finding, Severity
+
+SPREADS = (("prediction/std", "target/std"), ("val/std", "val/target_std"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +23,9 @@ class SumReduction(Rule):
     ## What it measures
     The loss of one batch, and of the same batch given twice over, in eval mode. A mean stays equal; a sum doubles. A ratio within
     `tolerance` of two is a sum. Where a step adds something to the loss that it calls, both parts are looked at: one that doubles beside
-    one that stays is a sum added to a mean.
+    one that stays is a sum added to a mean. Where doubling changes the loss by less, the batch is given four times, too: a part of the
+    loss that grows along a straight line, within `linear`, and makes up at least `part` of it, is a sum beside a mean. That is a warning
+    where a run has ended and its predictions spread over the samples by less than `flat` of what the targets do.
 
     ## Why it matters
     The gradient is as many times longer as the batch has samples, so a learning rate that is right for a mean is far too high, and it
@@ -32,6 +37,7 @@ class SumReduction(Rule):
     so); the finding is then `info`. So it is where the learning rate of all optimizers makes up for the sum: a sum over n samples under the
     rate r steps as a mean does under r * n, and up to `rate` that is an ordinary rate for SGD. A sum beside a mean is a warning where its
     gradient is `term` times as long in the first step and the model ends with less than `skill` of what there is to gain over a constant.
+    Losses over pairs of samples grow otherwise (their logarithms or their squares) and are left alone.
 
     ## What to try
     Use reduction="mean", or divide the sum by the number of samples.
@@ -60,6 +66,9 @@ class SumReduction(Rule):
     rate: float = 0.05
     term: float = 10.0
     skill: float = 0.05
+    part: float = 0.05
+    linear: float = 0.2
+    flat: float = 0.1
 
     def judge(self, record: Record) -> Iterator[Finding]:
         seen = record.facts["probe.reduction"]
@@ -80,6 +89,7 @@ class SumReduction(Rule):
             )
             return
         if not self._grows(seen, "ratio"):
+            yield from self._in_part(record, seen)
             return
         harmless = scale_free(record)
         rates = [float(o.get("lr", 0.0)) for o in run(record).get("optimizers", ())]
@@ -94,6 +104,28 @@ class SumReduction(Rule):
             samples=seen["samples"],
             tolerance=self.tolerance,
         )
+
+    def _in_part(self, record: Record, seen: dict[str, Any]) -> Iterator[Finding]:
+        one, two, four = (seen.get(name) for name in ("single", "double", "quadruple"))
+        facts = run(record)
+        if one is None or two is None or four is None or not facts.get("finished") or len(facts.get("optimizers", ())) > 1:
+            return
+        share = (two - one) / abs(one) if one else 0.0
+        straight = two > one and abs((four - two) / (two - one) - 2) <= self.linear
+        spreads = [(tail(record, mine), tail(record, theirs)) for mine, theirs in SPREADS]
+        known = [median(mine) / median(theirs) for mine, theirs in spreads if len(mine) and len(theirs) and median(theirs) > 0]
+        if self.part <= share < 1 - self.tolerance and straight and known and max(known) < self.flat:
+            yield self.finding(
+                f"a part of the loss is a sum over the batch, the rest is a mean: {one:.4g} for {seen['samples']} samples, {two:.4g} and "
+                f"{four:.4g} when each is given two and four times; the predictions vary {max(known):.0%} as much as the targets",
+                where=record.source("training_step") or "training_step",
+                fix="take the mean over the samples of all parts, then sum them",
+                share=share,
+                part=self.part,
+                samples=seen["samples"],
+                spread=max(known),
+                flat=self.flat,
+            )
 
     def _grows(self, seen: dict[str, Any], part: str) -> bool:
         return abs(float(seen.get(part, 1.0)) - 2.0) <= self.tolerance

@@ -34,6 +34,22 @@ def test_a_batch_twice_over_tells_what_is_called_from_what_is_added() -> None:
     assert record.facts["probe.reduction"]["added"] == pytest.approx(2.0, rel=1e-5)
 
 
+@pytest.mark.parametrize(("added", "grown"), [("sum", 3.0), ("mean", None)])
+def test_a_sum_in_a_larger_mean_is_measured_at_three_sizes(added: str, grown: float | None) -> None:
+    class Hidden(Regressor):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            rows = F.mse_loss(self(batch[0]), batch[1], reduction="none").sum(1).mean()
+            return 50 + rows + getattr((batch[0] / 4).square(), added)()
+
+    x, _ = blobs()
+    record = sandboxed(Hidden(), loaders(x, x[:, :1])[0], lambda sandbox, record: double_batch(sandbox, record))
+    seen = record.facts["probe.reduction"]
+    if grown is None:
+        assert (seen["ratio"], seen["quadruple"]) == (pytest.approx(1.0, rel=1e-5), None)
+    else:
+        assert seen["quadruple"] - seen["single"] == pytest.approx(grown * (seen["double"] - seen["single"]), rel=1e-3)
+
+
 def test_no_finite_loss() -> None:
     class Broken(Classifier):
         def training_step(self, batch: Any, batch_idx: int) -> Any:

@@ -79,3 +79,30 @@ def test_a_sum_beside_a_mean_that_leaves_room_to_learn_is_for_information() -> N
     (finding,) = crowded(watched=2.0)  # all of it is a sum
     assert finding.severity is Severity.INFO
     assert "the loss is a sum over the batch" in finding.message
+
+
+def in_part(spread: float = 0.02, held: float = 0.02, finished: bool = True, **losses: float) -> list[Finding]:
+    """The findings after a run whose loss is a mean of 45 and a sum of 6, and whose predictions spread so."""
+    record = Record()
+    values = {"single": 51.0, "double": 57.0, "quadruple": 69.0, **losses}
+    record.add("probe.reduction", {**values, "ratio": values["double"] / values["single"], "samples": 100})
+    record.add("run", {"finished": finished, "optimizers": [{"name": "Adam", "lr": 1e-3}]})
+    for step in range(20):
+        record.append({"prediction/std": spread, "target/std": 0.35, "val/std": held, "val/target_std": 0.35}, step=step)
+    return list(SumReduction().judge(record))
+
+
+def test_a_sum_hidden_in_a_larger_mean_is_found_where_nothing_was_learned() -> None:
+    (finding,) = in_part()
+    assert finding.severity is Severity.WARNING
+    assert finding.message == (
+        "a part of the loss is a sum over the batch, the rest is a mean: 51 for 100 samples, 57 and 69 when each is given two and four "
+        "times; the predictions vary 6% as much as the targets"
+    )
+
+
+def test_other_losses_that_know_the_batch_and_sums_that_leave_room_to_learn_are_clean() -> None:
+    assert in_part(spread=0.17) == in_part(held=0.17) == in_part(finished=False) == []
+    assert in_part(quadruple=63.0) == []  # a logarithm of the number of samples
+    assert in_part(quadruple=81.0) == []  # their square
+    assert in_part(double=51.5, quadruple=52.5) == []  # too small
