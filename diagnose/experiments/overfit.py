@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +37,7 @@ def train(
     rate: float,
     enough: Callable[[float], bool] = lambda _: False,
     same_draws: bool = False,
+    alone: bool = False,
 ) -> list[float]:
     """Train the copy with Adam, dropout off and gradients clipped to norm 10, by the losses of its own ``training_step``.
 
@@ -49,6 +51,7 @@ def train(
         rate: Learning rate.
         enough: Ends the training early, given the last loss.
         same_draws: Each step draws the same random numbers.
+        alone: Train by the primary loss call alone, without what the step adds to it.
 
     Returns:
         The loss of each step; it ends early when a loss is not finite or has no gradient.
@@ -72,7 +75,11 @@ def train(
             optimizer.zero_grad()
             if same_draws:
                 torch.manual_seed(0)
-            loss, _ = sandbox.training_step(sandbox.move(batches[step % len(batches)]), step % len(batches))
+            with watch_losses() if alone else nullcontext() as watch:
+                loss, _ = sandbox.training_step(sandbox.move(batches[step % len(batches)]), step % len(batches))
+            if watch is not None:
+                call = watch.primary(loss)
+                loss = call.value if call is not None else None
             if loss is None or not loss.requires_grad or not torch.isfinite(loss):
                 break
             loss.backward()  # type: ignore[no-untyped-call]

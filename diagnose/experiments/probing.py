@@ -28,6 +28,7 @@ from diagnose.experiments.reduction import double_batch
 from diagnose.experiments.run_facts import describe_plan
 from diagnose.experiments.sandbox import Sandbox, quiet, random_state_kept, run_in_sandbox
 from diagnose.experiments.sources import sources
+from diagnose.experiments.unpenalised import without_penalty
 from diagnose.measure.losses import LossCall, task
 from diagnose.namespace import LightningDataModule, LightningModule, Trainer
 from diagnose.record import Record
@@ -171,6 +172,7 @@ def _examine(sandbox: Sandbox, probing: Probing, train: Any, val: Any, short: bo
     if known:
         record.skip("probe.learning", f"not needed: {known[0].rule} is found already")
         return
+    probing.part("probe.unpenalised", lambda: without_penalty(sandbox, record))
     probing.part("probe.learning", lambda: learn(sandbox, targets, record))
     if record.facts.get("probe.learning", {}).get("held_out", CLEAR) < NOTHING:
         probing.part("probe.neighbours", lambda: learn_from_neighbours(sandbox, first_loader(train), targets, record))

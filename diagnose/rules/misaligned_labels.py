@@ -34,10 +34,10 @@ class MisalignedLabels(Rule):
     A hard problem with a weak signal looks the same in a short training, and so does one that the network cannot express: targets that no
     input tells anything about are like targets of other rows, except where a shift gives them away. Labels of equal inputs that differ more
     often than those of any two rows, by `opposed` standard errors, are no work of a shuffle, and nothing is said; nor is it of inputs that
-    are but up to three whole numbers, which may be names of things (users and items). At least `samples`
-    held-out samples are asked for. In a series of which rows are shuffled beforehand, a forecast looks like a shift. Two trainings by heart
-    end at losses that differ by a third by chance, hence the size of `gain`; where something was learned, healthy programs match the other
-    samples by 2.6 standard deviations or more.
+    are but up to three whole numbers, which may be names of things (users and items). At least `samples` held-out samples are asked for. In
+    a series of which rows are shuffled beforehand, a forecast looks like a shift. Two trainings by heart end at losses that differ by a
+    third by chance, hence the size of `gain`; where something was learned, healthy programs match the other samples by 2.6 standard
+    deviations or more.
 
     ## What to try
     Look at a few samples next to their labels, as they come out of the loader. Look for a shuffle, sort or join that moved only one of

@@ -27,6 +27,18 @@ def crowding(record: Record, term: float, least: float) -> float | None:
     return force if force > term and len(run(record).get("optimizers", ())) <= 1 and not multiplied(seen) else None
 
 
+def penalty(record: Record) -> float:
+    """How hard a penalty that the step adds to its loss pulls, in units of the data's pull; 0 where the batch decides what is added."""
+    seen = record.facts.get("probe.penalty")
+    if not seen or len(seen["added"]) < 2:
+        return 0.0
+    added, losses = np.array(seen["added"]), np.array(seen["losses"])
+    same = np.ptp(added) <= 1e-4 * abs(added.mean()) + 1e-6 * np.abs(losses).max()
+    if not np.isfinite(added).all() or added.mean() <= 0 or not same or seen["data_gradient"] <= 0:
+        return 0.0
+    return float(seen["added_gradient"] / seen["data_gradient"])
+
+
 def multiplied(seen: Mapping[str, Any]) -> bool:
     """Whether a step multiplies its loss call by a number, instead of adding something to it."""
     total = np.array(seen["losses"])

@@ -9,8 +9,8 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import refuse_games
-from diagnose.rules.objective import crowding
+from diagnose.rules.evidence import refuse_games, run, tail
+from diagnose.rules.objective import crowding, penalty
 from diagnose.rules.skill import skill
 from diagnose.statistics import median
 from diagnose.values import Finding, Severity
@@ -21,12 +21,15 @@ class WeightDecayDominates(Rule):
     """Weight decay is stronger than the data.
 
     ## What it measures
-    For decay that is added to the gradient (Adam, SGD), decay times the norm of the weights over the norm of the data's gradient, of
-    all layers together, in the median over the first ten measured steps. For decoupled decay (AdamW), the share of an early step that
-    is decay: rate times decay over the relative size of the step. For a penalty that `training_step` adds to the loss by hand, the
-    norm of its gradient over that of the data's in the first step, where what is added is the same for every batch, so that it depends
-    on the weights alone. Above `coupled` or `decoupled`, and with weights that shrink below `shrunk` of their size, the finding is made.
-    Where they shrink below `emptied`, `weak` is enough in place of `coupled`. It needs `records` measured steps.
+    For decay that is added to the gradient (Adam, SGD), decay times the norm of the weights over the norm of the data's gradient, of all
+    layers together, in the median over the first ten measured steps. For decoupled decay (AdamW), the share of an early step that is decay:
+    rate times decay over the relative size of the step. For a penalty that `training_step` adds to the loss by hand, the norm of its
+    gradient over that of the data's in the first step, where what is added is the same for every batch, so that it depends on the weights
+    alone. Above `coupled` or `decoupled`, and with weights that shrink below `shrunk` of their size, the finding is made. Where they shrink
+    below `emptied`, `weak` is enough in place of `coupled`. It needs `records` measured steps. For a penalty added by hand `weak` is
+    enough, too, where its cost is known: `check` trains two copies on some batches, one by the whole loss and one by the loss call alone;
+    the first, and the run at its end, must be worse than the second is on batches that it has not seen, by `cost` of what a constant
+    prediction gives.
 
     For a term that depends on the batch (a sparsity, a divergence), the gradient of what is added in the first step must be `term` times
     that of the loss call, and the model gain less than `skill` over a constant prediction by the end.
@@ -35,7 +38,8 @@ class WeightDecayDominates(Rule):
     The optimizer mostly makes the weights smaller; the network ends near zero and predicts a constant.
 
     ## When it is wrong
-    At the end of every regularised training both forces balance: only the early steps count.
+    At the end of every regularised training both forces balance: only the early steps count. A penalty that costs the training batches much
+    and unseen ones little does what it is for.
 
     ## What to try
     A weight decay of 1e-4 to 1e-2; leave biases and normalisation layers out of it.
@@ -58,6 +62,7 @@ class WeightDecayDominates(Rule):
     term: float = 10.0
     skill: float = 0.05
     records: int = 5
+    cost: float = 0.25
 
     def judge(self, record: Record) -> Iterator[Finding]:
         optimizers = record.facts["run"].get("optimizers", ())
@@ -79,14 +84,15 @@ class WeightDecayDominates(Rule):
         if shrank >= self.shrunk:
             return
         coupled = self.coupled if shrank >= self.emptied else self.weak
-        if by_hand > coupled:
+        costly = self._cost(record) if by_hand > self.weak else ""
+        if by_hand > coupled or costly:
             yield self.finding(
                 f"what training_step adds to the loss pulls {by_hand:.3g} times as hard as the data, and the weights shrank to {shrank:.0%}"
-                " of their size",
+                f" of their size{costly}",
                 where=record.source("training_step") or "training_step",
                 fix=f"multiply the penalty by {min(0.01, 0.1 / by_hand):.0e} first, or use the optimizer's weight_decay",
                 force=by_hand,
-                limit=coupled,
+                limit=self.weak if costly else coupled,
                 shrunk=shrank,
             )
             return
@@ -112,6 +118,19 @@ class WeightDecayDominates(Rule):
                 weight_decay=decay,
             )
 
+    def _cost(self, record: Record) -> str:
+        """What the penalty costs, in words, where that is much."""
+        seen, ends = record.facts.get("probe.unpenalised"), tail(record, "train/watched_loss", 0.2)
+        if not seen or not len(ends) or not run(record).get("finished", True):
+            return ""
+        end = median(ends)
+        if min(end, seen["whole"]) - seen["alone"] < self.cost * seen["chance"]:
+            return ""
+        return (
+            f"; the loss call ends at {end:.3g}, that of a copy trained for {seen['steps']} steps without the penalty at "
+            f"{seen['alone']:.3g} on batches that it had not seen"
+        )
+
     def _crowded_out(self, record: Record) -> Finding | None:
         """A further term of the loss, against which the loss call comes to nothing."""
         force, learned = crowding(record, self.term, self.skill), skill(record)
@@ -127,15 +146,3 @@ class WeightDecayDominates(Rule):
             limit=self.term,
             skill=learned,
         )
-
-
-def penalty(record: Record) -> float:
-    """How hard a penalty that the step adds to its loss pulls, in units of the data's pull; 0 where the batch decides what is added."""
-    seen = record.facts.get("probe.penalty")
-    if not seen or len(seen["added"]) < 2:
-        return 0.0
-    added, losses = np.array(seen["added"]), np.array(seen["losses"])
-    same = np.ptp(added) <= 1e-4 * abs(added.mean()) + 1e-6 * np.abs(losses).max()
-    if not np.isfinite(added).all() or added.mean() <= 0 or not same or seen["data_gradient"] <= 0:
-        return 0.0
-    return float(seen["added_gradient"] / seen["data_gradient"])

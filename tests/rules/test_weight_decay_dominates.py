@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 from diagnose.record import Record
 from diagnose.rules.weight_decay_dominates import WeightDecayDominates
@@ -73,6 +74,42 @@ def test_a_second_loss_that_changes_with_the_batch_is_no_penalty() -> None:
 def test_a_lesser_penalty_is_found_where_it_emptied_the_weights() -> None:
     assert len(findings(WeightDecayDominates(), penalised([8.0, 8.0, 8.0], 1.7, shrunk=0.1))) == 1
     assert findings(WeightDecayDominates(), penalised([8.0, 8.0, 8.0], 1.7, shrunk=0.5)) == ()
+
+
+def costly(pull: float = 1.7, end: float = 1.0, whole: float = 0.9, alone: float = 0.3, shrunk: float = 0.5) -> Record:
+    sizes = np.linspace(4, 4 * shrunk, 30)
+    penalty = {"added": [8.0] * 3, "losses": [9.0] * 3, "data_gradient": 1.0, "added_gradient": pull}
+    copies = {"whole": whole, "alone": alone, "chance": 1.4, "steps": 150}
+    return training(
+        facts={"probe.penalty": penalty, "probe.unpenalised": copies},
+        labels=LABELS,
+        weight_norm__layers=[[v, v / 4] for v in sizes],
+        grad_norm__layers=[[0.1, 0.2]] * 30,
+        train__watched_loss=[end] * 30,
+    )
+
+
+def test_what_a_lesser_penalty_costs_is_found() -> None:
+    (found,) = findings(WeightDecayDominates(), costly())
+    assert found.message == (
+        "what training_step adds to the loss pulls 1.7 times as hard as the data, and the weights shrank to 50% of their size; the loss "
+        "call ends at 1, that of a copy trained for 150 steps without the penalty at 0.3 on batches that it had not seen"
+    )
+    assert found.evidence["limit"] == 0.5
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"alone": 1.2},  # without the penalty it would learn by heart
+        {"end": 0.6},  # the run came there in the end
+        {"whole": 0.6},
+        {"pull": 0.4},
+        {"shrunk": 0.8},
+    ],
+)
+def test_a_penalty_that_costs_little_is_healthy(changes: dict[str, float]) -> None:
+    assert findings(WeightDecayDominates(), costly(**changes)) == ()
 
 
 def test_a_term_that_crowds_the_loss_out_is_found() -> None:
