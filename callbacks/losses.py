@@ -59,6 +59,8 @@ class Losses(Instrument):
         self.written = WrittenLosses()
         self.backward: list[Tensor] = []
         self.manual = False
+        self.kind = ""
+        self.changes = 0
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
         self.manual = not module.automatic_optimization
@@ -99,6 +101,8 @@ class Losses(Instrument):
         call = primary(calls, loss if loss is not None and loss.is_cpu else None) if calls else None
         if call is not None:
             self.notes.chosen = place(call, calls)
+            if len(calls) == 1:
+                self._compare(call.kind)
             self._describe(call)
             watched = mean_value(call)
             if watched is not None:
@@ -106,6 +110,12 @@ class Losses(Instrument):
             if len(backward) == 1 and call.value is not None and call.options.get("reduction") != "sum":  # sums add up to the sum
                 share = backward[0].reshape(()) / loss_scale(module) / call.value.detach().reshape(-1).mean()
                 self.notes.put("backward/share", share)
+
+    def _compare(self, kind: str) -> None:
+        if self.kind not in ("", kind):
+            self.changes += 1
+            self.notes.record.add("loss_changed", {"to": kind, "batch": self.notes.batch, "times": self.changes})
+        self.kind = kind
 
     def _describe(self, call: LossCall) -> None:
         if "task" not in self.notes.record:

@@ -16,8 +16,9 @@ from diagnose.record import Record
 def change_future(sandbox: Sandbox, record: Record) -> None:
     """For a model that predicts the next step: change the later steps and see whether earlier outputs change.
 
-    Writes ``probe.future``: ``changed`` (largest change of an output before the changed steps, in units of the outputs' standard
-    deviation), ``noise``, ``position`` (first changed step), ``shift`` (how far ahead the targets are), ``field``.
+    Writes ``probe.future``: ``changed`` (largest change of an output whose target comes before the changed steps or is the first of them,
+    in units of the outputs' standard deviation), ``noise``, ``position`` (first changed step), ``shift`` (how far ahead the targets are),
+    ``field``.
     """
     batch = sandbox.batches[0]
     call, _ = output(sandbox, batch)
@@ -29,7 +30,8 @@ def change_future(sandbox: Sandbox, record: Record) -> None:
         record.skip("probe.future", "the targets are not the inputs of a later step, so this is no next-step model")
         return
     path, shift, length = found
-    position = max(1, length // 2)
+    position = max(shift, length // 2)  # the first step ahead of it is predicted from all steps before it
+    before = position - shift + 1
     fields = dict(leaves(batch))
     original = fields[path]
 
@@ -50,7 +52,7 @@ def change_future(sandbox: Sandbox, record: Record) -> None:
     record.add(
         "probe.future",
         {
-            "changed": float((scores - other)[:, :position].abs().max()) / scale,
+            "changed": float((scores - other)[:, :before].abs().max()) / scale,
             "noise": float((scores - again).abs().max()) / scale,
             "position": position,
             "shift": shift,

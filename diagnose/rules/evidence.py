@@ -13,19 +13,25 @@ from diagnose.statistics import Values, finite, mann_kendall, median, theil_sen,
 
 
 def losses(record: Record, rows: int, epochs: int = 0) -> Values:
-    """The losses of all training batches.
+    """The losses of all training batches, of a training in phases those of its last one.
 
     Raises:
         NotRun: There are fewer than ``rows`` finite ones, or fewer than ``epochs`` epochs unless there are ten times the rows.
     """
     series = record.series("train/loss")
-    values = finite(series.value)
+    values = finite(series.value[series.batch >= last_phase(record)])
     seen = int(series.epoch[-1]) + 1 if len(series) else 0
     if len(values) < rows:
         raise NotRun(f"too short: {len(values)} batches with a finite loss, at least {rows} are needed")
     if seen < epochs and len(values) < 10 * rows:
         raise NotRun(f"too short: {seen} epochs, at least {epochs} are needed")
     return values
+
+
+def last_phase(record: Record, times: int = 3) -> int:
+    """The batch from which on the loss is of another function than before, 0 where it never changed, or more than ``times``."""
+    seen = record.facts.get("loss_changed")
+    return int(seen["batch"]) if seen is not None and seen["times"] <= times else 0
 
 
 def refuse_games(record: Record) -> None:

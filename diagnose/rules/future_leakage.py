@@ -16,8 +16,8 @@ class FutureLeakage(Rule):
 
     ## What it measures
     A next-step model is one whose targets are its own inputs, one to three steps later. The later half of the input is replaced, and
-    the largest change in the outputs before it is taken, in units of the outputs' standard deviation; it must be within `tolerance`
-    (and ten times the change between two equal runs).
+    the largest change in the outputs is taken whose targets come before it or begin it, in units of the outputs' standard deviation; it
+    must be within `tolerance` (and ten times the change between two equal runs).
 
     ## Why it matters
     Without a causal mask position t sees token t + 1, which is its target, and copies it. The loss falls far below the entropy of the
@@ -47,9 +47,8 @@ class FutureLeakage(Rule):
         limit = max(self.tolerance, 10 * seen["noise"])
         if seen["changed"] > limit:
             yield self.finding(
-                f"outputs for the first {seen['position']} steps change by {seen['changed']:.2g} standard deviations when only "
-                "later steps of "
-                f"{seen['field']} change (limit {limit:.0e})",
+                f"outputs for the first {seen['position'] - seen['shift'] + 1} steps change by {seen['changed']:.2g} standard deviations "
+                f"when only later steps of {seen['field']} change (limit {limit:.0e})",
                 where=record.source("forward") or "forward",
                 fix="give the attention a causal mask, or make the recurrent layer one-directional",
                 change=seen["changed"],

@@ -9,7 +9,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import begins_anew, losses, refuse_early, refuse_games, refuse_unknown
+from diagnose.rules.evidence import begins_anew, losses, moving_targets, refuse_early, refuse_games, refuse_unknown
 from diagnose.rules.skill import come_nowhere
 from diagnose.statistics import finite, mann_kendall
 from diagnose.values import Finding, Severity
@@ -36,7 +36,8 @@ class LossNotDecreasing(Rule):
     A model that starts at its floor (fine-tuning, resumed runs) has nothing to gain: losses below 0.7 of chance, and models with some
     skill, are not reported. Losses of adversarial games have no trend: with several optimizers the rule does not run. A loss of one's own
     may have a floor close below its start (a likelihood up to a constant): it is left alone where it fell by `beyond` standard errors, or
-    the means of `seen` epochs or validations did, and a likelihood below zero in any case.
+    the means of `seen` epochs or validations did, and a likelihood below zero in any case. So are targets whose spread changes by half as
+    training goes on (values that an agent learns), and of a training in phases only the last one is judged.
 
     ## What to try
     The other findings usually name the cause. Without any: overfit one batch (python -m diagnose check), then try learning rates ten
@@ -78,6 +79,8 @@ class LossNotDecreasing(Rule):
         if anew is not None:
             yield anew
             return
+        if moving_targets(record):
+            raise NotRun("the targets spread more or less as training goes on, and a loss that does not fall may be that of a harder task")
         if values.min() < 0:
             raise NotRun("the loss is below zero (a likelihood up to a constant), so its fall cannot be held against its level")
         come = come_nowhere(record, values, self.drop, self.sure, self.skill)

@@ -37,7 +37,8 @@ class SplitShift(Rule):
     is every further validation loader, and one whose classes are all strange to training and are given to no loss there, as where a search
     among new classes is tested. A curriculum brings later what its first epoch, the one that is read, lacks: where somebody's own sampler
     takes less than `drawn` of its data set in it, the Trainer reloads its loaders, or a hook of the module or of a callback reaches into
-    the training data, all but a class that validation lacks is `info`. A data set that grows by itself is reported wrongly.
+    the training data, all but a class that validation lacks is `info`. A data set that grows by itself is reported wrongly. A regression
+    target that is but guessed, as no loss is seen to get it, is not compared.
 
     ## What to try
     Apply the same normalisation, with the statistics of the training rows, to all splits; shuffle before splitting by position, or split
@@ -71,7 +72,7 @@ class SplitShift(Rule):
         for number, (name, facts) in enumerate(record.facts["data.shift"].items()):
             findings = [f for path, field in facts["inputs"].items() for f in self._input(name, path, field)]
             findings += [
-                *self._values(name, facts["values"]),
+                *(self._values(name, facts["values"]) if "target" not in train.get("guessed", ()) else ()),
                 *self._labels(name, facts["labels"], weighted, whole, open_set(record, name)),
             ]
             for finding in sorted(findings, key=lambda f: -f.severity.rank)[:1]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import refuse_games, tail
+from diagnose.rules.evidence import last_phase, refuse_games, tail
 from diagnose.rules.skill import skill
 from diagnose.statistics import finite, median
 from diagnose.values import Finding, Severity
@@ -82,6 +82,8 @@ class SuspiciousValidation(Rule):
         if found:
             yield from found
             return
+        if last_phase(record):
+            raise NotRun("the loss became another function during training, and validation may speak of the former")
         if logged := record.facts.get("validation", {}).get("logged"):
             raise NotRun(f"the validation loss is {logged!r} as the module logs it, which may have another scale than the training loss")
         kinds = record.facts.get("task", {}).get("loss"), record.facts.get("validation", {}).get("loss")

@@ -106,3 +106,18 @@ def test_scores_that_a_step_works_on_in_place_are_counted_as_they_were(stage: st
     assert matrix.matrices["test" if stage == "test" else "val"].tolist() == expected
     right = (expected[0][0] + expected[1][1]) / 40
     assert monitor.record.series("val/accuracy").value[0] == pytest.approx(right, rel=1e-6)
+
+
+def test_a_loss_that_becomes_another_function_is_noted() -> None:
+    class Phases(Net):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            if self.current_epoch < 2:
+                return nn.functional.mse_loss(self(batch[0]), torch.zeros(len(batch[0]), 3))
+            return nn.functional.cross_entropy(self(batch[0]), batch[1])
+
+    monitor, steady = LossMonitor(every_n_steps=1, strict=True), LossMonitor(every_n_steps=1, strict=True)
+    fit(Phases(), monitor, max_epochs=4)
+    fit(Net(), steady, max_epochs=4)
+    batches = len(monitor.record.series("train/loss")) // 4
+    assert monitor.record.facts["loss_changed"] == {"to": "cross_entropy", "batch": 2 * batches, "times": 1}
+    assert "loss_changed" not in steady.record

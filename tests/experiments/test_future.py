@@ -56,6 +56,28 @@ def test_the_future(kind: type[Language], tensors: tuple[Tensor, ...], two_ways:
     assert seen["changed"] > 0.01 if two_ways else seen["changed"] < 1e-6
 
 
+class FromTwo(Language):
+    """Predicts from the two frames before; ``two_ways`` lets it look at what it predicts."""
+
+    def __init__(self, two_ways: bool = False) -> None:
+        super().__init__()
+        self.two_ways, self.net = two_ways, nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        (clip,) = batch
+        now = clip[:, 2:] if self.two_ways else clip[:, 1:-1]
+        return F.mse_loss(self.net(torch.cat([clip[:, :-2].flatten(0, 1), now.flatten(0, 1)], -1)), clip[:, 2:].flatten(0, 1))
+
+
+@pytest.mark.parametrize("two_ways", [False, True])
+def test_two_frames_that_tell_the_third(two_ways: bool) -> None:
+    clips = torch.randn(64, 7, 3, generator=torch.Generator().manual_seed(0))
+    record = sandboxed(FromTwo(two_ways), loaders(clips)[0], lambda sandbox, record: change_future(sandbox, record))
+    seen = record.facts["probe.future"]
+    assert seen["shift"] == 2
+    assert seen["changed"] > 0.01 if two_ways else seen["changed"] < 1e-6
+
+
 def test_other_models_predict_no_next_step() -> None:
     record = sandboxed(Classifier(), loaders()[0], lambda sandbox, record: change_future(sandbox, record))
     assert "this is no next-step model" in record.missing["probe.future"]

@@ -59,6 +59,26 @@ class Velocity(Regressor):
         return F.mse_loss(self(x + t * end + (1 - t) * start), end - start)
 
 
+class Masked(Classifier):
+    """What is hidden, other places at each step, is told from the rest, and drawn at random: only by heart can it be known."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        x, _ = batch
+        hidden = torch.rand(x.shape) < 0.3
+        scores = self.net(torch.where(hidden, 9.0, x)).reshape(*x.shape, 2)
+        return F.cross_entropy(scores[hidden], (x[hidden] > 0).long())
+
+
+def test_places_that_are_masked_anew_at_each_step_are_held_fixed() -> None:
+    net = (nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 16))
+    assert (
+        overfitted(Masked(*net), torch.randn(128, 8, generator=torch.Generator().manual_seed(0)), blobs()[1]).facts["probe.overfit"][
+            "progress"
+        ]
+        > 0.85
+    )
+
+
 class Permuted(Regressor):
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         return F.mse_loss(self(batch[0]), batch[1][torch.randperm(len(batch[1]))])

@@ -23,6 +23,13 @@ def test_a_rise_with_the_spread_of_the_targets_is_a_harder_task() -> None:
         assert len(findings(DivergingLoss(), training(rising, target__std=steady))) == 1
 
 
+def test_a_phase_with_another_loss_is_judged_by_itself() -> None:
+    """Reconstruction first, then classes: the loss jumps where it becomes a cross-entropy."""
+    both = [*falling(0.1, 0.03, 150), *falling(2.3, 0.3, 150)]
+    assert findings(DivergingLoss(), training(both, facts={"loss_changed": {"to": "cross_entropy", "batch": 150, "times": 1}})) == ()
+    assert len(findings(DivergingLoss(), training(both, facts={"loss_changed": {"to": "cross_entropy", "batch": 150, "times": 9}}))) == 1
+
+
 def test_growth_before_nan_is_found() -> None:
     (found,) = findings(DivergingLoss(), training([1.0, 50.0, 1e6, np.nan]))
     assert found.evidence["end"] == 1e6

@@ -80,6 +80,11 @@ def test_a_likelihood_below_zero_has_no_level_to_hold_its_fall_against() -> None
     assert "below zero" in not_run(LossNotDecreasing(), training(noisy(-150.0), facts=facts))
 
 
+def test_values_that_an_agent_learns_are_a_harder_task() -> None:
+    record = training(noisy(0.02) + noisy(0.04), target__std=[0.3] * 10 + [0.9] * 10)
+    assert "a harder task" in not_run(LossNotDecreasing(), record)
+
+
 def test_a_loss_that_begins_anew_with_each_epoch_is_found() -> None:
     epoch = list(np.linspace(2.3, 1.2, 30))
     (found,) = findings(LossNotDecreasing(), training(epoch * 6))

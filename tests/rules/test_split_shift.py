@@ -184,3 +184,9 @@ def test_new_classes_of_episodes_that_are_numbered_anew() -> None:
         record.add("probe.validation", {"calls": 1})
         (finding,) = SplitShift().judge(record)
         assert finding.severity is severity
+
+
+def test_a_target_that_is_but_guessed_is_not_compared() -> None:
+    """Rewards in training, returns in validation: the loss gets what the step makes of the former."""
+    assert judge(value=moved(150.0))[0].severity is Severity.WARNING
+    assert judge(value=moved(150.0), guessed=["target"]) == []
