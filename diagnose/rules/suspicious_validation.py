@@ -98,7 +98,7 @@ class SuspiciousValidation(Rule):
         held = tail(record, "val/loss")
         loss = record.series("train/watched_loss" if "train/watched_loss" in record else "train/loss")
         first = series.batch[-len(held)]
-        same = finite(loss.value[loss.batch >= first - (series.batch[1] - series.batch[0])])
+        same = finite(loss.value[(loss.batch >= first - (series.batch[1] - series.batch[0])) & (loss.batch <= series.batch[-1])])
         if not len(held) or not len(same):
             raise NotRun("the losses are not finite")
         if "train/watched_loss" not in record and record.facts.get("task", {}).get("written"):

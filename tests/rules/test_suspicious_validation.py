@@ -24,6 +24,13 @@ def test_the_same_loss_call_is_compared() -> None:
     assert findings(SuspiciousValidation(), training([1.0] * 300, train__watched_loss=[0.06] * 30, val__loss=[0.05] * 10)) == ()
 
 
+def test_losses_of_the_same_time_are_compared() -> None:
+    record = training([0.05] * 150 + [0.9] * 150)
+    for place in (30, 60, 90, 120, 149):
+        record.append({"val/loss": 0.05}, step=place, epoch=place // 30, batch=place)  # another loss is validated later
+    assert findings(SuspiciousValidation(), record) == ()
+
+
 def test_a_small_part_of_the_training_loss_is_not_compared() -> None:
     record = training([0.08] * 300, train__watched_loss=[1.8] * 30, val__loss=[0.1] * 10)
     assert "but a small part" in not_run(SuspiciousValidation(), record)
