@@ -8,20 +8,23 @@ from typing import Any
 import numpy as np
 
 from diagnose.record import Record
-from diagnose.rules.evidence import run
+from diagnose.rules.evidence import run, tail
 from diagnose.rules.skill import skill
+from diagnose.statistics import median
 
 SCALE_FREE = ("adam", "rmsprop", "adagrad", "adadelta", "lion", "adafactor", "rprop", "lamb")
+SPREADS = (("prediction/std", "target/std"), ("val/std", "val/target_std"))
 ERRORS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 
 
 def crowding(record: Record, term: float, least: float) -> float | None:
     """How many times as hard as the loss call what a step adds to it pulls, where that is above ``term`` and nothing was learned.
 
-    ``None`` where it is not, where the model gained ``least`` or more over a constant prediction by the end, or that is not known.
+    ``None`` where it is not, where the model gained ``least`` or more over a constant prediction by the end, or that is not known (see
+    `learned`).
     """
-    seen, learned = record.facts.get("probe.penalty"), skill(record)
-    if not seen or learned is None or learned >= least or seen["data_gradient"] <= 0 or not run(record).get("finished", True):
+    seen, gained = record.facts.get("probe.penalty"), learned(record)
+    if not seen or gained is None or gained >= least or seen["data_gradient"] <= 0 or not run(record).get("finished", True):
         return None
     force = float(seen["added_gradient"] / seen["data_gradient"])
     return force if force > term and len(run(record).get("optimizers", ())) <= 1 and not multiplied(seen) else None
@@ -37,6 +40,18 @@ def penalty(record: Record) -> float:
     if not np.isfinite(added).all() or added.mean() <= 0 or not same or seen["data_gradient"] <= 0:
         return 0.0
     return float(seen["added_gradient"] / seen["data_gradient"])
+
+
+def learned(record: Record) -> float | None:
+    """How much better than a constant prediction the model is at the end, or what it can be at most by how little its predictions vary."""
+    known, apart = skill(record), spread(record)
+    return known if known is not None or apart is None else min(1.0, apart**2)
+
+
+def spread(record: Record) -> float | None:
+    """How many times as much as the targets the predictions vary at the end, in training or validation, whichever is more."""
+    pairs = [(tail(record, mine), tail(record, theirs)) for mine, theirs in SPREADS]
+    return max((median(mine) / median(theirs) for mine, theirs in pairs if len(mine) and len(theirs) and median(theirs) > 0), default=None)
 
 
 def multiplied(seen: Mapping[str, Any]) -> bool:

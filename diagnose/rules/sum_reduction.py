@@ -8,12 +8,9 @@ from typing import Any
 
 from diagnose.record import Record
 from diagnose.rules import Rule
-from diagnose.rules.evidence import run, tail
-from diagnose.rules.objective import crowding, scale_free
-from diagnose.statistics import median
+from diagnose.rules.evidence import run
+from diagnose.rules.objective import crowding, scale_free, spread
 from diagnose.values import Finding, Severity
-
-SPREADS = (("prediction/std", "target/std"), ("val/std", "val/target_std"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,18 +109,17 @@ class SumReduction(Rule):
             return
         share = (two - one) / abs(one) if one else 0.0
         straight = two > one and abs((four - two) / (two - one) - 2) <= self.linear
-        spreads = [(tail(record, mine), tail(record, theirs)) for mine, theirs in SPREADS]
-        known = [median(mine) / median(theirs) for mine, theirs in spreads if len(mine) and len(theirs) and median(theirs) > 0]
-        if self.part <= share < 1 - self.tolerance and straight and known and max(known) < self.flat:
+        known = spread(record)
+        if self.part <= share < 1 - self.tolerance and straight and known is not None and known < self.flat:
             yield self.finding(
                 f"a part of the loss is a sum over the batch, the rest is a mean: {one:.4g} for {seen['samples']} samples, {two:.4g} and "
-                f"{four:.4g} when each is given two and four times; the predictions vary {max(known):.0%} as much as the targets",
+                f"{four:.4g} when each is given two and four times; the predictions vary {known:.0%} as much as the targets",
                 where=record.source("training_step") or "training_step",
                 fix="take the mean over the samples of all parts, then sum them",
                 share=share,
                 part=self.part,
                 samples=seen["samples"],
-                spread=max(known),
+                spread=known,
                 flat=self.flat,
             )
 

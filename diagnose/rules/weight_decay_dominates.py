@@ -10,8 +10,7 @@ import numpy as np
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import refuse_games, run, tail
-from diagnose.rules.objective import crowding, penalty
-from diagnose.rules.skill import skill
+from diagnose.rules.objective import crowding, learned, penalty
 from diagnose.statistics import median
 from diagnose.values import Finding, Severity
 
@@ -32,7 +31,8 @@ class WeightDecayDominates(Rule):
     prediction gives.
 
     For a term that depends on the batch (a sparsity, a divergence), the gradient of what is added in the first step must be `term` times
-    that of the loss call, and the model gain less than `skill` over a constant prediction by the end.
+    that of the loss call, and the model gain less than `skill` over a constant prediction by the end; where that is not known, the square
+    of how much its predictions vary, in units of the targets' own, stands in.
 
     ## Why it matters
     The optimizer mostly makes the weights smaller; the network ends near zero and predicts a constant.
@@ -133,16 +133,16 @@ class WeightDecayDominates(Rule):
 
     def _crowded_out(self, record: Record) -> Finding | None:
         """A further term of the loss, against which the loss call comes to nothing."""
-        force, learned = crowding(record, self.term, self.skill), skill(record)
-        if force is None or learned is None:
+        force, gained = crowding(record, self.term, self.skill), learned(record)
+        if force is None or gained is None:
             return None
         kind = record.facts.get("task", {}).get("loss") or "loss"
         return self.finding(
             f"what training_step adds to its {kind} pulls {force:.3g} times as hard as that in the first step, and at the end the model is "
-            f"no better than a constant prediction ({learned:.0%} of what there is to gain)",
+            f"no better than a constant prediction ({gained:.0%} of what there is to gain)",
             where=record.source("training_step") or "training_step",
             fix=f"multiply what is added by {min(0.01, 1 / force):.0e} first, or raise its weight slowly from zero",
             force=force,
             limit=self.term,
-            skill=learned,
+            skill=gained,
         )

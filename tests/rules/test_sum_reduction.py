@@ -81,6 +81,18 @@ def test_a_sum_beside_a_mean_that_leaves_room_to_learn_is_for_information() -> N
     assert "the loss is a sum over the batch" in finding.message
 
 
+@pytest.mark.parametrize(("spread", "severity"), [(0.02, Severity.WARNING), (0.3, Severity.INFO)])
+def test_predictions_that_hardly_vary_have_gained_nothing_either(spread: float, severity: Severity) -> None:
+    record = Record()
+    record.add("probe.reduction", {**seen(1.94), "watched": 1.0, "added": 2.0})
+    penalty = {"added": [10.1, 9.9, 10.6], "losses": [11.2, 11.0, 11.7], "data_gradient": 0.5, "added_gradient": 65.0}
+    for name, fact in {"probe.penalty": penalty, "task": {"loss": "binary_cross_entropy"}, "optimizers": ["Adam"]}.items():
+        record.add(name, fact)
+    for step in range(20):
+        record.append({"prediction/std": spread, "target/std": 0.35}, step=step)
+    assert [f.severity for f in SumReduction().judge(record)] == [severity]
+
+
 def in_part(spread: float = 0.02, held: float = 0.02, finished: bool = True, **losses: float) -> list[Finding]:
     """The findings after a run whose loss is a mean of 45 and a sum of 6, and whose predictions spread so."""
     record = Record()

@@ -126,3 +126,13 @@ def test_a_term_that_crowds_the_loss_out_is_found() -> None:
     assert findings(WeightDecayDominates(), crowded(65.0, 0.5)) == ()
     assert findings(WeightDecayDominates(), crowded(2.0, 1.0)) == ()
     assert findings(WeightDecayDominates(), crowded(65.0, 1.0, terms=(11.088, 10.89, 11.583))) == ()  # the loss call times 100
+
+
+@pytest.mark.parametrize(("spread", "found"), [(0.02, 1), (0.12, 0)])
+def test_predictions_that_hardly_vary_have_gained_nothing_either(spread: float, found: int) -> None:
+    penalty = {"added": [10.1, 9.9, 10.6], "losses": [11.2, 11.0, 11.7], "data_gradient": 0.5, "added_gradient": 65.0}
+    facts: dict[str, Any] = {"probe.penalty": penalty, "task": {"loss": "binary_cross_entropy"}}
+    labels = {"weight_norm__layers": ["a"], "grad_norm__layers": ["a"]}
+    steps: dict[str, Any] = {"weight_norm__layers": [[1.0]] * 20, "grad_norm__layers": [[1.0]] * 20}
+    varied: dict[str, Any] = {"prediction__std": [spread] * 20, "target__std": [0.35] * 20}
+    assert len(findings(WeightDecayDominates(), training([0.4] * 300, facts=facts, labels=labels, **steps, **varied))) == found
