@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,6 +17,8 @@ from torch.utils.hooks import RemovableHandle
 from diagnose.experiments.batches import leaves
 from diagnose.experiments.copying import Unusable, told
 from diagnose.experiments.coverage import weigh
+from diagnose.experiments.functional_dropout import called_dropouts
+from diagnose.experiments.later_epochs import reached_later
 from diagnose.experiments.loss_arguments import class_weights, classes, input_statistics, label_statistics, target_statistics
 from diagnose.experiments.modes import wrong_mode
 from diagnose.experiments.penalty import gradients, pull
@@ -84,6 +86,8 @@ def hooked(module: nn.Module, hook: Any) -> Iterator[None]:
 def examine(sandbox: Sandbox, record: Record) -> Anatomy:
     """Run up to three training steps and take them apart; of several optimizers that take turns, as many as they need, up to twelve.
 
+    What runs and gets no gradient in them is looked at in later epochs, too.
+
     Writes these facts:
 
     * ``probe.step``: ``loss`` of each step, ``calls`` of losses, ``kind``, ``name``, ``input_shape``, ``target_shape``, ``target_dtype``,
@@ -126,6 +130,9 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
                 if sandbox.module.automatic_optimization or len(stepped) == len(sandbox.optimizers):
                     break
                 _step(sandbox, anatomy, sandbox.move(sandbox.batches[index % len(sandbox.batches)]), index, names, None)
+    silent = (set(anatomy.used) & trainable) - anatomy.reached
+    if silent and backward and sandbox.module.automatic_optimization:
+        anatomy.reached |= reached_later(sandbox, silent)
     if "probe.step" in record:
         record.add("probe.step", {**record.facts["probe.step"], "loss": losses})
     raised = record.facts.get("probe.step", {}).get("raised")
@@ -188,6 +195,7 @@ def _step(sandbox: Sandbox, anatomy: Anatomy, batch: Any, index: int, names: Map
             dropped.append({"name": name, "p": float(module.p), "units": units(first.shape) if first is not None else 0})
         if isinstance(output, Tensor):
             outputs.append(output)
+            producers.pop(id(output), None)  # what works in place gives back what it was given
             if getattr(module, "bias", None) is not None and isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
                 producers[id(output)] = name
 
@@ -234,16 +242,6 @@ def _fresh(module: nn.Module) -> bool:
         return False
     variance = module.running_var
     return not module.running_mean.any() and variance is not None and bool(torch.eq(variance, 1).all())
-
-
-def called_dropouts(calls: Sequence[tuple[float, int]], modules: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The calls of functional dropout that no dropout module made, as entries without a name; all calls are given as p and units.
-
-    >>> called_dropouts([(0.5, 8), (0.5, 8), (0.9, 64)], [{"name": "drop", "p": 0.5, "units": 8}])
-    [{'name': '', 'p': 0.5, 'units': 8}, {'name': '', 'p': 0.9, 'units': 64}]
-    """
-    own = Counter(calls) - Counter((float(m["p"]), int(m["units"])) for m in modules)
-    return [{"name": "", "p": p, "units": units} for p, units in own.elements() if p > 0]
 
 
 def _described(output: Any) -> str:

@@ -195,6 +195,14 @@ def few(sample: Sample) -> str:
     return f"time ran out after {len(sample.sizes)} of its batches, at least {ENOUGH} are needed"
 
 
+def _sole_item(loader: Any) -> bool:
+    """Whether a data set has but one item."""
+    try:
+        return len(loader.dataset) == 1
+    except (AttributeError, TypeError):
+        return False
+
+
 def _identity(
     record: Record,
     sample: Sample,
@@ -206,11 +214,9 @@ def _identity(
     reason: str,
 ) -> None:
     rows = data_identity.keys(sample, parts.inputs)
-    if getattr(loaders[0], "batch_sampler", loaders[0]) is None:
+    if getattr(loaders[0], "batch_sampler", loaders[0]) is None or (_sole_item(loaders[0]) and sample.sizes[0] > 1):
         for name in ("data.overlap", "data.conflicts"):
-            record.skip(
-                name, "the data set gives whole batches (batch_size=None): their rows need not be samples, nodes of one graph for example"
-            )
+            record.skip(name, "an item of the data set is a whole batch, and its rows need not be samples: nodes of one graph, for example")
         return
     if rows is None:
         record.skip("data.overlap", "the training batches have no input field with one entry per row")

@@ -1,7 +1,8 @@
-"""Dropout that is called as a function and drops in validation too."""
+"""Dropout that is called as a function."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from inspect import signature
 from typing import Any
@@ -33,3 +34,13 @@ class WatchDropout(TorchFunctionMode):
             if p > 0:
                 self.found.append(f"F.scaled_dot_product_attention(dropout_p={p:g})")
         return func(*args, **kwargs)
+
+
+def called_dropouts(calls: Sequence[tuple[float, int]], modules: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The calls of functional dropout that no dropout module made, as entries without a name; all calls are given as p and units.
+
+    >>> called_dropouts([(0.5, 8), (0.5, 8), (0.9, 64)], [{"name": "drop", "p": 0.5, "units": 8}])
+    [{'name': '', 'p': 0.5, 'units': 8}, {'name': '', 'p': 0.9, 'units': 64}]
+    """
+    own = Counter(calls) - Counter((float(m["p"]), int(m["units"])) for m in modules)
+    return [{"name": "", "p": p, "units": units} for p, units in own.elements() if p > 0]

@@ -27,8 +27,9 @@ class NoGradient(Rule):
     and the fault stays hidden.
 
     ## When it is wrong
-    Frozen parameters (`requires_grad=False`) and those in no optimizer (a teacher, a target network) are passed over. A branch that is
-    switched on only later looks cut until then. A rounding whose gradient is passed straight through cuts nothing.
+    Frozen parameters (`requires_grad=False`) and those in no optimizer (a teacher, a target network) are passed over. What runs but rests
+    in the first phase of a training is tried in epochs 4, 16, 64 and 1000, too; what a hook or a count of its own switches on later looks
+    cut. A rounding whose gradient is passed straight through cuts nothing.
 
     ## What to try
     Look between the named module and the loss for detach, .data, no_grad, .item(), numpy or argmax. Where it is meant, freeze the

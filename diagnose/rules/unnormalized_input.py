@@ -27,7 +27,8 @@ class UnnormalizedInput(Rule):
     - or all of the field lies below `tiny`, and a training gained less than `skill` over a constant prediction.
 
     A model whose parameters are numbers and vectors alone (the constants of a law, as rates and half-lives) is no network that expects
-    inputs of order one: all of this is a finding there only where a training gained less than `skill` or ended in NaN or infinity.
+    inputs of order one: all of this is a finding there only where a training gained less than `skill` or ended in NaN or infinity. Where
+    gradients train nothing at all (prototypes that are moved to means) it is none.
 
     ## Why it matters
     Default initialisation assumes inputs of order one. Larger ones saturate sigmoid and tanh units or kill ReLU units at the first step,
@@ -81,7 +82,10 @@ class UnnormalizedInput(Rule):
         facts = record.facts["data"]["train"]
         if (facts["loss"] or {}).get("input_normalised"):
             raise NotRun("the network normalises or embeds its inputs itself")
-        if record.facts.get("probe.parameters", {}).get("matrices") == 0 and "nonfinite" not in record.facts:
+        weights = record.facts.get("probe.parameters", {})
+        if weights.get("registered") == []:
+            raise NotRun("no weight is trained by gradients, so inputs may have any unit")
+        if weights.get("matrices") == 0 and "nonfinite" not in record.facts:
             learned = skill(record)
             if learned is None or learned >= self.skill:
                 raise NotRun("the model has no matrix of weights, and no training came to nothing, so its inputs may have any unit")

@@ -111,6 +111,11 @@ def test_what_a_step_adds_to_its_loss() -> None:
     assert "probe.penalty" not in look(Classifier(), x, y)[0]
 
 
+def test_an_activation_in_place_stands_between_a_bias_and_its_norm() -> None:
+    record, _ = look(Classifier(nn.Linear(8, 16), nn.ReLU(inplace=True), nn.BatchNorm1d(16), nn.Linear(16, 3)))
+    assert [norm["bias_before"] for norm in record.facts["probe.norms"]] == [""]
+
+
 def test_dropout_and_norms() -> None:
     net = (nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, 3), nn.Dropout(0.2))
     record, _ = look(Classifier(*net))

@@ -33,6 +33,27 @@ def test_parameters_that_are_cut_off_unused_or_frozen() -> None:
     assert "frozen.weight" not in entries
 
 
+class Phased(Classifier):
+    """The scale of the scores rests until the fifth epoch; ``cut`` keeps it out of the loss for ever."""
+
+    def __init__(self, cut: bool) -> None:
+        super().__init__()
+        self.cut, self.scale = cut, nn.Linear(8, 1)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        scores, scale = self.net(batch[0]), self.scale(batch[0])
+        scale = scale.detach() if self.cut or self.current_epoch < 5 else scale
+        return F.cross_entropy(scores * scale.exp(), batch[1])
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_what_rests_in_the_first_epochs(cut: bool) -> None:
+    module = Phased(cut)
+    entries = {e["name"]: e["reached"] for e in look(module)[0].facts["probe.parameters"]["registered"]}
+    assert entries["scale.weight"] is not cut
+    assert entries["net.0.weight"]
+
+
 @pytest.mark.parametrize(
     ("between", "flat"),
     [(torch.round, True), (torch.sign, True), (lambda h: h + (h.round() - h).detach(), False), (lambda h: h - h.floor(), False)],

@@ -119,6 +119,14 @@ def test_overlap_counts_equal_rows_of_equal_targets() -> None:
     assert (seen["continuous"], seen["twins"], seen["index_share"]) == (True, 0.0, None)
 
 
+def test_nodes_of_the_only_graph_are_no_samples() -> None:
+    """Both loaders give the same graph; masks say which of its nodes count."""
+    graph: Any = [(table(60), classes(60))]
+    record = facts(*(DataLoader(graph, batch_size=1, collate_fn=lambda items: items[0]) for _ in range(2)))
+    for name in ("data.overlap", "data.conflicts"):
+        assert "nodes of one graph" in record.missing[name]
+
+
 def test_overlap_is_scaled_by_what_was_read() -> None:
     x, y = table(20_000), classes(20_000)
     record = Record()

@@ -67,10 +67,17 @@ def test_inputs_of_order_one_and_exempt_ones(x: dict[str, Any]) -> None:
     assert list(UnnormalizedInput().judge(record(x))) == []
 
 
+def test_prototypes_that_no_gradient_moves_take_inputs_in_any_unit() -> None:
+    colours = record(PIXELS)
+    colours.add("probe.parameters", {"registered": [], "matrices": 1})
+    with pytest.raises(NotRun, match="no weight is trained by gradients"):
+        list(UnnormalizedInput().judge(colours))
+
+
 def test_constants_of_a_law_take_inputs_in_any_unit() -> None:
     for matrices, error, known in ((0, 0.01, False), (0, 0.98, True), (1, 0.01, True)):
         law = record(PIXELS)
-        law.add("probe.parameters", {"registered": [], "matrices": matrices})
+        law.add("probe.parameters", {"registered": [{"name": "rate"}], "matrices": matrices})
         law.add("task", {"loss": "mse_loss"})
         for step in range(50):
             law.append({"train/loss": error, "target/std": 1.0}, step=step)
