@@ -117,7 +117,8 @@ class UnnormalizedInput(Rule):
         largest = columns["largest"] if columns else None
         mostly = columns is None or columns["large"] >= 0.5 or (columns["count"] >= 16 and largest and largest["std"] < 5 * field["spread"])
         if field["spread"] > self.spread and mostly:
-            pixels = field["min"] >= 0 and field["max"] <= 255
+            whole = field["integers"] or len(field.get("shape") or ()) > 1
+            pixels = whole and field["min"] >= 0 and 100 < field["max"] <= 255
             yield self.finding(
                 f"{path} lies between {field['min']:.4g} and {field['max']:.4g} (mean {field['mean']:.3g}, std {field['std']:.3g})"
                 f"{', as pixels of 0 to 255 do' if pixels else ''}; a network expects inputs of order one",

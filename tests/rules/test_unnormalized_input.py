@@ -29,13 +29,18 @@ def record(x: dict[str, Any], loss: dict[str, Any] | None = None) -> Record:
     return result
 
 
-PIXELS = field(min=0.0, max=255.0, mean=78.0, std=96.0, spread=96.0, columns=None)
+PIXELS = field(min=0.0, max=255.0, mean=78.0, std=96.0, spread=96.0, integers=True, columns=None)
 
 
 def test_pixels() -> None:
     (finding,) = UnnormalizedInput().judge(record(PIXELS))
     assert "batch[0] lies between 0 and 255 (mean 78, std 96), as pixels of 0 to 255 do" in finding.message
     assert finding.fix == "divide the pixels by 255"
+
+
+def test_concentrations_are_no_pixels() -> None:
+    (finding,) = UnnormalizedInput().judge(record({**PIXELS, "max": 230.4, "integers": False, "shape": [4]}))
+    assert "pixels" not in finding.message + finding.fix
 
 
 def test_one_column_of_another_order() -> None:
