@@ -77,7 +77,7 @@ def test_what_cannot_be_rendered_is_said(words: list[str], text: str, cli: Cli, 
 @pytest.mark.parametrize(
     ("lines", "text"),
     [
-        ('{"schema": 99}\n', "has schema 99, this version reads up to 1: update lightning-diagnose"),
+        ('{"schema": 99}\n', "has schema 99, this version reads up to 2: update lightning-diagnose"),
         ('{"schema": 1}\n{"fact": broken\n{"schema": 1}\n', "events.jsonl is damaged"),
     ],
 )
