@@ -30,6 +30,7 @@ PREDICTED = {
     "target_std": "target/std",
 }
 STAGES = ("val", "valid", "validation", "eval", "dev")
+CHANGES = 10  # more are losses that take turns, of which one more says nothing
 LOSS_NAMES = ("loss", "nll", "mse", "bce", "ce")
 
 
@@ -112,7 +113,7 @@ class Losses(Instrument):
                 self.notes.put("backward/share", share)
 
     def _compare(self, kind: str) -> None:
-        if self.kind not in ("", kind):
+        if self.kind not in ("", kind) and self.changes < CHANGES:
             self.changes += 1
             self.notes.record.add("loss_changed", {"to": kind, "batch": self.notes.batch, "times": self.changes})
         self.kind = kind

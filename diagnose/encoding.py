@@ -67,7 +67,8 @@ def unpack(text: str) -> list[float]:
         raise ValueError(f"expected packed numbers (four characters of base64 each), got {text[:20]!r}") from error
     whole = np.zeros((len(kept), 4), np.uint8)
     whole[:, :3] = kept
-    return [float(v) for v in whole.view(">f4")[:, 0]]
+    numbers: list[float] = whole.view(">f4")[:, 0].tolist()
+    return numbers
 
 
 def decode(value: Any) -> Any:

@@ -239,7 +239,7 @@ class Record:
         for number, line in enumerate(lines, 1):
             try:
                 event = decode(json.loads(line))
-            except json.JSONDecodeError as error:
+            except ValueError as error:
                 if number == len(lines):
                     break
                 raise ValueError(f"line {number} of {file} is damaged: {error}") from error

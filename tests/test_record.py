@@ -152,6 +152,17 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
         Record.read(tmp_path)
 
 
+def test_a_damaged_packed_row_in_the_middle_is_named(tmp_path: Path) -> None:
+    record = Record(tmp_path)
+    record.append({"v": [0.5] * 10}, step=0)
+    record.append({"v": [0.25] * 10}, step=1)
+    record.close()
+    file = tmp_path / EVENTS
+    file.write_text(file.read_text().replace('{"~f":"', '{"~f":"!', 1))
+    with pytest.raises(ValueError, match=r"line 2 of .*events\.jsonl is damaged: expected packed numbers"):
+        Record.read(tmp_path)
+
+
 def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     (tmp_path / EVENTS).write_text(json.dumps({"schema": SCHEMA + 1}) + "\n")
     with pytest.raises(ValueError, match=rf"has schema {SCHEMA + 1}, this version reads up to {SCHEMA}: update lightning-diagnose"):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
@@ -50,7 +51,7 @@ class MissingFromOptimizer(Rule):
             raise NotRun("configure_optimizers returned no optimizer")
         stray = seen["unregistered"]
         if stray:
-            owners = sorted({e["name"].rpartition(".")[0] or e["name"] for e in stray})
+            owners = _owners(stray)
             yield self.finding(
                 f"{len(stray)} parameters ({sum(e['size'] for e in stray)} weights) of {', '.join(owners[:4])} are used but "
                 "not registered with the module, so they are in no optimizer",
@@ -60,7 +61,7 @@ class MissingFromOptimizer(Rule):
             )
         left = [e for e in seen["registered"] if e["reached"] and not e["optimized"]]
         if left:
-            modules = sorted({e["name"].rpartition(".")[0] or e["name"] for e in left})
+            modules = _owners(left)
             share = sum(e["size"] for e in left) / max(1, sum(e["size"] for e in seen["registered"]))
             yield self.finding(
                 f"{len(left)} parameters ({share:.0%} of the trainable weights) of {', '.join(modules[:4])} get gradients but "
@@ -78,7 +79,7 @@ class MissingFromOptimizer(Rule):
         needed = 1 if run(record).get("finished") else STOOD
         late = [e for e in facts["parameters"] if e["epochs"] >= needed]
         if late:
-            modules = sorted({e["name"].rpartition(".")[0] or e["name"] for e in late})
+            modules = _owners(late)
             share = sum(e["size"] for e in late) / facts["trainable"]
             yield self.finding(
                 f"{len(late)} parameters ({share:.0%} of the trainable weights) of {', '.join(modules[:4])}, thawed or added in training, "
@@ -89,6 +90,11 @@ class MissingFromOptimizer(Rule):
                 share=share,
                 epochs=max(e["epochs"] for e in late),
             )
+
+
+def _owners(parameters: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The modules that hold some parameters, each once."""
+    return sorted({e["name"].rpartition(".")[0] or e["name"] for e in parameters})
 
 
 def _place(record: Record) -> str:

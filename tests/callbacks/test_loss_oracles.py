@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from diagnose.callbacks import ConfusionMatrix, Doctor, HiddenTSNE, LossMonitor
+from diagnose.record import EVENTS
 from tests.callbacks.plain_training import Net, data, fit
 
 pytestmark = pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`")
@@ -121,3 +123,16 @@ def test_a_loss_that_becomes_another_function_is_noted() -> None:
     batches = len(monitor.record.series("train/loss")) // 4
     assert monitor.record.facts["loss_changed"] == {"to": "cross_entropy", "batch": 2 * batches, "times": 1}
     assert "loss_changed" not in steady.record
+
+
+def test_of_losses_that_take_turns_ten_changes_are_noted(tmp_path: Path) -> None:
+    class Turns(Net):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            if batch_idx % 2:
+                return nn.functional.mse_loss(self(batch[0]), torch.zeros(len(batch[0]), 3))
+            return nn.functional.cross_entropy(self(batch[0]), batch[1])
+
+    monitor = LossMonitor(record=tmp_path, every_n_steps=1, strict=True)
+    fit(Turns(), monitor, max_epochs=12)
+    assert monitor.record.facts["loss_changed"]["times"] == 10
+    assert (tmp_path / EVENTS).read_text().count('"loss_changed"') == 10
