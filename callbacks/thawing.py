@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import UninitializedParameter
 
 from diagnose.callbacks.instrument import Instrument, NotMonitored
@@ -22,6 +23,7 @@ class Late:
         name: Its name in the module.
         parameter: Itself.
         left: Norm of the gradient that it had when it was first seen, which nobody may have cleared.
+        norm: Whether it scales or shifts what a batch norm gives.
         pulled: Whether it got another one in a measured step since.
         epochs: At the end of how many epochs it stood where it had stood before, though it was pulled.
     """
@@ -29,6 +31,7 @@ class Late:
     name: str
     parameter: nn.Parameter
     left: float
+    norm: bool = False
     pulled: bool = False
     epochs: int = 0
 
@@ -60,15 +63,18 @@ class Thawing(Instrument):
     def after_epoch(self, trainer: Trainer, module: LightningModule) -> None:
         self._follow()
         found = {id(p): (name, p) for name, p in module.named_parameters() if p.requires_grad and id(p) not in self.known}
+        taken = 0
         if found:
             held = {id(p) for optimizer in trainer.optimizers for group in optimizer.param_groups for p in group["params"]}
+            taken = sum(p.numel() for i, (_, p) in found.items() if i in held)
             found = {i: pair for i, pair in found.items() if i not in held and not isinstance(pair[1], UninitializedParameter)}
-        self.late = {i: self.late.get(i) or Late(clean(name), p, _pulls([p])[0]) for i, (name, p) in found.items()}
+        norms = {id(p) for m in module.modules() if isinstance(m, _BatchNorm) for p in m.parameters(recurse=False)} if found else ()
+        self.late = {i: self.late.get(i) or Late(clean(name), p, _pulls([p])[0], i in norms) for i, (name, p) in found.items()}
         self._copy()
-        told = [{"name": o.name, "size": o.parameter.numel(), "epochs": o.epochs} for o in self.late.values() if o.epochs]
+        told = [{"name": o.name, "size": o.parameter.numel(), "epochs": o.epochs, "norm": o.norm} for o in self.late.values() if o.epochs]
         if told or "thawed" in self.notes.record:
             trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
-            self.notes.record.add("thawed", {"parameters": told, "trainable": trainable})
+            self.notes.record.add("thawed", {"parameters": told, "taken": taken, "trainable": trainable})
 
     def _follow(self) -> None:
         """Count the epochs of those that stood still; those that moved are somebody's, and known from now on."""

@@ -20,7 +20,7 @@ from diagnose.experiments.coverage import weigh
 from diagnose.experiments.functional_dropout import called_dropouts
 from diagnose.experiments.later_epochs import reached_later
 from diagnose.experiments.loss_arguments import class_weights, classes, input_statistics, label_statistics, target_statistics
-from diagnose.experiments.modes import wrong_mode
+from diagnose.experiments.modes import held_apart, wrong_mode
 from diagnose.experiments.penalty import gradients, pull
 from diagnose.experiments.sandbox import Sandbox
 from diagnose.experiments.watch_step import WatchStep, by_pairs, units
@@ -40,6 +40,7 @@ class Anatomy:
     Attributes:
         call: The primary loss call of the first step, with its graph freed.
         fresh: Names of batch norms whose running averages stood at their start before the first step.
+        held: How far the output of batch norms in eval mode is from that in train mode, by name; none of them is fresh.
         ran: Names of the modules that ran, in forward order.
         used: Parameters that any function was given, by ``id``.
         reached: Parameters that got a gradient, by ``id``.
@@ -51,6 +52,7 @@ class Anatomy:
 
     call: LossCall | None = None
     fresh: set[str] = field(default_factory=set)
+    held: dict[str, float] = field(default_factory=dict)
     ran: list[str] = field(default_factory=list)
     used: dict[int, Tensor] = field(default_factory=dict)
     reached: set[int] = field(default_factory=set)
@@ -99,7 +101,8 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
       sign stands on all ways from it to the loss), ``optimized``, ``waits`` (none of the optimizers that hold it stepped); and under
       ``unregistered`` those that the step used but that the module does not know; ``losses``: how many of the steps returned a loss with
       a gradient (left out under manual optimisation); ``matrices``: how many weights, also frozen ones, have two axes or more;
-    * ``probe.modes``: names of modules that stood in the wrong mode;
+    * ``probe.modes``: names of modules that stood in the wrong mode, and under ``apart`` how far the output of batch norms among them
+      that have seen data is from that in train mode;
     * ``probe.linearity``: ``layers``, ``nonlinear``, ``longest``;
     * ``probe.norms``: per batch norm ``name``, ``values`` (per channel, in training), ``bias_before`` (a layer whose bias it cancels),
       ``momentum`` where its running averages stand at their start, else ``None``;
@@ -183,6 +186,8 @@ def _step(sandbox: Sandbox, anatomy: Anatomy, batch: Any, index: int, names: Map
             anatomy.ran.append(name)
         calls_of[name] += 1
         first = args[0] if args and isinstance(args[0], Tensor) else None
+        if index == 0 and name not in anatomy.fresh and (apart := held_apart(module, first)) is not None:
+            anatomy.held[name] = max(apart, anatomy.held.get(name, 0.0))
         if anatomy.input_max is None and first is not None and first.numel() and first.is_floating_point() and module._parameters:
             anatomy.input_max = float(torch.nan_to_num(first.detach()).abs().max())
         if isinstance(module, BIAS_CANCELLING) and first is not None and module.training:
@@ -274,7 +279,8 @@ def _describe(
     anatomy.call = call
     record.add("probe.norms", normed)
     record.add("probe.dropout", dropped + called_dropouts(watch.dropouts, dropped))
-    record.add("probe.modes", {"training": wrong_mode(sandbox.module, anatomy.ran), "validation": []})
+    wrong = wrong_mode(sandbox.module, anatomy.ran)
+    record.add("probe.modes", {"training": wrong, "apart": {n: anatomy.held[n] for n in wrong if n in anatomy.held}, "validation": []})
     facts: dict[str, Any] = {"raised": raised, "broadcast": watch.broadcast(loss)}
     facts |= {"calls": len(watch.calls), "input_max": anatomy.input_max}
     if call is None or call.target is None:

@@ -81,7 +81,8 @@ def fast_probes(record: Record, trainer: Trainer, module: LightningModule) -> No
     """The probes at the start of a fit: those that cost a few steps each, together about as much as ten training batches.
 
     Where a twentieth of the run has the 450 steps that learning one batch by heart may take, that is tried as well.
-    Where `check` has seen this very module and its weights have not changed since, its evidence is taken over and nothing runs.
+    Where `check` has seen this very module, and neither its weights nor its modes nor what is frozen have changed since, its evidence is
+    taken over and nothing runs.
     """
     known = _evidence.get(module)
     if known is not None and known[0] == _version(module):
@@ -117,5 +118,6 @@ def _spare(trainer: Trainer) -> int:
 
 
 def _version(module: LightningModule) -> int:
-    """Changes when any weight is written to."""
-    return sum(p._version + id(p) for p in module.parameters() if not isinstance(p, UninitializedParameter))
+    """Changes when any weight is written to, frozen or thawed, and when any module changes its mode."""
+    weights = tuple((id(p), p._version, p.requires_grad) for p in module.parameters() if not isinstance(p, UninitializedParameter))
+    return hash((weights, tuple(m.training for m in module.modules())))

@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
 from diagnose.experiments.dependence import evaluating
 from diagnose.experiments.functional_dropout import WatchDropout
 from diagnose.experiments.sandbox import Sandbox
+from diagnose.measure.batch_norm import difference
 from diagnose.measure.watched_losses import watch_losses
 from diagnose.namespace import is_overridden
 from diagnose.record import Record
@@ -24,11 +25,13 @@ MODAL = (_BatchNorm, nn.modules.dropout._DropoutNd)
 def wrong_mode(module: nn.Module, ran: Sequence[str]) -> list[str]:
     """Modules that ran in eval mode while training, although they behave differently then and nobody keeps them so on purpose.
 
-    On purpose is: all their parent's weights are frozen, or the module's own ``train()`` leaves them in eval mode.
+    On purpose is: all their own weights or all their parent's are frozen, or the module's own ``train()`` leaves them in eval mode.
+    Batch norms that keep no running averages do the same in both modes.
     """
     named = dict(module.named_modules())
     suspects = [n for n in ran if n in named and isinstance(named[n], MODAL) and not named[n].training]
     suspects = [n for n in suspects if getattr(named[n], "p", 1.0) > 0]
+    suspects = [n for n in suspects if not isinstance(named[n], _BatchNorm) or named[n].running_mean is not None]
     if not suspects:
         return []
     modes = {m: m.training for m in named.values()}
@@ -40,11 +43,20 @@ def wrong_mode(module: nn.Module, ran: Sequence[str]) -> list[str]:
             m.training = mode
     result = []
     for name in suspects:
-        parent = named[name.rpartition(".")[0]]
-        weights = list(parent.parameters())
-        if name not in stays and (not weights or any(p.requires_grad for p in weights)):
+        owners = named[name], named[name.rpartition(".")[0]]
+        frozen = [all(not p.requires_grad for p in weights) for weights in (list(owner.parameters()) for owner in owners) if weights]
+        if name not in stays and not any(frozen):
             result.append(name)
     return result
+
+
+def held_apart(module: nn.Module, x: Tensor | None) -> float | None:
+    """How far a batch norm's output in eval mode is from that in train mode, see `difference`; ``None`` where it runs in train mode."""
+    if not isinstance(module, _BatchNorm) or module.training or x is None or x.dim() < 2 or not len(x):
+        return None
+    if module.running_mean is None or module.running_var is None:
+        return None
+    return difference(x, module.running_mean, module.running_var, eps=module.eps).found
 
 
 def validate(sandbox: Sandbox, record: Record) -> None:

@@ -22,7 +22,8 @@ class MissingFromOptimizer(Rule):
     The parameters that received a gradient in a training step, against those of all optimizers that `configure_optimizers` returned.
     Parameters that the module does not know, since they live in a plain list or dict, are found by the functions that used them.
     In training also those that were thawed, or added, after it began: they get gradients, no optimizer holds them, and they stood still
-    for an epoch after the one in which they thawed; while training goes on, for two.
+    for an epoch after the one in which they thawed; while training goes on, for two. Where an optimizer took others that thawed, and only
+    those of batch norms stand outside, they were left out on purpose, as `BaseFinetuning` does with `train_bn=False`.
 
     ## Why it matters
     Such weights keep their first values. Those in a plain Python list also stay out of checkpoints and do not move to the GPU.
@@ -78,7 +79,8 @@ class MissingFromOptimizer(Rule):
         facts = record.facts.get("thawed", {"parameters": [], "trainable": 0})
         needed = 1 if run(record).get("finished") else STOOD
         late = [e for e in facts["parameters"] if e["epochs"] >= needed]
-        if late:
+        chosen = bool(facts.get("taken")) and all(e.get("norm") for e in late)  # the rest of their network is in an optimizer
+        if late and not chosen:
             modules = _owners(late)
             share = sum(e["size"] for e in late) / facts["trainable"]
             yield self.finding(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 
 from diagnose.record import Record
 from diagnose.rules import Rule
@@ -17,7 +18,9 @@ class WrongMode(Rule):
     ## What it measures
     The mode of each batch norm and dropout that runs in a training step, and in a validation step, as Lightning would call them, with
     the module's own `on_validation_model_eval`; and calls of `F.dropout` and `F.scaled_dot_product_attention` that drop something in a
-    validation step.
+    validation step. Of batch norms that train in eval mode also how far their output is from that in train mode, for the same input, in
+    standard deviations; where only batch norms stand so, all of them have seen data and none is `apart` by more than 0.5, there is no
+    harm yet, and the finding is `info`.
 
     ## Why it matters
     In eval mode batch norm uses its stored statistics and never updates them, and dropout does nothing. Lightning has kept the modes as
@@ -25,8 +28,9 @@ class WrongMode(Rule):
 
     ## When it is wrong
     Monte-Carlo dropout drops in validation on purpose: dropouts that were switched on one by one, in modules that stand in eval mode, are
-    left alone, others are not. Silent are modules whose weights are all frozen, and those that the module's own
-    `train()` keeps in eval mode: both are deliberate.
+    left alone, others are not. Silent are modules whose weights, or whose parent's, are all frozen, and those that the module's own
+    `train()` keeps in eval mode: both are deliberate. A pretrained backbone that a callback will freeze is not known before training
+    to be so: it is `info` while its stored statistics are those of the data, and an error where they are not.
 
     ## What to try
     Call `.train()` on the module after loading it; do not call `.eval()` or `.train()` inside a step. Pass
@@ -51,6 +55,7 @@ class WrongMode(Rule):
         "initial-loss",
         "sample-leakage",
     )
+    apart: float = 0.5
 
     def judge(self, record: Record) -> Iterator[Finding]:
         modes = record.facts["probe.modes"]
@@ -63,7 +68,10 @@ class WrongMode(Rule):
             ),
         ):
             names = modes[stage]
-            if names:
+            held = modes.get("apart", {}) if stage == "training" else {}
+            if names and all(held.get(name, inf) <= self.apart for name in names):
+                yield self._harmless(held)
+            elif names:
                 listed = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
                 yield self.finding(
                     f"{len(names)} batch norm or dropout modules stand in {wrong} mode in {stage}: {listed}",
@@ -80,3 +88,17 @@ class WrongMode(Rule):
                 severity=Severity.WARNING,
                 calls=len(dropping),
             )
+
+    def _harmless(self, held: Mapping[str, float]) -> Finding:
+        """Batch norms in eval mode whose stored statistics are those of the data."""
+        worst = max(held, key=lambda name: held[name])
+        return self.finding(
+            f"{len(held)} batch norm modules stand in eval mode in training; their stored statistics fit the data so far: train mode "
+            f"would change the output of {worst} by {held[worst]:.2g} standard deviations, of others by less",
+            where=f"self.{worst}",
+            fix="if that is meant, freeze their weights with requires_grad_(False), which says so; else call .train() before the fit",
+            severity=Severity.INFO,
+            modules=len(held),
+            apart=held[worst],
+            threshold=self.apart,
+        )

@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import BaseFinetuning
 from torch import Tensor, nn
 
 from diagnose.callbacks import Doctor
-from tests.callbacks.plain_training import Net, fit
+from diagnose.experiments.check import check
+from diagnose.rules import build
+from tests.callbacks.plain_training import Net, data, fit
 
 pytestmark = pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`")
 
@@ -112,6 +115,34 @@ HEALTHY: dict[str, At] = {
     "thawed in the last epoch, of which nothing can be said": {4: thaw},
     "thawed, but cut off from the loss": {1: cut},
 }
+
+
+class Tuning(BaseFinetuning):
+    """Freezes all but the head until the second epoch, and leaves batch norm as it was."""
+
+    def freeze_before_training(self, pl_module: Any) -> None:
+        self.freeze(pl_module.first, train_bn=False)
+
+    def finetune_function(self, pl_module: Any, epoch: int, optimizer: Any) -> None:
+        if epoch == 1:
+            self.unfreeze_and_add_param_group(pl_module.first, optimizer, train_bn=False)
+
+
+@pytest.mark.filterwarnings("ignore:Found 3 module")
+def test_a_batch_norm_that_is_left_out_on_purpose_is_not_found() -> None:
+    module = Staged({})
+    module.first = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8))  # type: ignore[assignment]
+    for _ in range(40):
+        module.first(torch.randn(40, 4))
+    module.first.eval()
+    told = check(module, data(), None, rules=build(["M208", "M213"]))
+    assert [(f.rule, f.severity.value) for f in told.findings] == [("wrong-mode", "info")]
+    doctor = Doctor(every_n_steps=1, strict=True, select=["M208", "M213"])
+    fit(module, Tuning(), doctor, max_epochs=5)
+    facts = doctor.record.facts["thawed"]
+    assert [(e["name"], e["norm"]) for e in facts["parameters"]] == [("first.1.weight", True), ("first.1.bias", True)]
+    assert facts["taken"] == 40
+    assert found(doctor) == []
 
 
 @pytest.mark.parametrize("name", HEALTHY)

@@ -246,6 +246,30 @@ def test_eval_mode_is_wrong_where_nobody_keeps_it() -> None:
     assert wrong_mode(net, ran) == []
 
 
+def test_a_frozen_batch_norm_and_one_without_averages_may_stand_in_eval_mode() -> None:
+    net = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.BatchNorm1d(4, track_running_stats=False)).eval()
+    assert wrong_mode(net, ["1", "2"]) == ["1"]
+    net[1].requires_grad_(False)
+    assert wrong_mode(net, ["1", "2"]) == []
+
+
+def test_how_far_stored_statistics_are_from_the_data() -> None:
+    module = Classifier(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 16), nn.BatchNorm1d(16), nn.Linear(16, 3))
+    known, foreign = (blobs()[0], 40 + 9 * torch.randn(200, 8))
+    for data, apart in ((known, (0.0, 0.3)), (foreign, (0.7, 9.0))):
+        module.train()
+        for _ in range(40):
+            module(data)
+        module.eval()
+        record, _ = look(module)
+        modes = record.facts["probe.modes"]
+        assert modes["training"] == list(modes["apart"]) == ["net.1", "net.4"]
+        assert all(apart[0] < value < apart[1] for value in modes["apart"].values())
+    module.net[4].reset_running_stats()  # type: ignore[operator]
+    record, _ = look(module)
+    assert list(record.facts["probe.modes"]["apart"]) == ["net.1"]
+
+
 def test_a_module_that_stays_in_eval_mode_on_purpose() -> None:
     class Kept(nn.Sequential):
         def train(self, mode: bool = True) -> Kept:

@@ -76,3 +76,14 @@ def test_weights_that_thawed_in_training(epochs: int, finished: bool, count: int
             "give the optimizer all parameters from the start (model.py:50), or add these by add_param_group when they thaw"
         )
         assert finding.evidence == {"parameters": 2, "share": 0.75, "epochs": epochs}
+
+
+@pytest.mark.parametrize(
+    ("norms", "taken", "count"),
+    [((True, True), 500, 0), ((True, True), 0, 1), ((True, False), 500, 1)],
+    ids=["left out when the rest was taken", "nothing was taken", "another layer was left out too"],
+)
+def test_batch_norms_left_out_of_what_thawed(norms: tuple[bool, bool], taken: int, count: int) -> None:
+    late = [{"name": f"encoder.{i}.weight", "size": 30, "epochs": 3, "norm": norm} for i, norm in enumerate(norms)]
+    thawed = {"parameters": late, "taken": taken, "trainable": 600}
+    assert len(findings(MissingFromOptimizer(), probe__parameters=facts([weight("head.weight")]), thawed=thawed)) == count
