@@ -13,6 +13,7 @@ from diagnose.experiments.data_reading import Sample
 
 SHUFFLES = 24
 ROWS = 8  # rows that a batch is pooled to before its labels are counted
+PARTS = 4  # of the epoch
 
 
 def order(sample: Sample, found: Target) -> dict[str, Any] | None:
@@ -26,6 +27,8 @@ def order(sample: Sample, found: Target) -> dict[str, Any] | None:
         ``order`` (see `Sample`); ``kind``; ``batches`` (blocks of consecutive batches with at least 8 rows) and ``size``, their mean
         length; ``within``: the mean entropy of a batch's labels in nats, or the mean variance of its values; ``expected`` and ``noise``:
         its mean and standard deviation over random orders; ``ratio`` = within / expected; ``z`` = (within - expected) / noise;
+        ``along``: how much the quarter of the epoch tells of the target, beyond what it does with the batches in a random order, of what it
+        can tell: 0 where the next batch may hold any other classes, 1 where the whole epoch is sorted;
         ``trend``: the rank correlation of value and position (``0`` for classes). ``None`` with fewer than two batches or one target.
     """
     length = max(1, -(-ROWS * len(sample.sizes) // max(1, sample.count)))
@@ -46,6 +49,11 @@ def order(sample: Sample, found: Target) -> dict[str, Any] | None:
     trend = 0.0 if classes is not None else float(spearmanr(np.arange(len(values)), values).statistic)
     facts = {"order": sample.order, "kind": found.kind, "batches": len(edges) - 1, "size": len(values) / (len(edges) - 1)}
     facts |= {"within": within, "expected": expected, "noise": noise, "ratio": within / max(expected, 1e-12)}
+    quarter = np.arange(len(values)) * PARTS // len(values)
+    moved = [np.argsort(draw.permutation(len(edges) - 1)[batch], kind="stable") for _ in range(SHUFFLES)]
+    mixed = float(np.mean([_within(quarter, values[p], None if classes is None else classes[p]) for p in moved]))
+    least = 0.0 if classes is None else max(0.0, _within(np.zeros(len(values), int), values, classes) - float(np.log(PARTS)))
+    facts["along"] = (mixed - _within(quarter, values, classes)) / max(mixed - least, 1e-12)
     return {**facts, "z": (within - expected) / max(noise, 1e-9), "trend": trend}
 
 

@@ -18,7 +18,8 @@ class ClassImbalance(Rule):
     """The largest class of the training labels is many times as frequent as the smallest.
 
     ## What it measures
-    The training labels read, per class: the ratio of the largest to the smallest that occurs, against `ratio`. And whether the class
+    The training labels read, per class: the ratio of the largest to the smallest that occurs, against `ratio`; not where somebody's own
+    sampler takes but a part of its data set in an epoch, as one that draws episodes: then chance gave the counts. And whether the class
     weights of the loss rise with the frequency of the classes, which widens any imbalance. That is a warning where the weights of three
     classes or more are a power of the frequencies, to `exact` of their size and what chance does to the counts: then they were computed
     from them, the wrong way round.
@@ -53,7 +54,7 @@ class ClassImbalance(Rule):
         counts = target["counts"]
         most, least = max(counts, key=lambda c: counts[c]), min(counts, key=lambda c: counts[c])
         ratio = counts[most] / counts[least]
-        if ratio > self.ratio:
+        if ratio > self.ratio and (facts.get("drawn") or 1.0) == 1.0:
             yield self.finding(
                 f"class {most} has {counts[most]} of the training rows read, class {least} has {counts[least]}: {ratio:.3g} to 1",
                 where=f"{facts['target']}, class {least}",

@@ -135,7 +135,7 @@ class SplitShift(Rule):
             yield self.finding(
                 f"class {_classes(unseen)} makes up {strange:.0%} of validation and does not occur among {rows[0]} training rows",
                 where=name,
-                fix=fix,
+                fix="nothing, where validation is to be of new classes; else split stratified by class" if strangers else fix,
                 severity=Severity.INFO if strangers else self.severity,
                 share=strange,
                 threshold=self.unseen,

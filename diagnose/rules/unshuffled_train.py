@@ -9,6 +9,11 @@ from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.values import Finding, Severity
 
+FIXES = {
+    "stream": "shuffle the stream, for instance through a buffer",
+    "custom": "if this order is not meant, draw the rows at random in your own sampler; a DataLoader refuses shuffle=True beside it",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class UnshuffledTrain(Rule):
@@ -17,18 +22,21 @@ class UnshuffledTrain(Rule):
     ## What it measures
     The mean entropy of the labels within a batch (for regression the mean variance), against the same batches filled at random: `share`
     of it or less, and at least `deviations` standard deviations below it, over at least `batches` batches, is a finding. Regression targets
-    must also rise or fall along the epoch with a rank correlation of `trend`.
+    must also rise or fall along the epoch with a rank correlation of `trend`. Of somebody's own sampler the quarters of the epoch must
+    also tell `along` of what they can tell of the target: else it only fills each batch with a few classes.
 
     ## Why it matters
     The network learns the class of the present batches and forgets the last one: the loss jumps where the class changes, and after the
     epoch it knows the last class only.
 
     ## When it is wrong
-    The same order in every epoch is harmless where the rows are independent, and stays silent. Samplers that group classes on purpose
-    (metric learning, episodes) are `info`, and so are series that are read in the order of time.
+    The same order in every epoch is harmless where the rows are independent, and stays silent, and so do samplers of one's own that fill
+    each batch with a few classes (metric learning, episodes). Those that sort the epoch are `info`, since a curriculum may be meant, and so
+    are series that are read in the order of time.
 
     ## What to try
-    DataLoader(..., shuffle=True); a shuffle buffer, or shuffled shards, for an iterable data set.
+    DataLoader(..., shuffle=True), which is refused beside a sampler of one's own: that has to mix its rows itself; a shuffle buffer, or
+    shuffled shards, for an iterable data set.
 
     ## References
     Bottou, Stochastic Gradient Descent Tricks (2012), section 4: shuffle the examples. Bengio, Practical recommendations (2012).
@@ -60,12 +68,16 @@ class UnshuffledTrain(Rule):
     deviations: float = 6.0
     batches: int = 3
     trend: float = 0.98
+    along: float = 0.5
 
     def judge(self, record: Record) -> Iterator[Finding]:
         seen = record.facts["data.order"]
         if seen["batches"] < self.batches:
             raise NotRun(f"{seen['batches']} batches are too few to see an order in; {self.batches} are needed")
         if seen["order"] in ("random", "weighted") or seen["ratio"] > self.share or seen["z"] > -self.deviations:
+            return
+        own = seen["order"] == "custom"
+        if own and seen.get("along", 1.0) < self.along:
             return
         classes = seen["kind"] == "class"
         if classes:
@@ -76,7 +88,7 @@ class UnshuffledTrain(Rule):
         yield self.finding(
             f"the training loader gives its samples in order, not mixed: {what}",
             where="train",
-            fix="DataLoader(..., shuffle=True)" if seen["order"] != "stream" else "shuffle the stream, for instance through a buffer",
+            fix=FIXES.get(seen["order"], "DataLoader(..., shuffle=True)"),
             severity=self.severity if sorted_ and seen["order"] in ("sequential", "stream") else Severity.INFO,
             within=seen["within"],
             expected=seen["expected"],

@@ -73,6 +73,18 @@ def test_values_that_are_not_finite_are_found() -> None:
     assert math.isfinite(field["mean"])
 
 
+@pytest.mark.parametrize("count", [2, 12, 100])
+@pytest.mark.parametrize("episodes", [False, True])
+def test_order_within_batches_and_along_the_epoch(episodes: bool, count: int) -> None:
+    y = torch.arange(count).repeat_interleave(1200 // count)
+    batches = [list(range(first, first + 8)) for first in range(0, 1200, 8)]
+    if episodes:
+        batches = [batches[i] for i in torch.randperm(150, generator=torch.Generator().manual_seed(0))]
+    order = facts(DataLoader(TensorDataset(table(1200), y), batch_sampler=batches), loss={**CE, "classes": count}).facts["data.order"]
+    assert (order["order"], order["ratio"] < 0.3) == ("custom", True)
+    assert abs(order["along"]) < 0.1 if episodes else order["along"] > 0.8
+
+
 def test_targets_are_counted() -> None:
     y = torch.tensor([0] * 300 + [2] * 100)
     target = facts(loader(table(), y)).facts["data"]["train"]["fields"]["batch[1]"]["target"]

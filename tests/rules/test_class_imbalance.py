@@ -24,6 +24,13 @@ def test_a_rare_class() -> None:
     assert finding.evidence["ratio"] == 24
 
 
+@pytest.mark.parametrize(("drawn", "count"), [(0.87, 0), (1.0, 1), (None, 1)])
+def test_what_a_sampler_of_ones_own_draws(drawn: float | None, count: int) -> None:
+    episodes = record({"0": 108, "1": 9})
+    episodes.facts["data"]["train"]["drawn"] = drawn
+    assert len(list(ClassImbalance().judge(episodes))) == count
+
+
 def test_classes_of_like_size() -> None:
     assert list(ClassImbalance().judge(record({"0": 500, "1": 50}))) == []
 

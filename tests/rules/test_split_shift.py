@@ -170,6 +170,7 @@ def test_new_classes_that_a_search_is_tested_with(calls: int, severity: Severity
     record.add("probe.validation", {"calls": calls})
     (finding,) = SplitShift().judge(record)
     assert finding.severity is severity
+    assert finding.fix.startswith("nothing, where validation is to be of new classes") is (severity is Severity.INFO)
 
 
 def test_new_classes_of_episodes_that_are_numbered_anew() -> None:

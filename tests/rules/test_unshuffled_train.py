@@ -38,7 +38,17 @@ def test_a_series_in_time_and_a_sampler_of_ones_own_are_no_alarm() -> None:
     assert judge(order="custom")[0].severity is Severity.INFO
 
 
-@pytest.mark.parametrize("changes", [{"ratio": 1.0, "z": 0.3}, {"ratio": 0.4, "z": -3.0}, {"order": "random"}, {"order": "weighted"}])
+def test_a_sampler_of_ones_own_is_told_what_it_can_do() -> None:
+    (finding,) = judge(order="custom", along=0.9)
+    assert "shuffle=True" not in finding.fix.partition("; ")[0]
+    assert "draw the rows at random in your own sampler" in finding.fix
+    assert judge(order="sequential", along=0.0)[0].severity is Severity.WARNING
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"order": "custom", "along": 0.1}, {"ratio": 1.0, "z": 0.3}, {"ratio": 0.4, "z": -3.0}, {"order": "random"}, {"order": "weighted"}],
+)
 def test_mixed_batches(changes: dict[str, Any]) -> None:
     assert judge(**changes) == []
 
