@@ -29,10 +29,10 @@ class PredictionCollapse(Rule):
 
     ## When it is wrong
     Where nothing in the input predicts the target, a constant is the best answer. Heavily imbalanced targets are left to the metrics per
-    class, and so are rare events that hardly ever get likelier than not: a loss below that of the classes' shares (by 5 % in training)
-    takes answers that go with the input. Weights that rise with the frequency may be meant (false alarms that cost more than misses), which
-    is why they alone are no fault: in healthy programs the other classes got 0.65 of their share or more, where weights were upside down
-    0.18 or less.
+    class, and so are rare events that hardly ever get likelier than not: a loss below that of the classes' shares (by 5 %, in training or
+    in validation) takes answers that go with the input. Weights that rise with the frequency may be meant (false alarms that cost more
+    than misses), which is why they alone are no fault: in healthy programs the other classes got 0.65 of their share or more, where
+    weights were upside down 0.18 or less.
 
     ## What to try
     The other findings usually name the cause: dead or saturated units, a rate that is too high, a wrong activation, too much weight

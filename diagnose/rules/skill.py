@@ -44,7 +44,8 @@ def informed(record: Record, share: float = 0.95, errors: float = 4.0) -> bool:
     """Whether the loss came below that of the classes' own shares, which takes answers that go with the input.
 
     The last fifth of the training lies below ``share`` of it by ``errors`` standard errors, and validation, where it is measured by the
-    same loss, came below it, too.
+    same loss, came below it, too. Of two classes the validation loss alone tells: it lies below ``share`` of the entropy of their shares in
+    validation, which is the least that any constant can have there.
     """
     start = record.facts.get("probe.initial_loss", {})
     prior, alone = start.get("prior"), start.get("total") == start.get("loss")
@@ -52,7 +53,11 @@ def informed(record: Record, share: float = 0.95, errors: float = 4.0) -> bool:
     if not prior or not alone or len(values) < 10:
         return False
     mean, error = level(values[-(len(values) // 5) :])
-    held = tail(record, "val/loss") if like_training(record) else np.empty(0)
+    held, common = (tail(record, name) if like_training(record) else np.empty(0) for name in ("val/loss", "val/target_top_share"))
+    if record.facts.get("task", {}).get("classes") == 2 and len(held) and len(common) and 0 < common[-1] < 1:
+        least = -float(common[-1] * np.log(common[-1]) + (1 - common[-1]) * np.log(1 - common[-1]))
+        if float(np.median(held)) < share * least:
+            return True
     return mean < share * prior - errors * error and (not len(held) or float(np.median(held)) < prior)
 
 

@@ -10,7 +10,7 @@ from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import losses, refuse_games, run, tail
 from diagnose.rules.skill import near_chance, skill
-from diagnose.statistics import median, progress, trend
+from diagnose.statistics import median, progress, spread, trend
 from diagnose.values import Finding, Severity
 
 
@@ -20,8 +20,9 @@ class Underfitting(Rule):
 
     ## What it measures
     The level of the last fifth of the losses, once they no longer fall (less than `still` over the last third), between the loss of a
-    constant prediction (0) and the floor that the same model came near on one batch (1). Less than `gained` of the way is reported, in
-    runs of `rows` batches and `epochs` epochs. One batch must have been learned by heart to `capable` of the way: by `diagnose.check`
+    constant prediction (0) and the floor that the same model came near on one batch (1). Less than `gained` of the way is reported, in runs
+    of `rows` batches and `epochs` epochs; where no accuracy and no explained variance confirms it, less by what batches differ from each
+    other, since the constant is that of one batch. One batch must have been learned by heart to `capable` of the way: by `diagnose.check`
     before the fit, or by the Doctor itself where the run has at least 9000 batches.
 
     Or the accuracy in the last third, on training or validation data (the better one, `validations` values at least), stays behind what the
@@ -70,7 +71,8 @@ class Underfitting(Rule):
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
         values = losses(record, self.rows, self.epochs)
-        third = trend(values[-len(values) // 3 :])
+        last = values[-len(values) // 3 :]
+        third = trend(last)
         come = progress(values)
         settled = abs(third.change) < self.still * max(abs(come.end), 1e-12)
         finding = self._below_neighbours(record, third.change / max(abs(come.end), 1e-12))
@@ -86,9 +88,10 @@ class Underfitting(Rule):
             raise NotRun("what the model can reach is not known: no batch was learned by heart before")
         if not one.get("sole", True) or one["progress"] < self.capable:
             raise NotRun("the model did not learn one batch by heart, so what it can reach is not known")
-        gained = (one["chance"] - come.end) / max(one["chance"] - one["floor"], 1e-12)
-        learned = skill(record)
-        if settled and come.drop > 0 and gained < self.gained and (learned is None or learned < self.gained):
+        way = max(one["chance"] - one["floor"], 1e-12)
+        gained, learned = (one["chance"] - come.end) / way, skill(record)
+        known = learned < self.gained if learned is not None else gained + spread(last) / way < self.gained
+        if settled and come.drop > 0 and gained < self.gained and known:
             yield self.finding(
                 f"the loss settles at {come.end:.4g}, {gained:.0%} of the way from chance ({one['chance']:.4g}) to the floor "
                 f"({one['floor']:.3g})",

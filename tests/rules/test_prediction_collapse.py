@@ -56,6 +56,24 @@ def test_rare_events_that_get_no_likelier_than_not_are_no_collapse(end: float, h
         assert "below that of the classes' shares" in not_run(PredictionCollapse(), record)
 
 
+@pytest.mark.parametrize(("held", "found"), [(0.335, 0), (0.37, 1)])
+def test_a_validation_loss_below_that_of_any_constant_takes_answers_that_go_with_the_input(held: float, found: int) -> None:
+    """Clicks are 0.126 of validation, where no constant has less than 0.379; the few batches read at the start held fewer clicks."""
+    record = training(
+        falling(0.39, 0.33, noise=0.04),
+        facts={"probe.initial_loss": {**START, "prior": 0.35}, "task": {"classes": 2, "loss": "binary_cross_entropy_with_logits"}},
+        prediction__top_share=[0.99] * 30,
+        target__top_share=[0.874] * 30,
+        val__loss=[held] * 9,
+        val__top_share=[0.99] * 9,
+        val__target_top_share=[0.874] * 9,
+    )
+    if found:
+        assert len(findings(PredictionCollapse(), record)) == found
+    else:
+        assert "below that of the classes' shares" in not_run(PredictionCollapse(), record)
+
+
 def test_targets_of_one_class_are_not_judged() -> None:
     record = training([0.2] * 300, prediction__top_share=[1.0] * 30, target__top_share=[0.95] * 30)
     assert not_run(PredictionCollapse(), record) == "95% of the targets are one class"

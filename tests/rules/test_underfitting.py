@@ -109,3 +109,10 @@ def test_scores_that_can_hardly_differ_are_found() -> None:
 
     assert "nearly equal for all classes" in bounded(2.28, 0.95)
     assert bounded(2.28, 0.3) == bounded(1.9, 0.95) == ""
+
+
+def test_chance_of_one_batch_says_little_where_batches_differ_more_than_there_is_to_gain() -> None:
+    """Counts without log y!: the batch that was learned by heart had larger ones than most."""
+    counts = {"probe.overfit": {"sole": True, "progress": 0.97, "chance": -170.0, "floor": -187.0}}
+    assert findings(Underfitting(), training(falling(-150.0, -162.0, noise=0.15), facts=counts)) == ()
+    assert len(findings(Underfitting(), training(falling(-168.0, -171.0, noise=0.001), facts=counts))) == 1
