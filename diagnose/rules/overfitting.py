@@ -10,7 +10,7 @@ import numpy as np
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import refuse_games, run, tail
-from diagnose.rules.skill import like_training, never_better
+from diagnose.rules.skill import held_out_chance, like_training, never_better
 from diagnose.statistics import Values, finite, mann_kendall, median, progress, spread
 from diagnose.values import Finding, Severity
 
@@ -32,7 +32,8 @@ class Overfitting(Rule):
 
     Or nothing that holds: no validation, of `after` + 2 at least, came below `chance` times the loss of a constant prediction, while the
     training loss fell by `much`, and to that much below it; or by `little`, and the validation losses rose (Mann-Kendall above `certain`
-    standard deviations) and ended above that of a constant, the training loss below it.
+    standard deviations) and ended above that of a constant, the training loss below it. Of squared errors the constant's loss in
+    validation is the variance of its own targets, where these vary more.
 
     ## Why it matters
     From the minimum on the model learns its training data by heart, and what is saved last is not what is best.
@@ -126,17 +127,17 @@ class Overfitting(Rule):
         alike = like_training(record) and not record.facts.get("validation", {}).get("logged")
         if not len(trained) or not chance or start.get("total") != start.get("loss") or not alike:
             return None
-        low = float(held.min())
-        if median(trained) >= self.nothing * chance or low <= self.hardly * chance or held[-1] <= low:
+        low, base = float(held.min()), held_out_chance(record, chance)
+        if median(trained) >= self.nothing * chance or low <= self.hardly * base or held[-1] <= low:
             return None
         return self.finding(
             f"the training loss fell to {median(trained):.2g} and the validation loss never below {low:.4g}, where a constant prediction "
-            f"has {chance:.4g}: the samples are learned by heart",
+            f"has {base:.4g}: the samples are learned by heart",
             where=f"epoch {int(record.series('val/loss').epoch[-1])}",
             fix="add data, augmentation or weight decay, or take a smaller model; look for inputs that number the samples",
             minimum=low,
             end=float(held[-1]),
-            chance=chance,
+            chance=base,
             limit=self.hardly,
         )
 
@@ -146,19 +147,20 @@ class Overfitting(Rule):
         if held is None:
             return None
         come, chance = progress(record.series("train/loss").value), record.facts["probe.initial_loss"]["chance"]
-        worse = held[-1] > chance > come.end and mann_kendall(held) >= self.certain and come.relative >= self.little
+        base = held_out_chance(record, chance)
+        worse = held[-1] > base and chance > come.end and mann_kendall(held) >= self.certain and come.relative >= self.little
         apart = come.relative >= self.much and come.end < (1 - self.much) * chance
         if not (worse or apart) or come.drop < 3 * come.error:
             return None
         return self.finding(
             f"the training loss fell by {come.relative:.0%}, and the validation loss, {held[-1]:.4g} at the end, was never better than "
-            f"{held.min():.4g}, where a constant prediction has {chance:.4g}: what is learned holds in training alone",
+            f"{held.min():.4g}, where a constant prediction has {base:.4g}: what is learned holds in training alone",
             where=f"epoch {int(record.series('val/loss').epoch[-1])}",
             fix="check that inputs and labels belong together, that validation runs the weights and the scaling of training, and that the "
             "network can see what tells the label; then regularise",
             minimum=float(held.min()),
             end=float(held[-1]),
-            chance=chance,
+            chance=base,
             train_fall=come.relative,
             limit=self.chance,
         )

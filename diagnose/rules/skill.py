@@ -106,4 +106,11 @@ def near_chance(record: Record, share: float, validations: int = 6) -> Values | 
     chance, same = start.get("chance"), start.get("total") == start.get("loss") and not kinds.get("logged")
     same = same and like_training(record)
     held = finite(record.series("val/loss").value) if "val/loss" in record else np.empty(0)
-    return held if chance and same and len(held) >= validations and held.min() > share * chance else None
+    return held if chance and same and len(held) >= validations and held.min() > share * held_out_chance(record, chance) else None
+
+
+def held_out_chance(record: Record, chance: float) -> float:
+    """The loss of a constant prediction in validation: that of training, or the variance of its own targets if that is larger."""
+    deviation = tail(record, "val/target_std")
+    squared = record.facts.get("task", {}).get("loss") == "mse_loss" and len(deviation)
+    return max(chance, float(np.median(deviation)) ** 2) if squared else chance

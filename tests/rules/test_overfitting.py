@@ -95,3 +95,12 @@ def test_a_penalty_that_falls_is_no_training_loss_that_falls() -> None:
     up = [0.42, 0.45, 0.47, 0.49, 0.5, 0.51, 0.52, 0.53, 0.54, 0.55]
     assert findings(Overfitting(), training(falling(2.1, 0.6), facts=facts, train__watched_loss=[0.55] * 60, val__loss=up)) == ()
     assert len(findings(Overfitting(), training(falling(2.1, 0.6), val__loss=up))) == 1
+
+
+def test_squared_errors_are_held_against_the_spread_of_the_targets_of_validation() -> None:
+    """Heavy tails: the targets of validation vary six times as much, and a quarter of that is explained."""
+    facts: dict[str, Any] = {"probe.initial_loss": {"loss": 1.1, "total": 1.1, "chance": 1.0}, "task": {"loss": "mse_loss"}}
+    up = [4.5, 4.45, 4.4, 4.41, 4.42, 4.43, 4.44, 4.45]
+    for spread, found in ((6**0.5, 0), (1.0, 1)):
+        record = training(falling(1.1, 0.4), facts=facts, val__loss=up, val__target_std=[spread] * 8)
+        assert len(findings(Overfitting(), record)) == found
