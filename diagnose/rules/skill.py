@@ -53,12 +53,17 @@ def informed(record: Record, share: float = 0.95, errors: float = 4.0) -> bool:
     if not prior or not alone or len(values) < 10:
         return False
     mean, error = level(values[-(len(values) // 5) :])
-    held, common = (tail(record, name) if like_training(record) else np.empty(0) for name in ("val/loss", "val/target_top_share"))
-    if record.facts.get("task", {}).get("classes") == 2 and len(held) and len(common) and 0 < common[-1] < 1:
-        least = -float(common[-1] * np.log(common[-1]) + (1 - common[-1]) * np.log(1 - common[-1]))
-        if float(np.median(held)) < share * least:
-            return True
+    held, least = tail(record, "val/loss") if like_training(record) else np.empty(0), entropy_of_two(record, "val/target_top_share")
+    if least is not None and len(held) and float(np.median(held)) < share * least:
+        return True
     return mean < share * prior - errors * error and (not len(held) or float(np.median(held)) < prior)
+
+
+def entropy_of_two(record: Record, name: str) -> float | None:
+    """The least loss of a constant prediction of two classes: the entropy of their shares, by a series of the larger one; or ``None``."""
+    known = finite(record.series(name).value) if record.facts.get("task", {}).get("classes") == 2 and name in record else np.empty(0)
+    larger = float(known.mean()) if len(known) else 1.0
+    return -larger * math.log(larger) - (1 - larger) * math.log(1 - larger) if 0 < larger < 1 else None
 
 
 def below_chance(record: Record, loss: float, share: float = 0.7) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import losses, refuse_games, run, tail
-from diagnose.rules.skill import near_chance, skill
+from diagnose.rules.skill import entropy_of_two, near_chance, skill
 from diagnose.statistics import median, progress, spread, trend
 from diagnose.values import Finding, Severity
 
@@ -88,17 +89,17 @@ class Underfitting(Rule):
             raise NotRun("what the model can reach is not known: no batch was learned by heart before")
         if not one.get("sole", True) or one["progress"] < self.capable:
             raise NotRun("the model did not learn one batch by heart, so what it can reach is not known")
-        way = max(one["chance"] - one["floor"], 1e-12)
-        gained, learned = (one["chance"] - come.end) / way, skill(record)
+        chance = max(one["chance"], entropy_of_two(record, "target/top_share") or -math.inf)  # one batch may hold fewer of a rare class
+        way = max(chance - one["floor"], 1e-12)
+        gained, learned = (chance - come.end) / way, skill(record)
         known = learned < self.gained if learned is not None else gained + spread(last) / way < self.gained
         if settled and come.drop > 0 and gained < self.gained and known:
             yield self.finding(
-                f"the loss settles at {come.end:.4g}, {gained:.0%} of the way from chance ({one['chance']:.4g}) to the floor "
-                f"({one['floor']:.3g})",
+                f"the loss settles at {come.end:.4g}, {gained:.0%} of the way from chance ({chance:.4g}) to the floor ({one['floor']:.3g})",
                 where="train/loss",
                 fix="raise the learning rate and take regularisation away; check that inputs and labels belong together",
                 end=come.end,
-                chance=one["chance"],
+                chance=chance,
                 gained=gained,
                 limit=self.gained,
             )

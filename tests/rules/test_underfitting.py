@@ -116,3 +116,14 @@ def test_chance_of_one_batch_says_little_where_batches_differ_more_than_there_is
     counts = {"probe.overfit": {"sole": True, "progress": 0.97, "chance": -170.0, "floor": -187.0}}
     assert findings(Underfitting(), training(falling(-150.0, -162.0, noise=0.15), facts=counts)) == ()
     assert len(findings(Underfitting(), training(falling(-168.0, -171.0, noise=0.001), facts=counts))) == 1
+
+
+def test_one_batch_with_few_of_a_rare_class_is_not_taken_for_all() -> None:
+    record = training(
+        falling(0.39, 0.313, noise=0.05),
+        facts={"probe.overfit": {"sole": True, "progress": 0.97, "chance": 0.33, "floor": 0.0}, "task": {"classes": 2}},
+        target__top_share=[0.868] * 30,
+    )
+    assert findings(Underfitting(), record) == ()  # a constant prediction has 0.39
+    stays = training(falling(0.39, 0.38, noise=0.05), facts=record.facts, target__top_share=[0.868] * 30)
+    assert "chance (0.3902)" in findings(Underfitting(), stays)[0].message
