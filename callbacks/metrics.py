@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from diagnose.callbacks.instrument import Instrument
+from diagnose.experiments.loaders import rows
 from diagnose.experiments.run_facts import describe_run, monitors
 from diagnose.namespace import LightningModule, Trainer
 
@@ -49,15 +50,17 @@ class Metrics(Instrument):
 
 
 class Setup(Instrument):
-    """The fact ``run``: how the run is set up, how far it came and why it ended."""
+    """The fact ``run``: how the run is set up, how far it came and why it ended; ``data.changed_by`` where its data set grows."""
 
     writes = ("run",)
 
     def __init__(self) -> None:
         self.validations = 0
         self.known: dict[str, Any] = {}
+        self.rows: int | None = None
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.rows = rows(trainer.train_dataloader)
         self.known = {**self.notes.record.facts.get("run", {}), **describe_run(trainer, module)}
         self._write(trainer)
 
@@ -67,6 +70,8 @@ class Setup(Instrument):
     def after_epoch(self, trainer: Trainer, module: LightningModule) -> None:
         self.known["epochs_done"] = trainer.current_epoch + 1
         self.known["steps_done"] = trainer.global_step
+        if "data.changed_by" not in self.notes.record and rows(trainer.train_dataloader) != self.rows:
+            self.notes.record.add("data.changed_by", f"the length of the data set: {self.rows} at first")
 
     def finish(self, trainer: Trainer, module: LightningModule) -> None:
         if not self.known:

@@ -1,33 +1,105 @@
-"""Whether a run reaches into its own training data as it goes on."""
+"""Whether a run's training data change as it goes on: by a hook, by the steps themselves, or by being read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dis import get_instructions
 from inspect import unwrap
+from types import FunctionType
 from typing import Any
 
+import numpy as np
+from torch import Tensor, nn
+from torch.utils.data import IterableDataset
+
+from diagnose.experiments.data_copies import ATOMS, copied, generators_kept, reachable
 from diagnose.experiments.loaders import first_loader
+from diagnose.experiments.sandbox import random_state_kept
 from diagnose.namespace import LightningModule, Trainer
 
 HOOKS = ("on_train_epoch_start", "on_train_epoch_end", "on_train_batch_start", "on_train_batch_end", "on_validation_epoch_end")
 LOADERS = "train_dataloader"
 PARTS = ("dataset", "sampler", "batch_sampler", "collate_fn")
+ITEMS = 4  # that are read of a copy of a data set, to see whether it notes that
+SETTING = 8  # numbers in a tensor that is shared to be set, not to be learned from
 
 
 def changes_data(module: LightningModule, loaders: Any, trainer: Trainer | None = None) -> str:
-    """The hook, between batches or epochs, in which a module or one of its callbacks reaches into its own training data, or ``""``.
+    """Where a module or one of its callbacks reaches into its own training data, or where these change themselves, or ``""``.
 
-    The hook names the Trainer's ``train_dataloader``, or an attribute that is the data set of the loader, its sampler or its collation,
-    as where a curriculum sets the stage of its data set. What the first epoch gives then is not what training will see.
+    A hook between batches or epochs names the Trainer's ``train_dataloader``, or an attribute that is the data set of the loader, its
+    sampler or its collation, or a setting that one of them holds as well, as where a curriculum sets the stage of its data set; or the
+    data set counts what is read of it. What the first epoch gives then is not what training will see.
     """
     held = {id(part) for part in _parts(first_loader(loaders))}
+    held |= {id(value) for part in _parts(first_loader(loaders)) for value in getattr(part, "__dict__", {}).values() if _setting(value)}
     for owner in (module, *(trainer.callbacks if trainer is not None else ())):  # type: ignore[attr-defined]
         names = {LOADERS, *(name for name, value in vars(owner).items() if id(value) in held)}
         for hook in HOOKS:
             code = getattr(unwrap(getattr(type(owner), hook, None) or _none), "__code__", None)
             if code is not None and names & set(code.co_names):
                 return f"{type(owner).__name__}.{hook}"
+    return _changes_itself(first_loader(loaders))
+
+
+def shared_state(module: LightningModule, loaders: Any) -> Callable[[LightningModule], Any]:
+    """What a module shares with its training data set, as a replay buffer, to be looked at in a copy of the module at any time.
+
+    Two looks differ where the steps in between wrote to it.
+    """
+    dataset = getattr(first_loader(loaders), "dataset", None)
+    held = {id(part) for part in reachable(dataset) if not isinstance(part, (Tensor, np.ndarray))} if dataset is not None else set()
+    own = {name: value for name, value in vars(module).items() if not name.startswith("_") and not isinstance(value, (nn.Module, *ATOMS))}
+    names = [name for name, value in own.items() if any(id(part) in held for part in reachable(value))]
+    return lambda twin: [_state(vars(twin)[name]) for name in names if name in vars(twin)]
+
+
+def _changes_itself(loader: Any) -> str:
+    """The data set's ``__getitem__``, where reading a few items of a copy changes its length or a number that it keeps."""
+    dataset = getattr(loader, "dataset", None)
+    own = [type(part).__name__ for part in _inside(dataset) if _writes(type(part))]
+    if not own or isinstance(dataset, IterableDataset):
+        return ""
+    with suppress(Exception), random_state_kept(), generators_kept(loader):
+        twin = copied(dataset, "the data set")
+        before = len(twin), [_numbers(part) for part in _inside(twin)]
+        for index in range(min(ITEMS, len(twin))):
+            twin[index]
+        if (len(twin), [_numbers(part) for part in _inside(twin)]) != before:
+            return f"{own[-1]}.__getitem__"
     return ""
+
+
+def _writes(kind: type) -> bool:
+    """Whether any method of a class, after its making, sets an attribute or lengthens a list: only then a copy is worth its time."""
+    methods = [m for c in kind.__mro__ for name, m in vars(c).items() if name != "__init__" and isinstance(m, FunctionType)]
+    return any(i.opname == "STORE_ATTR" or i.argval in ("append", "extend") for m in methods for i in get_instructions(m))
+
+
+def _numbers(value: Any) -> list[Any]:
+    """The numbers that an object keeps among its attributes, and the lengths of its lists."""
+    kept = getattr(value, "__dict__", {}).values()
+    return [len(v) if isinstance(v, (list, deque)) else v for v in kept if isinstance(v, (int, float, list, deque))]
+
+
+def _state(value: Any) -> list[Any]:
+    """All that can be told of a value without comparing what it holds: numbers, both ends of its lists, versions of its tensors."""
+    found: list[Any] = []
+    for part in reachable(value):
+        if isinstance(part, (list, deque)):
+            found.append((len(part), *map(id, (*list(part)[:1], *list(part)[-1:]))))
+        elif isinstance(part, Tensor):
+            found.append(part._version)
+        elif hasattr(part, "__dict__"):
+            found.append([v for v in vars(part).values() if isinstance(v, (int, float))])
+    return found
+
+
+def _setting(value: Any) -> bool:
+    """Whether it is shared by data and a module, or by processes, in order to be set."""
+    return value.numel() <= SETTING if isinstance(value, Tensor) else type(value).__module__.startswith("multiprocessing.")
 
 
 def _none() -> None:
@@ -38,7 +110,11 @@ def _parts(loader: Any) -> Iterator[Any]:
     """A loader and what it reads by, and the data sets inside of its data set."""
     yield loader
     for name in PARTS:
-        part = getattr(loader, name, None)
-        while part is not None:
-            yield part
-            part = getattr(part, "dataset", None)
+        yield from _inside(getattr(loader, name, None))
+
+
+def _inside(part: Any) -> Iterator[Any]:
+    """A part of a loader and the data sets inside of it, outermost first."""
+    while part is not None:
+        yield part
+        part = getattr(part, "dataset", None)

@@ -58,6 +58,15 @@ def length(loaders: Any) -> int | None:
         return None
 
 
+def rows(loaders: Any) -> int | None:
+    """Rows of the data set of the first loader; ``None`` where that is not known."""
+    dataset = getattr(first_loader(loaders), "dataset", None)
+    try:
+        return len(dataset) if isinstance(dataset, Sized) else None
+    except Exception:  # streams have a length that raises
+        return None
+
+
 def own_loaders(
     module: LightningModule, datamodule: LightningDataModule | None, val: Any, trainer: Trainer | None
 ) -> tuple[Any, Any, LightningDataModule | None]:

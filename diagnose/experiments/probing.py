@@ -12,7 +12,7 @@ from torch.nn.parameter import UninitializedParameter
 from diagnose.experiments.anatomy import Anatomy, examine
 from diagnose.experiments.batches import leaves, roles
 from diagnose.experiments.copying import Unusable, told
-from diagnose.experiments.curriculum import changes_data
+from diagnose.experiments.curriculum import changes_data, shared_state
 from diagnose.experiments.data_statistics import measure_data
 from diagnose.experiments.dependence import swap_samples
 from diagnose.experiments.future import change_future
@@ -72,10 +72,14 @@ def gather(
             return
         held_out = probing.part("probe.validation", lambda: first_batches(first_loader(val), 4)) or []
         settings = trainer_settings(train, trainer, len(batches))
+        look = probing.part("data.changed_by", lambda: shared_state(module, train))
 
         def use(sandbox: Sandbox) -> None:
             sandbox.patience = patience
+            before = look(sandbox.module) if look is not None else None
             _examine(sandbox, probing, train, val, short, steps)
+            if look is not None and look(sandbox.module) != before:
+                record.add("data.changed_by", f"{type(module).__name__}.training_step")
             probing.part("run", lambda: describe_plan(sandbox, trainer, record))
 
         try:
