@@ -12,7 +12,7 @@ from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import gathered, losses, moving_targets, periodic, refuse_games, refuse_unknown, run, tail
 from diagnose.rules.games import players
-from diagnose.rules.skill import informed, skill
+from diagnose.rules.skill import informed, near_chance, skill
 from diagnose.statistics import Values, blocks, finite, level, median, medians, progress
 from diagnose.values import Finding, Severity
 
@@ -27,8 +27,9 @@ class LearningRateTooHigh(Rule):
     becomes NaN or infinite after it grew, or it ends above `worse` times its start, or early blocks of it are `thrown` times the start
     and it never comes back far below, or one batch of the first quarter is `once` times the start and the model ends with less than
     `skill` of what there is to gain over a constant prediction, or the model ends with one answer to nearly everything (`collapsed` of
-    the predictions, no such class among the targets) after first steps that were above `update` in half of the layers. It needs `rows`
-    batches where all are finite. One of the first ten measured steps that moves half of the layers by `leap` times their size or more
+    the predictions, no such class among the targets) after first steps that were above `update` in half of the layers, or, after such
+    steps, no validation (of `validations` at least) was better than a constant prediction, nor the loss at the end than at first. It needs
+    `rows` batches where all are finite. One of the first ten measured steps that moves half of the layers by `leap` times their size or more
     throws the first weights away: `few` batches are enough there, and it is harm that one batch of the first quarter was `once` times
     the start and the model ends with less than `content` of what there is to gain, or with a validation loss of `once` times the start;
     or that no validation loss was ever below the start. A run whose input is not finite is not judged, nor a loss that repeats itself
@@ -83,6 +84,7 @@ class LearningRateTooHigh(Rule):
     once: float = 3.0
     skill: float = 0.15
     collapsed: float = 0.98
+    validations: int = 4
     rows: int = 60
     leap: float = 1.0
     few: int = 20
@@ -111,7 +113,7 @@ class LearningRateTooHigh(Rule):
             refuse_unknown(record, losses(record, self.few if leaped else self.rows))
         outcome = ""
         if typical > self.update or peak > 10 * self.update:
-            outcome = self._harm(record, loss, leaped) or self._flattened(record, known)
+            outcome = self._harm(record, loss, leaped) or self._flattened(record, loss, known)
         if not outcome and median(largest) >= self.restless:
             outcome = self._went_back(record, loss)
         if outcome and not periodic(record, loss):
@@ -199,11 +201,17 @@ class LearningRateTooHigh(Rule):
         """Whether an early step moved half of the layers by more than they are long."""
         return bool((medians(ratios[:10].T) >= self.leap).any())
 
-    def _flattened(self, record: Record, ratios: Values) -> str:
-        """Whether most layers made giant first steps and the model is left with one answer: what became of the loss, or ``""``."""
+    def _flattened(self, record: Record, loss: Values, ratios: Values) -> str:
+        """Whether most layers made giant first steps and the model is left with one answer, or with none: what became of it, or ``""``."""
         first = medians(ratios[:10][:, np.isfinite(ratios[:10]).any(axis=0)])
+        if not len(first) or median(first) <= self.update:
+            return ""
         top, base = tail(record, "prediction/top_share"), tail(record, "target/top_share")
         one = (
             len(top) and len(base) and median(top) >= self.collapsed and float(base.mean()) < self.collapsed - 0.1 and not informed(record)
         )
-        return "leaves one answer to nearly everything" if one and len(first) and median(first) > self.update else ""
+        if one:
+            return "leaves one answer to nearly everything"
+        held, learned = near_chance(record, self.collapsed, self.validations), skill(record)
+        lost = held is not None and learned is not None and learned < self.skill and progress(loss).end > self.collapsed * float(loss[0])
+        return f"was {loss[0]:.4g} at first, and is never better than that of a constant prediction in validation" if lost else ""

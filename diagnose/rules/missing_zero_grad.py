@@ -38,7 +38,15 @@ class MissingZeroGrad(Rule):
     name = "missing-zero-grad"
     severity = Severity.ERROR
     needs = ("zero_grad/carried",)
-    explains = ("oscillating-loss", "exploding-gradient", "diverging-loss", "learning-rate-too-high", "non-finite", "loss-not-decreasing")
+    explains = (
+        "oscillating-loss",
+        "exploding-gradient",
+        "diverging-loss",
+        "learning-rate-too-high",
+        "non-finite",
+        "loss-not-decreasing",
+        "dead-units",
+    )
 
     share: float = 0.5
     steps: int = 6

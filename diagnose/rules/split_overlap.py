@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,9 @@ class SplitOverlap(Rule):
     the share of the training rows that was read). At least `rows` different ones and a share of `share` are a finding, if chance does not
     explain them: either some column holds real numbers so fine that two draws are hardly ever equal, or the entropy of the columns, cut
     to a third since columns depend on each other, makes fewer than `chance` equal pairs per row likely and validation rows have clearly
-    more twins in training than training rows have among themselves (the entropy counts in full where they have `twins` times as many).
+    more twins in training than training rows have among themselves (the entropy counts in full where they have `twins` times as many); or
+    equal training rows come in groups of so even a size that rows drawn one by one have such with a probability below `even`: each text
+    stands there once per annotator, say, and the split was made over rows.
     Rows that two `Subset` s take from one data set are counted as well.
 
     And windows of a series (rows of eight steps or more, of real numbers that fine): the share of the validation windows whose first, last
@@ -56,11 +59,14 @@ class SplitOverlap(Rule):
     chance: float = 1e-3
     windows: float = 0.25
     twins: float = 10.0
+    even: float = 1e-6
 
     def judge(self, record: Record) -> Iterator[Finding]:
         loaders = record.facts["data.overlap"]
-        tells = record.facts.get("data.conflicts", {}).get("share", 0.0) < 0.5  # an input, which sample it is
-        leaking = {name: facts for name, facts in loaders.items() if self._leaks(facts, tells)}
+        groups = record.facts.get("data.conflicts", {})
+        tells = groups.get("share", 0.0) < 0.5  # an input, which sample it is
+        copied = chance_of_even_groups(groups) < self.even
+        leaking = {name: facts for name, facts in loaders.items() if self._leaks(facts, tells, copied)}
         for number, (name, facts) in enumerate(loaders.items()):
             if name not in leaking:
                 if facts.get("windows", 0.0) - facts["share"] > self.windows:  # equal rows are no windows at another place
@@ -92,7 +98,7 @@ class SplitOverlap(Rule):
             threshold=self.windows,
         )
 
-    def _leaks(self, facts: Mapping[str, Any], tells: bool) -> bool:
+    def _leaks(self, facts: Mapping[str, Any], tells: bool, copied: bool) -> bool:
         if (facts["index_share"] or 0.0) >= self.share and facts["index_share"] * facts["val_rows"] >= self.rows:
             return True
         if not tells or facts["distinct"] < self.rows or facts["estimate"] < self.share:
@@ -101,5 +107,28 @@ class SplitOverlap(Rule):
             return False
         far_more = facts["share"] > self.twins * (facts["twins"] + self.share)  # rows that repeat by nature do so within training too
         expected = facts["train_rows"] * 2.0 ** (-facts["bits"] / (1 if far_more else 3))
-        more = facts["share"] > 2 * facts["twins"] + self.share or expected < 1e-9
+        more = facts["share"] > 2 * facts["twins"] + self.share or expected < 1e-9 or copied
         return bool(facts["continuous"] or (expected < self.chance and more))
+
+
+def chance_of_even_groups(conflicts: Mapping[str, Any]) -> float:
+    """How likely the largest group of equal rows is no larger than it is, if rows are drawn one by one.
+
+    The sizes of the groups follow a Poisson distribution without its zero then, at least: some rows are likelier than others.
+
+    >>> chance_of_even_groups({"rows": 2000, "distinct": 800, "largest": 3 / 2000}) < 1e-9
+    True
+    >>> chance_of_even_groups({"rows": 2000, "distinct": 1900, "largest": 3 / 2000}) > 0.9
+    True
+    """
+    rows, distinct, largest = (conflicts.get(name, 0) for name in ("rows", "distinct", "largest"))
+    if not distinct or not largest or rows <= distinct:
+        return 1.0
+    rate = rows / distinct
+    for _ in range(100):  # the mean of the truncated distribution is rate / (1 - exp(-rate))
+        rate = rows / distinct * -math.expm1(-rate)
+    if rate < 1e-6:
+        return 1.0
+    sizes = range(1, round(largest * rows) + 1)
+    within = sum(math.exp(k * math.log(rate) - math.lgamma(k + 1) - rate) for k in sizes) / -math.expm1(-rate)
+    return float(min(1.0, within) ** distinct)

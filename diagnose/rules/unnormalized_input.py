@@ -92,7 +92,7 @@ class UnnormalizedInput(Rule):
         reached = (facts["loss"] or record.facts.get("probe.step", {})).get("input_max")
         for path in facts["inputs"]:
             field = facts["fields"][path]
-            if "spread" not in field or _exempt(field) or (reached is not None and reached < max(-field["min"], field["max"]) / 2):
+            if "spread" not in field or _exempt(field) or (reached is not None and reached < _usual(field) / 2):
                 continue
             faint = field["dtype"].startswith("float") and 0 < max(-field["min"], field["max"]) < self.tiny
             learned = skill(record) if faint else None
@@ -151,6 +151,12 @@ class UnnormalizedInput(Rule):
                     narrowest=narrow["std"],
                     threshold=self.ratio,
                 )
+
+
+def _usual(field: Mapping[str, Any]) -> float:
+    """A magnitude that nearly every batch reaches; the largest of all may be an outlier of one."""
+    largest = (field["columns"] or {}).get("largest")
+    return float(largest["scale"] if largest else max(-field["min"], field["max"]))
 
 
 def _exempt(field: Mapping[str, Any]) -> bool:

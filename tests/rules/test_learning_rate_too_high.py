@@ -92,6 +92,18 @@ def test_giant_first_steps_of_most_layers_and_one_answer_at_the_end_are_found() 
     assert found([0.15, 0.01], 1.0) == 0  # one layer that starts near zero, and a collapse of another cause
 
 
+@pytest.mark.parametrize(
+    ("first", "held", "skill", "found"), [(0.4, 1.39, 0.0, 1), (0.05, 1.39, 0.0, 0), (0.4, 1.2, 0.0, 0), (0.4, 1.39, 0.3, 0)]
+)
+def test_giant_first_steps_after_which_nothing_is_ever_learned_are_found(first: float, held: float, skill: float, found: int) -> None:
+    """A transformer at ten times its rate: the loss leaps to 2.3 and comes back to where it began."""
+    loss = [1.388, 2.26, 2.0, 1.8, *[1.4] * 200]
+    facts = {"probe.initial_loss": {"loss": 1.388, "total": 1.388, "chance": 1.386}}
+    shares: dict[str, Any] = {"train__accuracy": [0.25 + 0.75 * skill] * 12, "target__top_share": [0.25] * 12, "val__loss": [held] * 5}
+    shares["update_ratio__layers"] = [*[[first, 3 * first]] * 10, [0.01, 0.01], [0.01, 0.01]]
+    assert len(findings(LearningRateTooHigh(), training(loss, facts=facts, labels=LABELS, **shares))) == found
+
+
 def test_a_layer_that_was_never_measured_is_passed_over() -> None:
     rows = [[np.nan, 3.0], [np.nan, 40.0], [np.nan, np.nan]]
     (found,) = findings(LearningRateTooHigh(), training([10.0, 500.0, 1e8, np.nan], labels=LABELS, update_ratio__layers=rows))

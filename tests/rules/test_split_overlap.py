@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from diagnose.record import Record
-from diagnose.rules.split_overlap import SplitOverlap
+from diagnose.rules.split_overlap import SplitOverlap, chance_of_even_groups
 from diagnose.values import Finding, Severity
 
 CLEAN = {"train_rows": 1000, "val_rows": 200, "shared": 0, "distinct": 0, "share": 0.0, "estimate": 0.0, "same_target": None}
@@ -47,6 +47,20 @@ def test_long_discrete_rows() -> None:
     assert judge({**tokens, "bits": 30.0, "twins": 0.05}) == []  # chance
     assert judge({**tokens, "bits": 15.0}) == []
     assert len(judge({**tokens, "bits": 30.0, "twins": 0.01})) == 1  # hardly any within training, half of validation
+
+
+@pytest.mark.parametrize(("largest", "count"), [(3, 1), (12, 0)])
+def test_texts_that_stand_once_per_annotator(largest: int, count: int) -> None:
+    """900 texts, three rows each: drawn one by one, some would occur more often than that."""
+    record = Record()
+    record.add("data.overlap", {"val/0": {**HALF, "continuous": False, "bits": 67.0, "share": 0.93, "estimate": 0.98, "twins": 0.95}})
+    record.add("data.conflicts", {"share": 0.0, "rows": 2048, "distinct": 883, "largest": largest / 2048})
+    assert len(list(SplitOverlap().judge(record))) == count
+
+
+@pytest.mark.parametrize("rows", [1, 1000, 100_000])
+def test_rows_that_are_all_equal_are_no_even_groups(rows: int) -> None:
+    assert chance_of_even_groups({"rows": rows, "distinct": 1, "largest": 1.0}) > 0.1
 
 
 @pytest.mark.parametrize(

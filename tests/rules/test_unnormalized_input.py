@@ -103,6 +103,14 @@ def test_what_the_first_layer_was_given_decides() -> None:
     assert [len(list(UnnormalizedInput().judge(record(bytes_, loss)))) for loss in (None, divided, raw)] == [0, 0, 1]
 
 
+def test_an_outlier_does_not_hide_what_the_first_layer_was_given() -> None:
+    largest = {"column": 1, "scale": 63000.0, "std": 20000.0}
+    columns = {"axis": "column", "count": 7, "large": 0.7, "widest": largest, "narrowest": {**largest, "std": 0.2}, "largest": largest}
+    incomes = field(max=200_000.0, mean=8400.0, std=16000.0, spread=16000.0, columns=columns)
+    for reached, count in ((90_000.0, 1), (4.0, 0)):
+        assert len(list(UnnormalizedInput().judge(record(incomes, {"kind": "mse_loss", "input_max": reached})))) == count
+
+
 def test_what_the_first_layer_was_given_decides_where_no_loss_is_known() -> None:
     scaled = record(field(max=1024.0, mean=703.0, std=442.0, spread=442.0, columns=None), None)
     assert len(list(UnnormalizedInput().judge(scaled))) == 1
