@@ -28,6 +28,12 @@ def losses(record: Record, rows: int, epochs: int = 0) -> Values:
     return values
 
 
+def epoch_means(record: Record) -> Values:
+    """The mean loss of each epoch; shuffled samples are the same in each, so that they differ by what was learned alone."""
+    series = record.series("train/loss")
+    return finite([series.value[series.epoch == epoch].mean() for epoch in np.unique(series.epoch)])
+
+
 def last_phase(record: Record, times: int = 3) -> int:
     """The batch from which on the loss is of another function than before, 0 where it never changed, or more than ``times``."""
     seen = record.facts.get("loss_changed")

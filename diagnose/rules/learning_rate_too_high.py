@@ -25,15 +25,15 @@ class LearningRateTooHigh(Rule):
     The size of one optimizer step relative to the weights, per layer, over the measured steps before anything becomes NaN: its largest
     layer must be above `update` in the median of the first ten, or above ten times that at its peak. And the loss must show it: it
     becomes NaN or infinite after it grew, or it ends above `worse` times its start, or early blocks of it are `thrown` times the start
-    and it never comes back far below, or one batch of the first quarter is `once` times the start and the model ends with less than
-    `skill` of what there is to gain over a constant prediction, or the model ends with one answer to nearly everything (`collapsed` of
-    the predictions, no such class among the targets) after first steps that were above `update` in half of the layers, or, after such
-    steps, no validation (of `validations` at least) was better than a constant prediction, nor the loss at the end than at first. It needs
-    `rows` batches where all are finite. One of the first ten measured steps that moves half of the layers by `leap` times their size or more
-    throws the first weights away: `few` batches are enough there, and it is harm that one batch of the first quarter was `once` times
-    the start and the model ends with less than `content` of what there is to gain, or with a validation loss of `once` times the start;
-    or that no validation loss was ever below the start. A run whose input is not finite is not judged, nor a loss that repeats itself
-    every epoch, which the order of the data explains.
+    and it never comes back far below, or one batch of the first quarter is `once` times the start and the model ends with less than `skill`
+    of what there is to gain over a constant prediction, or the model ends with one answer to nearly everything (`collapsed` of the
+    predictions, no such class among the targets) after first steps that were above `update` in half of the layers, or, after such steps, no
+    validation (of `validations` at least) was better than a constant prediction, nor the loss at the end than at first. It needs `rows`
+    batches where all are finite. One of the first ten measured steps that moves half of the layers by `leap` times their size or more
+    throws the first weights away: `few` batches are enough there, and it is harm that one batch of the first quarter was `once` times the
+    start and the model ends with less than `content` of what there is to gain, or with a validation loss of `once` times the start; or that
+    no validation loss was ever below the start. A run whose input is not finite is not judged, nor a loss that repeats itself every epoch,
+    which the order of the data explains.
 
     Steps that stay large go back on what was learned: where the largest layer moves by `restless` in the median of all measured steps,
     and the last fifth of the losses, which are those of one loss call alone, is `regress` above the best tenth before it, by more than

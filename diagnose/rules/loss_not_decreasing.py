@@ -9,7 +9,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import begins_anew, losses, moving_targets, refuse_early, refuse_games, refuse_unknown
+from diagnose.rules.evidence import begins_anew, epoch_means, losses, moving_targets, refuse_early, refuse_games, refuse_unknown
 from diagnose.rules.skill import come_nowhere
 from diagnose.statistics import finite, mann_kendall
 from diagnose.values import Finding, Severity
@@ -22,8 +22,8 @@ class LossNotDecreasing(Rule):
     ## What it measures
     The level of the first tenth of all batches against that of the last fifth, with standard errors that know about autocorrelation. It
     needs `rows` batches, `epochs` epochs (or ten times the rows) and, while training goes on, `done` of the run. The drop must be below
-    `drop` of the start, or below `sure` of it and within two standard errors without a significant trend; and the model must be no
-    better than a constant prediction where that is known (`skill`).
+    `drop` of the start, or below `sure` of it and within two standard errors without a significant trend, also of the means of epochs,
+    which see the same samples; and the model must be no better than a constant prediction where that is known (`skill`).
 
     Or the loss begins anew with each epoch: in `again` of at least `restarts` later epochs of eight batches or more its first two batches
     have `high` of the very first loss or more, and the last quarter of the epoch `low` of it or less. Of shuffled batches it is enough
@@ -102,10 +102,8 @@ class LossNotDecreasing(Rule):
 
     def _fell(self, record: Record) -> bool:
         """Whether the means of the epochs, in which the samples are the same, or the validation losses, fell beyond doubt."""
-        series = record.series("train/loss")
-        epochs = [series.value[series.epoch == e].mean() for e in np.unique(series.epoch)]
         held = finite(record.series("val/loss").value) if "val/loss" in record else np.empty(0)
-        return any(len(v) >= self.seen and mann_kendall(v) < -self.beyond for v in (finite(epochs), held))
+        return any(len(v) >= self.seen and mann_kendall(v) < -self.beyond for v in (epoch_means(record), held))
 
     def _anew(self, record: Record) -> Finding | None:
         """What an epoch learns is gone when the next begins."""

@@ -48,10 +48,14 @@ def learned(record: Record) -> float | None:
     return known if known is not None or apart is None else min(1.0, apart**2)
 
 
-def spread(record: Record) -> float | None:
-    """How many times as much as the targets the predictions vary at the end, in training or validation, whichever is more."""
+def spread(record: Record, held_out: bool = False) -> float | None:
+    """How many times as much as the targets the predictions vary at the end, in training or validation, whichever is more.
+
+    With ``held_out`` that of validation, where it is known: noise that is drawn in training (dropout, a latent variable) is not in it.
+    """
     pairs = [(tail(record, mine), tail(record, theirs)) for mine, theirs in SPREADS]
-    return max((median(mine) / median(theirs) for mine, theirs in pairs if len(mine) and len(theirs) and median(theirs) > 0), default=None)
+    known = [median(mine) / median(theirs) for mine, theirs in pairs if len(mine) and len(theirs) and median(theirs) > 0]
+    return (known[-1] if held_out else max(known)) if known else None
 
 
 def multiplied(seen: Mapping[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import left_of_both, losses, refuse_early, refuse_games, rising_weights, tail
+from diagnose.rules.objective import spread
 from diagnose.rules.skill import informed
 from diagnose.statistics import Values, median
 from diagnose.values import Finding, Severity
@@ -20,7 +21,8 @@ class PredictionCollapse(Rule):
     ## What it measures
     For classes, the share of the most frequent prediction in the last third of the measured batches, and in the last validation: above
     `share`, while no class has more than `majority` of the targets. For regression and several labels, the spread of the predictions over
-    that of the targets, below `spread`; or both of them below `vanished` of what they were in the first batches. Where the loss weighs
+    that of the targets, below `spread`, or in validation below half of that where what is left in training, below `noise`, is noise that
+    the model draws; or both of them below `vanished` of what they were in the first batches. Where the loss weighs
     classes the more the more frequent they are, it is a warning as soon as all classes but the most frequent get less than `starved` of
     their share of the predictions. It needs `rows` batches and, while training goes on, `done` of the run.
 
@@ -52,6 +54,7 @@ class PredictionCollapse(Rule):
     share: float = 0.98
     majority: float = 0.9
     spread: float = 0.02
+    noise: float = 0.3
     vanished: float = 0.05
     starved: float = 0.25
     rows: int = 60
@@ -101,6 +104,16 @@ class PredictionCollapse(Rule):
             )
             return
         ratio = float(median(width) / target.mean())
+        still = spread(record, held_out=True)
+        if ratio >= self.spread and ratio < self.noise and still is not None and still < self.spread / 2:
+            yield self.finding(
+                f"the predictions in validation spread by {still:.2g} of what the targets do, those in training by {ratio:.2g}, "
+                "which is noise that the model draws",
+                where="predictions",
+                fix="look at what crowds the data out of the loss (the divergence of an autoencoder), and what reaches the last layer",
+                spread=still,
+                limit=self.spread / 2,
+            )
         if ratio < self.spread:
             yield self.finding(
                 f"the predictions spread by {median(width):.2g}, the targets by {target.mean():.3g}",

@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from diagnose.record import Record
-from diagnose.rules.evidence import tail
-from diagnose.statistics import Progress, Values, finite, level, progress, trend
+from diagnose.rules.evidence import epoch_means, tail
+from diagnose.statistics import Progress, Values, finite, level, mann_kendall, progress, trend
 
 
 def skill(record: Record) -> float | None:
@@ -78,11 +78,11 @@ def below_chance(record: Record, loss: float, share: float = 0.7) -> bool:
 def come_nowhere(record: Record, values: Values, drop: float = 0.02, sure: float = 0.05, skilled: float = 0.15) -> Progress | None:
     """The progress of a loss that shows no downward trend worth the name, or ``None``.
 
-    It fell by less than ``drop`` of its start, or by less than ``sure`` of it, within two standard errors and without a significant trend;
-    it is not below chance, and the model gained less than ``skilled`` over a constant prediction.
+    It fell by less than ``drop`` of its start, or by less than ``sure`` of it, within two standard errors and without a significant trend,
+    not even in the means of epochs; it is not below chance, and the model gained less than ``skilled`` over a constant prediction.
     """
     come, learned = progress(values), skill(record)
-    unsure = come.drop < 2 * come.error and come.relative < sure and trend(values).z > -1.5
+    unsure = come.drop < 2 * come.error and come.relative < sure and trend(values).z > -1.5 and mann_kendall(epoch_means(record)) > -2
     level = (come.relative < drop or unsure) and not below_chance(record, come.end) and (learned is None or learned < skilled)
     return come if level else None
 

@@ -59,7 +59,7 @@ class SplitOverlap(Rule):
     chance: float = 1e-3
     windows: float = 0.25
     twins: float = 10.0
-    even: float = 1e-6
+    even: float = 1e-3
 
     def judge(self, record: Record) -> Iterator[Finding]:
         loaders = record.facts["data.overlap"]

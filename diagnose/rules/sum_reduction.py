@@ -22,7 +22,8 @@ class SumReduction(Rule):
     `tolerance` of two is a sum. Where a step adds something to the loss that it calls, both parts are looked at: one that doubles beside
     one that stays is a sum added to a mean. Where doubling changes the loss by less, the batch is given four times, too: a part of the
     loss that grows along a straight line, within `linear`, and makes up at least `part` of it, is a sum beside a mean. That is a warning
-    where a run has ended and its predictions spread over the samples by less than `flat` of what the targets do.
+    where a run has ended and its predictions (those of validation, where there is one) spread over the samples by less than `flat` of what
+    the targets do.
 
     ## Why it matters
     The gradient is as many times longer as the batch has samples, so a learning rate that is right for a mean is far too high, and it
@@ -109,7 +110,7 @@ class SumReduction(Rule):
             return
         share = (two - one) / abs(one) if one else 0.0
         straight = two > one and abs((four - two) / (two - one) - 2) <= self.linear
-        known = spread(record)
+        known = spread(record, held_out=True)
         if self.part <= share < 1 - self.tolerance and straight and known is not None and known < self.flat:
             yield self.finding(
                 f"a part of the loss is a sum over the batch, the rest is a mean: {one:.4g} for {seen['samples']} samples, {two:.4g} and "

@@ -103,3 +103,14 @@ def test_a_small_fall_within_each_epoch_is_enough_where_batches_are_shuffled() -
     assert "what an epoch learns is gone" in found.message
     assert not any("what an epoch" in f.message for f in run("sequential", 0.88))  # the same batches are hard each time
     assert not any("what an epoch" in f.message for f in run("random", 1.06))
+
+
+@pytest.mark.parametrize(("falls", "found"), [(True, 0), (False, 1)])
+def test_means_of_epochs_show_a_fall_that_single_batches_hide(falls: bool, found: int) -> None:
+    """Rare claims: one batch differs from the next by more than there is to learn, and each epoch sees the same ones."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.033, 40)
+    noise -= noise.mean()
+    levels = [0.2509, 0.2454, 0.2432, 0.2424, 0.2421, 0.2420] if falls else [0.2432, 0.2424, 0.2509, 0.2420, 0.2454, 0.2421]
+    loss = np.concatenate([level + rng.permutation(noise) for level in levels])
+    assert len(findings(LossNotDecreasing(), training(loss, epoch_length=40, facts={"task": {"loss": "poisson_nll_loss"}}))) == found

@@ -131,3 +131,16 @@ def test_two_sides_that_become_one_constant_are_found() -> None:
     (found,) = findings(PredictionCollapse(), training(loss, prediction__std=shrinking, target__std=shrinking))
     assert "both sides of the loss have shrunk" in found.message
     assert findings(PredictionCollapse(), training(loss, prediction__std=shrinking[:10], target__std=shrinking[:10])) == ()
+
+
+@pytest.mark.parametrize(("drawn", "held", "found"), [(0.11, 0.002, 1), (0.11, 0.05, 0), (0.6, 0.002, 0)])
+def test_predictions_that_are_noise_in_training_and_constant_in_validation(drawn: float, held: float, found: int) -> None:
+    """An autoencoder whose latent variable says nothing: what it draws still moves the output a little."""
+    record = training(
+        falling(1.0, 0.3),
+        prediction__std=[drawn] * 30,
+        target__std=[1.0] * 30,
+        val__std=[held] * 9,
+        val__target_std=[1.0] * 9,
+    )
+    assert len(findings(PredictionCollapse(), record)) == found
