@@ -108,6 +108,7 @@ class Losses(Instrument):
             watched = mean_value(call)
             if watched is not None:
                 self.notes.put("train/watched_loss", watched)
+                self.notes.unreduced = (watched, loss) if call.options.get("reduction") == "none" and loss is not None else None
             if len(backward) == 1 and call.value is not None and call.options.get("reduction") != "sum":  # sums add up to the sum
                 share = backward[0].reshape(()) / loss_scale(module) / call.value.detach().reshape(-1).mean()
                 self.notes.put("backward/share", share)
@@ -141,7 +142,8 @@ def loss_scale(module: LightningModule) -> float:
 class Validation(Instrument):
     """``val/loss``, ``val/accuracy`` and what was predicted, of each validation of the first loader, weighted by samples.
 
-    Where no loss of torch is called in validation, ``val/loss`` is what the module itself logs as such.
+    Where no loss of torch is called in validation, ``val/loss`` is what the module itself logs as such; so it is, where it
+    logs one, if training weighs or masks what a call that is not reduced gives: its plain mean is nobody's loss then.
     """
 
     writes = ("val/loss", "val/accuracy", "val/top_share", "val/target_top_share", "val/std", "val/target_std")
@@ -152,7 +154,8 @@ class Validation(Instrument):
         self.mode: WatchLosses | None = None
         self.sums: dict[str, Tensor] = {}
         self.share: Share | None = None
-        self.began = False
+        self.began = self.weighed = False
+        self.seen: dict[str, Any] = {}
         self.off = ""
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
@@ -174,8 +177,8 @@ class Validation(Instrument):
         if call is not None:
             like = [c for c in calls if place(c, calls) == self.notes.chosen and c.kind == call.kind and c.target is not None]
             call = like[0] if like else call  # of several losses the one that training is judged by
-            if "validation" not in self.notes.record:
-                self.notes.record.add("validation", {"loss": call.kind, "calls": len(calls)})
+            self.seen = {"loss": call.kind, "calls": len(calls)}
+            self.weighed = call.options.get("reduction") == "none" and self._weighed()
             for name, value in score(call if self.share is None else own_samples(call, self.share)).items():
                 self.sums[name] = self.sums[name] + value if name in self.sums else value
 
@@ -184,13 +187,18 @@ class Validation(Instrument):
         if trainer.sanity_checking:
             return
         sums = {} if self.off else summed(trainer, sums)
-        if not sums:
+        logged = not sums or (self.weighed and logged_loss(trainer.callback_metrics) is not None)
+        if logged:
             self._take_logged(trainer)
+        elif "validation" not in self.notes.record:
+            self.notes.record.add("validation", self.seen)
+        if not sums:
             return
         n = sums["n"]
         if not bool(n):  # every target was ignored
             return
-        self.notes.put("val/loss", sums["loss"] / n)
+        if not logged:
+            self.notes.put("val/loss", sums["loss"] / n)
         if "right" in sums:
             self.notes.put("val/accuracy", sums["right"] / n)
         if "predicted" in sums:
@@ -200,6 +208,11 @@ class Validation(Instrument):
             for name, first, second in (("val/std", "s1", "s2"), ("val/target_std", "t1", "t2")):
                 variance = sums[second] / n - (sums[first] / n).square()
                 self.notes.put(name, variance.clamp_min(0).mean().sqrt())
+
+    def _weighed(self) -> bool:
+        """Whether training makes another loss of a call that is not reduced than its mean."""
+        known = self.notes.unreduced
+        return known is not None and not torch.isclose(known[0].float(), known[1].float(), rtol=1e-3)
 
     def _take_logged(self, trainer: Trainer) -> None:
         name = logged_loss(trainer.callback_metrics)

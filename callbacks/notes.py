@@ -68,6 +68,7 @@ class Notes:
         loss: Loss of the present batch, where it costs no transfer to know it.
         accumulate: Batches per optimizer step.
         chosen: Which of the loss calls of a training step it is judged by, and of how many.
+        unreduced: Mean of the loss call of the latest measured step, where it is not reduced, and the loss of that step.
         nonfinite, nonfinite_series: Place of the first loss or gradient that came out as NaN or infinity, and which of the two.
     """
 
@@ -87,6 +88,7 @@ class Notes:
     loss: float | None = None
     accumulate: int = 1
     chosen: tuple[int, int] | None = None
+    unreduced: tuple[Tensor, Tensor] | None = None
     nonfinite: Place | None = None
     nonfinite_series: str = ""
     next: int = 0

@@ -136,3 +136,23 @@ def test_of_losses_that_take_turns_ten_changes_are_noted(tmp_path: Path) -> None
     fit(Turns(), monitor, max_epochs=12)
     assert monitor.record.facts["loss_changed"]["times"] == 10
     assert (tmp_path / EVENTS).read_text().count('"loss_changed"') == 10
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_of_a_masked_loss_the_logged_one_is_what_validation_is_judged_by(masked: bool) -> None:
+    class Masked(Net):
+        def loss(self, batch: Any) -> Tensor:
+            each = nn.functional.mse_loss(self(batch[0]), torch.ones(len(batch[0]), 3), reduction="none")
+            mask = torch.tensor([1.0, 0.0, 0.0]) if masked else torch.ones(3)
+            return (each * mask).sum() / (mask.sum() * len(each))
+
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            return self.loss(batch)
+
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            self.log("val_loss", self.loss(batch))
+
+    monitor = LossMonitor(every_n_steps=1, strict=True)
+    trainer = fit(Masked(), monitor, val=data())
+    assert monitor.record.series("val/loss").value[-1] == pytest.approx(float(trainer.callback_metrics["val_loss"]), rel=1e-5)
+    assert ("logged" in monitor.record.facts["validation"]) is masked
