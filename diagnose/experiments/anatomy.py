@@ -95,7 +95,8 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
     * ``probe.step``: ``loss`` of each step, ``calls`` of losses, ``kind``, ``name``, ``input_shape``, ``target_shape``, ``target_dtype``,
       ``classes``, ``reduction``, ``input`` (see `input_statistics`), ``labels``, ``target``, ``class_weights`` (see the function of this
       name), ``head`` (activations next to the loss), ``units`` (of the linear layer whose results the loss is given, in their order, else
-      ``None``), ``dropout_on_output``, ``broadcast`` (two shapes or ``None``), ``raised`` (the user's error or ``""``), ``input_max``
+      ``None``), ``fixed`` (whether some weight has an axis as long as there are classes), ``dropout_on_output``,
+      ``broadcast`` (two shapes or ``None``), ``raised`` (the user's error or ``""``), ``input_max``
       (largest magnitude that the first module with weights got);
     * ``probe.parameters``: per trainable parameter of the module ``name``, ``size``, ``used``, ``reached``, ``flat`` (a rounding or a
       sign stands on all ways from it to the loss), ``optimized``, ``waits`` (none of the optimizers that hold it stepped); and under
@@ -296,6 +297,7 @@ def _describe(
     facts |= {"kind": call.kind, "name": call.name, "input_shape": list(shapes[0]), "target_shape": list(shapes[1])}
     facts["target_dtype"] = str(call.target.dtype).removeprefix("torch.")
     facts["classes"], facts["units"] = classes(call), linear_units(call.input)
+    facts["fixed"] = any(facts["classes"] in p.shape for p in sandbox.module.parameters() if not isinstance(p, UninitializedParameter))
     facts["reduction"] = str(call.options.get("reduction", ""))
     facts["input"] = input_statistics(call)
     facts["labels"] = label_statistics(call)

@@ -52,7 +52,8 @@ def measure_data(
         last
             field of the size of the loss's target is taken for it; where it is empty, the last integer field with one value per row.
         loss: The primary loss call: ``kind`` (its name in `torch.nn.functional`), ``input_shape``, ``target_shape``, ``target_dtype``,
-            ``classes``, ``ignore_index``; ``input_normalised`` where the network begins with a normalisation or an embedding,
+            ``classes``, ``fixed`` (see `anatomy.examine`), ``ignore_index``;
+            ``input_normalised`` where the network begins with a normalisation or an embedding,
             ``input_max``, the largest absolute value that its first layer with weights was given; ``nonfinite_handled`` where the loss of a
             batch with NaN was finite. ``None`` where no loss call was seen.
         batches: Most batches read of a loader (more where they are so small that they hold fewer than 1024 rows).

@@ -27,6 +27,7 @@ STEPS = 150
 MOST_STEPS = STEPS * len(RATES)
 LEARN_STEPS = (120, 400)
 TIMED = 5
+ROWS = 8  # that each have a label of their own, so that it is no chance
 NAMES = 3  # whole numbers of a sample that may name things, such as user, item and tag
 
 
@@ -105,7 +106,7 @@ def overfit_batch(sandbox: Sandbox, call: LossCall, record: Record) -> None:
     Writes ``probe.overfit``: ``losses``, ``initial``, ``final`` (median of the last five), ``floor`` (what no prediction can beat on these
     targets, nor on equal inputs with different ones), ``chance`` (the best constant prediction), ``progress`` (1 at the floor, 0 at
     chance), ``steps``, ``rate``, ``batch_size``, ``weights`` (number of trainable weights), ``targets`` (number of targets in the batch),
-    ``sole`` (the step's loss is this loss and nothing else).
+    ``sole`` (the step's loss is this loss and nothing else), ``numbered`` (the labels are the numbers of the rows, in any order).
 
     References:
         A. Karpathy, "A Recipe for Training Neural Networks" (2019), step 2.
@@ -138,8 +139,19 @@ def overfit_batch(sandbox: Sandbox, call: LossCall, record: Record) -> None:
         return
     progress = (constant - best["final"]) / max(constant - low, 1e-9)
     weights = sum(p.numel() for p in sandbox.module.parameters() if p.requires_grad and not isinstance(p, UninitializedParameter))
-    best |= {"floor": low, "chance": constant, "progress": progress, "sole": sole, "weights": weights}
+    best |= {"floor": low, "chance": constant, "progress": progress, "sole": sole, "weights": weights, "numbered": numbered(call.target)}
     record.add("probe.overfit", {**best, "batch_size": size(batch) or len(call.target), "targets": call.target.numel()})
+
+
+def numbered(target: Tensor) -> bool:
+    """Whether labels are the numbers from 0 on, each once, in any order: made by the step to tell the rows apart, not read.
+
+    >>> numbered(torch.tensor([4, 5, 6, 7, 0, 1, 2, 3])), numbered(torch.tensor([4, 4, 6, 7, 0, 1, 2, 3]))
+    (True, False)
+    """
+    if target.dim() != 1 or target.is_floating_point() or len(target) < ROWS:
+        return False
+    return torch.equal(target.sort().values, torch.arange(len(target), device=target.device, dtype=target.dtype))
 
 
 def lowest(batch: Any, call: LossCall) -> float | None:

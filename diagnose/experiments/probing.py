@@ -138,7 +138,13 @@ def _examine(sandbox: Sandbox, probing: Probing, train: Any, val: Any, short: bo
     if call is not None:
         step = _targets(sandbox, call, found, record)
         shapes = {"input_shape": step["input_shape"], "target_shape": step["target_shape"], "target_dtype": step["target_dtype"]}
-        loss = {"kind": call.kind, "classes": step["classes"], **shapes, "input_normalised": _normalises(module, anatomy)}
+        loss = {
+            "kind": call.kind,
+            "classes": step["classes"],
+            "fixed": step["fixed"],
+            **shapes,
+            "input_normalised": _normalises(module, anatomy),
+        }
         loss |= {"input_max": anatomy.input_max if anatomy is not None else None, "nonfinite_handled": _handles_nonfinite(sandbox, step)}
         loss |= {k: call.options[k] for k in ("ignore_index", "label_smoothing") if k in call.options}
     bounds: dict[str, Any] = BOUNDS if short else {"seconds": sandbox.patience / 20}

@@ -29,7 +29,8 @@ class CannotOverfitBatch(Rule):
 
     ## When it is wrong
     Small models cannot memorise: with fewer than `weights_per_target` weights per target the rule does not run. The first tokens of a
-    language model set a floor of their own, hence the generous bar.
+    language model set a floor of their own, hence the generous bar. Where the labels number the rows, as in contrastive losses, scores
+    over a temperature keep the loss far above zero however well the rows are told apart: the rule does not run.
 
     ## What to try
     The other findings usually name the cause. Without any: print what reaches the loss for one sample, before and after the training.
@@ -53,6 +54,8 @@ class CannotOverfitBatch(Rule):
         run = record.facts["probe.overfit"]
         if not run["sole"]:
             raise NotRun("the loss of the step has further terms, so its floor is not known")
+        if run.get("numbered"):
+            raise NotRun("the labels number the rows of the batch: what their scores against each other can reach is not known")
         if run["chance"] - run["floor"] < 1e-3 * max(1.0, abs(run["chance"])):
             raise NotRun("the targets of the batch are all equal, or its inputs tell nothing of them")
         if run["weights"] < self.weights_per_target * run["targets"]:

@@ -19,8 +19,8 @@ class InitialLoss(Rule):
     The mean loss over up to six batches before any step, over the loss of a predictor that knows only the shares of the classes (their
     entropy, at most ln C). For regression, the distance between the means of predictions and targets in standard deviations of the
     targets, held against `offset` (a warning) and `mild` (an info), and the standard deviation of the predictions over the root mean
-    square of the targets, held against `spread`. Where classes are so unequal that equal odds cost `ratio` times what their shares cost,
-    a network that starts near equal odds gets an info.
+    square of the targets, held against `spread`. Where two or more classes are so unequal that equal odds cost `ratio` times what their
+    shares cost, a network that starts near equal odds gets an info.
 
     ## Why it matters
     A network that knows nothing should say that it knows nothing. A much higher loss means that its first outputs are confidently
@@ -90,7 +90,7 @@ class InitialLoss(Rule):
                 ratio=first["ratio"],
                 limit=self.ratio,
             )
-        elif first["uniform"] > self.ratio * first.get("prior", first["uniform"]) and first["loss"] > 0.5 * first["uniform"]:
+        elif first["uniform"] > self.ratio * first.get("prior", first["uniform"]) > 0 and first["loss"] > 0.5 * first["uniform"]:
             yield self.finding(
                 f"the loss before the first step is {first['loss']:.4g}, near that of equal odds; a network that knows the shares of the "
                 f"classes starts at {first['prior']:.3g}",

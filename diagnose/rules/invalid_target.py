@@ -231,6 +231,8 @@ class InvalidTarget(Rule):
         counts = target["counts"]
         if loss["kind"] not in (*INDEXED, *BINARY) or counts is None or len(counts) != 1 or facts["samples"] < self.rows:
             return None
+        if loss["kind"] in INDEXED and not loss.get("fixed", True):  # scores of candidates, of which the right one has that place
+            return None
         return self.finding(
             f"all {facts['samples']} training rows read are of class {next(iter(counts))}: there is nothing to tell apart",
             where=f"train, {facts['target']}",

@@ -26,7 +26,8 @@ class UnpredictedClass(Rule):
 
     ## When it is wrong
     A class that resembles a larger one can lose every single comparison although its probability is sensible; a lower threshold or weight
-    then shows it.
+    then shows it. Where all samples are of one class nothing is said of it: contrastive losses number the right one of many
+    candidates zero.
 
     ## What to try
     Check that labels are numbered alike in training and test and that the output has a unit per class. Weight the loss or the sampling
@@ -49,8 +50,9 @@ class UnpredictedClass(Rule):
 
     def judge(self, record: Record) -> Iterator[Finding]:
         entries = {k: e for k, e in record.facts["evaluation"].items() if e.get("per_class") and e["task"] != "multilabel"}
+        entries = {k: e for k, e in entries.items() if sum(row["support"] > 0 for row in e["per_class"]) > 1}
         if not entries:
-            raise NotRun("no evaluated loader has classes")
+            raise NotRun("no evaluated loader has two classes or more")
         for loader, entry in entries.items():
             least = max(self.support, self.share * entry["n"])
             never = [row for row in entry["per_class"] if row["support"] >= least and not row["predicted"]]

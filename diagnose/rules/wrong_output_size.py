@@ -27,7 +27,9 @@ class WrongOutputSize(Rule):
 
     ## When it is wrong
     Classes that are too rare to be among the labels that were read make the output look too large, hence the factor; outputs over a
-    vocabulary are not judged.
+    vocabulary are not judged. Nor are they where the labels hold one value alone, or each value at most twice: contrastive losses ask which
+    of many candidates is the right one, by labels that are all zero, or count the rows. The same where no weight has an axis as long as the
+    output: such columns come of the data.
 
     ## What to try
     Give the last layer one unit per class or column, or one unit and binary_cross_entropy_with_logits for two classes.
@@ -88,6 +90,10 @@ class WrongOutputSize(Rule):
                 needed=labels["max"] + 1,
             )
         elif units >= self.excess * labels["distinct"] and labels["max"] + 1 <= units / self.excess and len(step["target_shape"]) == 1:
+            if labels["distinct"] < 2 or labels["count"] <= 2 * labels["distinct"]:
+                raise NotRun("the labels hold one value, or each value once or twice: they may be places among candidates, not classes")
+            if not step.get("fixed", True):
+                raise NotRun("no weight has an axis as long as the output, so its columns may be candidates, not classes")
             yield self.finding(
                 f"the output has {units} units, but the labels know {labels['distinct']} classes",
                 where=where,

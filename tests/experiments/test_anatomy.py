@@ -39,6 +39,24 @@ def test_what_stands_before_the_loss() -> None:
     assert record.facts["probe.step"]["input"]["probabilities"] is True
 
 
+class Candidates(nn.Module):
+    """Scores of five candidates, of 40 numbers each, for a sample."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.score = nn.Sequential(nn.Linear(40, 16), nn.ReLU(), nn.Linear(16, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.score(x.view(-1, 5, 40)).squeeze(-1)
+        return scores
+
+
+@pytest.mark.parametrize(("net", "fixed"), [(Candidates(), False), (nn.Sequential(nn.Linear(200, 8), nn.ReLU(), nn.Linear(8, 5)), True)])
+def test_whether_the_columns_of_scores_have_weights_of_their_own(net: nn.Module, fixed: bool) -> None:
+    record, _ = look(Classifier(net), torch.randn(64, 200), torch.zeros(64, dtype=torch.long))
+    assert (record.facts["probe.step"]["classes"], record.facts["probe.step"]["fixed"]) == (5, fixed)
+
+
 class Tagger(nn.Module):
     """Three scores for each of four places of two numbers, brought into shape (N, 3, 4) in some way."""
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diagnose.experiments.anatomy import examine
+from diagnose.experiments.check import check
 from diagnose.experiments.overfit import STEPS, association, learn, lowest, overfit_batch, train
 from diagnose.experiments.sandbox import Sandbox
 from diagnose.measure.losses import LossCall
@@ -303,3 +304,20 @@ def test_no_association_without_predictions_or_spread() -> None:
         lambda sandbox, record: found.append(association(sandbox, sandbox.batches)),
     )
     assert found == [(0.0, 20), (0.0, 0)]
+
+
+class Contrast(Classifier):
+    """Each row is to find its own second view among those of the whole batch."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        first, second = (F.normalize(self(batch[0] + 0.1 * torch.randn_like(batch[0])), dim=1) for _ in range(2))
+        return F.cross_entropy(first @ second.T / 0.7, torch.arange(len(first)))
+
+
+def test_a_contrastive_batch_says_that_its_labels_number_the_rows() -> None:
+    module = Contrast(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 8))
+    record = Record()
+    diagnosis = check(module, *loaders(*blobs(512), batch_size=64), record=record)
+    assert record.facts["probe.overfit"]["numbered"] is True
+    assert record.facts["probe.overfit"]["progress"] < 0.4
+    assert not diagnosis.at_or_above("warning")

@@ -57,6 +57,7 @@ def test_a_learned_batch_is_clean() -> None:
     ("changes", "reason"),
     [
         ({"sole": False}, "the loss of the step has further terms, so its floor is not known"),
+        ({"numbered": True}, "the labels number the rows of the batch: what their scores against each other can reach is not known"),
         ({"chance": 0.0005, "floor": 0.0}, "the targets of the batch are all equal, or its inputs tell nothing of them"),
         ({"weights": 159}, "too few weights to learn a batch by heart: 159 for 32 targets"),
     ],

@@ -62,6 +62,7 @@ def test_rare_classes_could_be_known_at_the_start() -> None:
     assert finding.severity is Severity.INFO
     assert "a network that knows the shares of the classes starts at 0.1" in finding.message
     assert judge(HIGH, **{**rare, "prior": 0.24}) == []
+    assert judge(HIGH, **{**rare, "prior": 0.0}) == []  # one class alone: the place of the right one among candidates
     assert judge(HIGH, **{**rare, "loss": 0.11}) == []  # its bias is at the log odds
 
 

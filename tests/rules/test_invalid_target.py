@@ -86,6 +86,11 @@ def test_one_class() -> None:
     assert judge(field(1, 1, {"1": 20}), BCE, samples=20) == []
 
 
+@pytest.mark.parametrize(("loss", "count"), [({**CE, "fixed": False}, 0), ({**CE, "fixed": True}, 1), ({**BCE, "fixed": False}, 1)])
+def test_one_label_that_is_the_place_of_the_right_candidate(loss: dict[str, Any], count: int) -> None:
+    assert len(judge(field(0, 0, {"0": 400}), loss)) == count
+
+
 @pytest.mark.parametrize(
     ("y", "loss"),
     [

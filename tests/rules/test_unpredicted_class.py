@@ -55,5 +55,10 @@ def test_what_is_uncertain_by_nature_is_no_alarm() -> None:
 
 def test_values_have_no_classes() -> None:
     record = evaluate_predictions(Record(), np.arange(9.0), np.arange(9.0)).record
-    with pytest.raises(NotRun, match="no evaluated loader has classes"):
+    with pytest.raises(NotRun, match="no evaluated loader has two classes or more"):
         list(UnpredictedClass().judge(record))
+
+
+def test_labels_that_are_all_one_class() -> None:
+    with pytest.raises(NotRun, match="no evaluated loader has two classes or more"):
+        judge(np.zeros(100, dtype=int), np.arange(100) % 3 + 1)

@@ -99,12 +99,21 @@ def test_what_fits_is_clean(classes: int, known: dict[str, int], changes: dict[s
     assert judge(classes, known, **changes) == []
 
 
+PLACES = "the labels hold one value, or each value once or twice: they may be places among candidates, not classes"
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"kind": "mse_loss"}, "only class indices tell the number of classes; the loss is mse_loss"),
         ({"target_dtype": "float32"}, "only class indices tell the number of classes; the loss is cross_entropy"),
         ({"labels": labels(0, 0, count=0)}, "no class label was read"),
+        ({"classes": 129, "labels": labels(0, 0, count=32)}, PLACES),
+        ({"classes": 640, "labels": labels(0, 31, count=64)}, PLACES),
+        (
+            {"classes": 640, "labels": labels(0, 31), "fixed": False},
+            "no weight has an axis as long as the output, so its columns may be candidates, not classes",
+        ),
     ],
 )
 def test_what_it_cannot_judge(changes: dict[str, Any], reason: str) -> None:
