@@ -14,6 +14,7 @@ from diagnose.callbacks.graphs import Graphs
 from diagnose.callbacks.instrument import Instrument
 from diagnose.callbacks.losses import Losses, Validation
 from diagnose.callbacks.metrics import Metrics, Setup
+from diagnose.callbacks.modes import Modes
 from diagnose.callbacks.monitor import Monitor, log
 from diagnose.callbacks.nonfinite import NonFinite
 from diagnose.callbacks.notes import Cadence
@@ -93,6 +94,7 @@ class Doctor(Monitor):
         yield Pace()
         yield Graphs()
         yield Losses()
+        yield Modes()
         yield Activations()
         yield NonFinite(folder, eager=self.on_error != "warn")  # after those two, which are done when a loss is differentiated
         yield Zeroing()

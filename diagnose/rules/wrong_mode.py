@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import inf
+from typing import Any
 
 from diagnose.record import Record
 from diagnose.rules import Rule
@@ -20,7 +21,8 @@ class WrongMode(Rule):
     the module's own `on_validation_model_eval`; and calls of `F.dropout` and `F.scaled_dot_product_attention` that drop something in a
     validation step. Of batch norms that train in eval mode also how far their output is from that in train mode, for the same input, in
     standard deviations; where only batch norms stand so, all of them have seen data and none is `apart` by more than 0.5, there is no
-    harm yet, and the finding is `info`.
+    harm yet, and the finding is `info`. In training also whether the module as a whole, which stood in train mode at first, stands in eval
+    mode when losses are differentiated: in `share` of the steps measured since, and three at least.
 
     ## Why it matters
     In eval mode batch norm uses its stored statistics and never updates them, and dropout does nothing. Lightning has kept the modes as
@@ -56,8 +58,12 @@ class WrongMode(Rule):
         "sample-leakage",
     )
     apart: float = 0.5
+    share: float = 0.3
 
     def judge(self, record: Record) -> Iterator[Finding]:
+        fallen = record.facts.get("fallen")
+        if fallen and fallen["steps"] >= self.share * fallen["of"]:
+            yield self._fallen(fallen)
         modes = record.facts["probe.modes"]
         for stage, wrong, fix in (
             ("training", "eval", "call .train() on the module after loading it, before the fit"),
@@ -88,6 +94,19 @@ class WrongMode(Rule):
                 severity=Severity.WARNING,
                 calls=len(dropping),
             )
+
+    def _fallen(self, fallen: Mapping[str, Any]) -> Finding:
+        """Something calls eval() in the midst of training."""
+        names = fallen["modules"]
+        listed = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+        return self.finding(
+            f"the module falls into eval mode in training: from batch {fallen['batch']} on it stands so in {fallen['steps']} of "
+            f"{fallen['of']} measured steps, with {len(names)} batch norm or dropout modules: {listed}",
+            where=f"batch {fallen['batch']}",
+            fix="something calls eval() between batches or epochs (a preview, a metric): put train() behind it",
+            steps=fallen["steps"],
+            limit=self.share,
+        )
 
     def _harmless(self, held: Mapping[str, float]) -> Finding:
         """Batch norms in eval mode whose stored statistics are those of the data."""
