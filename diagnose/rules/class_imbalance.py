@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from diagnose.record import Record
-from diagnose.rules import NotRun, Rule
+from diagnose.rules import NotRun, Rule, run
 from diagnose.rules.evidence import rising_weights
+from diagnose.rules.prediction_collapse import PredictionCollapse
 from diagnose.values import Finding, Severity
 
 
@@ -22,7 +23,7 @@ class ClassImbalance(Rule):
     sampler takes but a part of its data set in an epoch, as one that draws episodes: then chance gave the counts. And whether the class
     weights of the loss rise with the frequency of the classes, which widens any imbalance. That is a warning where the weights of three
     classes or more are a power of the frequencies, to `exact` of their size and what chance does to the counts: then they were computed
-    from them, the wrong way round.
+    from them, the wrong way round. Once training shows what comes of that, prediction-collapse says it in its place.
 
     ## Why it matters
     Accuracy then says little (always answering with the largest class looks good), and rare classes may never be predicted.
@@ -74,7 +75,7 @@ class ClassImbalance(Rule):
                 f"{weights[least]:.3g}" + (": its weights follow the frequencies" if computed else ""),
                 where="class weights of the loss",
                 fix="if this is not meant, turn the weights round: len(y) / (classes * counts)",
-                severity=Severity.WARNING if computed else Severity.INFO,
+                severity=Severity.WARNING if computed and not run(PredictionCollapse(), record).findings else Severity.INFO,
                 weight=weights[most],
                 rare_weight=weights[least],
             )

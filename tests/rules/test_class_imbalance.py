@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from diagnose.record import Record
-from diagnose.rules import NotRun
+from diagnose.rules import NotRun, build, diagnose
 from diagnose.rules.class_imbalance import ClassImbalance
 from diagnose.values import Severity
+from tests.rules.training import training
 
 
 def record(counts: dict[str, int] | None, kind: str = "class", target: str | None = "y") -> Record:
@@ -70,3 +71,13 @@ def test_weights_that_were_computed_the_wrong_way_round_are_a_warning(weight: li
     widened.add("probe.step", {"class_weights": {"weight": weight, "count": count}})
     (finding,) = ClassImbalance().judge(widened)
     assert finding.severity is severity
+
+
+@pytest.mark.parametrize(("top", "by"), [(0.99, "T315"), (0.85, "D104")])
+def test_what_comes_of_such_weights_is_said_in_their_place(top: float, by: str) -> None:
+    weights = {"class_weights": {"weight": [2.4, 0.36, 0.24], "count": [800, 120, 80]}}
+    trained = training([0.2] * 300, facts={"probe.step": weights}, prediction__top_share=[top] * 30, target__top_share=[0.8] * 30)
+    trained.add("data", record({"0": 800, "1": 120, "2": 80}).facts["data"])
+    diagnosis = diagnose(trained, build(["D104", "T315"]))
+    assert [f.code for f in diagnosis.at_or_above("warning")] == [by]
+    assert {f.code for f in diagnosis.findings} == {"D104", by}
