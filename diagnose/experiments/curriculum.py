@@ -91,7 +91,7 @@ def _state(value: Any) -> list[Any]:
         if isinstance(part, (list, deque)):
             found.append((len(part), *map(id, (*list(part)[:1], *list(part)[-1:]))))
         elif isinstance(part, Tensor):
-            found.append(part._version)
+            found.append(0 if part.is_inference() else part._version)
         elif hasattr(part, "__dict__"):
             found.append([v for v in vars(part).values() if isinstance(v, (int, float))])
     return found

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 
 from diagnose.callbacks import Doctor
 from diagnose.experiments.check import check
-from diagnose.experiments.curriculum import changes_data
+from diagnose.experiments.curriculum import changes_data, shared_state
 from diagnose.record import Record
 from tests.callbacks.plain_training import fit
 from tests.experiments.odd import Classifier, blobs, loaders
@@ -148,6 +148,16 @@ def test_a_buffer_that_the_steps_write_to(plays: bool, found: str | None) -> Non
     assert record.facts.get("data.changed_by") == found
     assert len(buffer) == 128
     assert buffer[0] is first
+
+
+def test_a_buffer_of_tensors_made_in_inference_mode_can_be_looked_at() -> None:
+    with torch.inference_mode():
+        buffer: deque[Any] = deque([(torch.zeros(4), torch.tensor(0))])
+    player = Player(buffer, plays=False)
+    look = shared_state(player, DataLoader(Replayed(buffer), batch_size=16))
+    before = look(player)
+    buffer.append(buffer[0])
+    assert look(player) != before
 
 
 def test_a_data_set_that_grows_in_training() -> None:
