@@ -24,6 +24,7 @@ from diagnose.experiments.modes import held_apart, wrong_mode
 from diagnose.experiments.penalty import gradients, pull
 from diagnose.experiments.sandbox import Sandbox
 from diagnose.experiments.watch_step import WatchStep, by_pairs, units
+from diagnose.measure.adversary import opposed, reversals
 from diagnose.measure.calls import transformed
 from diagnose.measure.graph import behind_steps, head, linear_units, linearity, reshaped
 from diagnose.measure.losses import ELEMENTWISE, REGRESSION, LossCall
@@ -96,7 +97,8 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
       ``classes``, ``reduction``, ``input`` (see `input_statistics`), ``labels``, ``target``, ``class_weights`` (see the function of this
       name), ``head`` (activations next to the loss), ``units`` (of the linear layer whose results the loss is given, in their order, else
       ``None``), ``fixed`` (whether some weight has an axis as long as there are classes), ``dropout_on_output``,
-      ``broadcast`` (two shapes or ``None``), ``raised`` (the user's error or ``""``), ``input_max``
+      ``broadcast`` (two shapes or ``None``), ``raised`` (the user's error or ``""``), ``adversary`` (the function that turns a gradient
+      round, or "opposed targets" of ones and zeros, or ``""``), ``input_max``
       (largest magnitude that the first module with weights got);
     * ``probe.parameters``: per trainable parameter of the module ``name``, ``size``, ``used``, ``reached``, ``flat`` (a rounding or a
       sign stands on all ways from it to the loss), ``optimized``, ``waits`` (none of the optimizers that hold it stepped); and under
@@ -232,7 +234,10 @@ def _step(sandbox: Sandbox, anatomy: Anatomy, batch: Any, index: int, names: Map
                 data = gradients(call.value, sandbox.module) if record is not None and added else None
             if record is not None:
                 anatomy.flat = behind_steps(loss)
-            loss.backward()  # type: ignore[no-untyped-call]
+            with reversals(loss if record is not None else None) as turned:
+                loss.backward()  # type: ignore[no-untyped-call]
+            if turned and record is not None:
+                record.add("probe.step", {**record.facts["probe.step"], "adversary": turned[0]})
             anatomy.added.append(added)
             if data is not None:
                 anatomy.pull = pull(data)
@@ -303,6 +308,7 @@ def _describe(
     facts["labels"] = label_statistics(call)
     facts["class_weights"] = class_weights(call)
     facts["target"] = target_statistics(call)
+    facts["adversary"] = "opposed targets" if opposed(watch.calls) else ""
     record.add("probe.step", facts)
     lines = linearity(call.input, names, watch.mixed)
     record.add("probe.linearity", {"layers": lines.layers, "nonlinear": lines.nonlinear, "longest": list(lines.longest)})

@@ -9,7 +9,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import begins_anew, losses, moving_targets, refuse_games, refuse_unknown
+from diagnose.rules.evidence import begins_anew, losses, moving_targets, refuse_adversary, refuse_games, refuse_unknown
 from diagnose.rules.objective import negated
 from diagnose.statistics import blocks, mann_kendall, spread
 from diagnose.values import Finding, Severity
@@ -57,6 +57,7 @@ class DivergingLoss(Rule):
 
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
+        refuse_adversary(record)
         every = record.series("train/loss").value
         factor = negated(record, self.measured)
         if factor is not None:

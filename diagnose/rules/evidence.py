@@ -50,6 +50,16 @@ def refuse_games(record: Record) -> None:
         raise NotRun("the run has several optimizers, and the trend of a sum of their losses says nothing")
 
 
+def refuse_adversary(record: Record) -> None:
+    """One loss over which parts of a network fight: what one part lowers another raises, so at best it stays.
+
+    Raises:
+        NotRun: The step turns a gradient round, or asks for ones and for zeros as a maker and its critic do.
+    """
+    if by := record.facts.get("probe.step", {}).get("adversary"):
+        raise NotRun(f"an adversary stands inside of the loss ({by}), so its trend says nothing")
+
+
 def single_loss(record: Record, rows: int = 5) -> bool:
     """Whether all optimizers stepped on the same loss, each of them beside another in ``rows`` measured batches or more."""
     values = record.series("loss/optimizers").value if "loss/optimizers" in record else np.empty((0, 0))

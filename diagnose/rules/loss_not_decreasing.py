@@ -9,7 +9,16 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import begins_anew, epoch_means, losses, moving_targets, refuse_early, refuse_games, refuse_unknown
+from diagnose.rules.evidence import (
+    begins_anew,
+    epoch_means,
+    losses,
+    moving_targets,
+    refuse_adversary,
+    refuse_early,
+    refuse_games,
+    refuse_unknown,
+)
 from diagnose.rules.skill import come_nowhere
 from diagnose.statistics import finite, mann_kendall
 from diagnose.values import Finding, Severity
@@ -34,7 +43,8 @@ class LossNotDecreasing(Rule):
 
     ## When it is wrong
     A model that starts at its floor (fine-tuning, resumed runs) has nothing to gain: losses below 0.7 of chance, and models with some
-    skill, are not reported. Losses of adversarial games have no trend: with several optimizers the rule does not run. A loss of one's own
+    skill, are not reported. Losses of adversarial games have no trend: with several optimizers the rule does not run, nor where one loss
+    holds both players (a reversed gradient; ones asked for by one term and zeros by another). A loss of one's own
     may have a floor close below its start (a likelihood up to a constant): it is left alone where it fell by `beyond` standard errors, or
     the means of `seen` epochs or validations did, and a likelihood below zero in any case. So are targets whose spread changes by half as
     training goes on (values that an agent learns), and of a training in phases only the last one is judged.
@@ -70,6 +80,7 @@ class LossNotDecreasing(Rule):
 
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
+        refuse_adversary(record)
         refuse_early(record, self.done)
         values = losses(record, self.rows, self.epochs)
         refuse_unknown(record, values)

@@ -248,6 +248,28 @@ def test_no_known_loss() -> None:
     assert "no loss was found in the step" in record.missing["probe.linearity"]
 
 
+class Reversed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return -gradients[0]
+
+
+@pytest.mark.parametrize("reverse", [True, False])
+def test_an_adversary_inside_of_the_loss(reverse: bool) -> None:
+    class Game(Classifier):
+        def forward(self, x: Tensor) -> Tensor:
+            hidden = self.net[0](x)
+            y: Tensor = self.net[1:](Reversed.apply(hidden) if reverse else hidden)  # type: ignore[no-untyped-call]
+            return y
+
+    record, _ = look(Game())
+    assert record.facts["probe.step"]["adversary"] == ("Reversed" if reverse else "")
+
+
 # Modes
 
 

@@ -70,6 +70,13 @@ def test_games_are_not_judged() -> None:
     assert "several optimizers" in not_run(LossNotDecreasing(), training([2.3] * 300, run={"optimizers": [{"lr": 1.0}] * 2}))
 
 
+@pytest.mark.parametrize("rule", [LossNotDecreasing(), DivergingLoss()])
+def test_games_in_one_loss_are_not_judged(rule: LossNotDecreasing | DivergingLoss) -> None:
+    step = {"probe.step": {"adversary": "GradientReversal"}}
+    assert "an adversary stands inside of the loss (GradientReversal)" in not_run(rule, training([0.7] * 300, facts=step))
+    assert findings(LossNotDecreasing(), training([0.7] * 300, facts={"probe.step": {"adversary": ""}}))
+
+
 def test_losses_below_zero_from_nowhere_are_not_judged() -> None:
     assert "below zero" in not_run(LossNotDecreasing(), training(np.linspace(0.1, -0.1, 300)))
 
