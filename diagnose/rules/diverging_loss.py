@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import begins_anew, losses, moving_targets, refuse_adversary, refuse_games, refuse_unknown
+from diagnose.rules.games import players
 from diagnose.rules.objective import negated
 from diagnose.statistics import blocks, mann_kendall, spread
 from diagnose.values import Finding, Severity
@@ -26,14 +28,17 @@ class DivergingLoss(Rule):
     start, or have lost `lost` of all progress while being `rise` times above the best block; in both cases by more than four times the
     noise. A loss that grew tenfold within the finite batches before NaN counts too, and so does a cross-entropy that falls without
     end, to `below` times its start below zero. It needs `rows` batches and `epochs` epochs. A loss that is a negative multiple of a squared
-    or absolute error in each of `measured` steps is found at once: the error is made as large as it can be.
+    or absolute error in each of `measured` steps is found at once: the error is made as large as it can be. Of several optimizers with a
+    binary cross-entropy each, one is reported whose loss rose to `deceived` times what it was in its first ten measured steps, in the
+    median of the last third, while that of another one, which holds all its layers as well, fell to `won` or less: it trains them the
+    other way.
 
     ## Why it matters
     Training is undoing itself: what is saved at the end is worse than what was there before.
 
     ## When it is wrong
-    Losses whose terms are switched on during training (annealed penalties, curricula) rise by design. Losses of adversarial games are
-    not judged, nor are those of targets that spread more or less as training goes on, as the returns of an agent that learns.
+    Losses whose terms are switched on during training (annealed penalties, curricula) rise by design. Losses of adversarial games
+    are not judged otherwise, nor are those of targets that spread more or less as training goes on, as the returns of an agent that learns.
 
     ## What to try
     A lower learning rate, warm-up, clipping; go back to the checkpoint of the best block.
@@ -54,8 +59,14 @@ class DivergingLoss(Rule):
     epochs: int = 2
     below: float = 2.0
     measured: int = 5
+    deceived: float = 1.5
+    won: float = 0.5
 
     def judge(self, record: Record) -> Iterator[Finding]:
+        deceived = self._deceived(record)
+        if deceived is not None:
+            yield deceived
+            return
         refuse_games(record)
         refuse_adversary(record)
         every = record.series("train/loss").value
@@ -101,6 +112,29 @@ class DivergingLoss(Rule):
         undone = end - best > self.lost * (start - best) and end - best > self.rise * max(abs(best), 1e-12) and start - best > 4 * noise
         if above_start or (undone and end - best > 4 * noise):
             yield self._found(start, best, end)
+
+    def _deceived(self, record: Record) -> Finding | None:
+        """A player whose own layers another one's optimizer trains the other way, as where both hold all parameters."""
+        if not str(record.facts.get("task", {}).get("loss", "")).startswith("binary_cross_entropy"):
+            return None
+        for winner, loser in permutations(players(record), 2):
+            if not set(loser.layers) <= set(winner.layers) or winner.course is None or loser.course is None:
+                continue
+            (start, end), (first, last) = loser.course, winner.course
+            if end >= self.deceived * start > 0 and 0 <= last <= self.won * first:
+                return self.finding(
+                    f"the loss of {loser.name} rose from {start:.3g} to {end:.3g} while that of {winner.name}, which holds "
+                    f"{', '.join(loser.layers[:3])} as well, fell from {first:.3g} to {last:.3g}: one trains them against the other",
+                    where=", ".join(loser.layers[:3]),
+                    fix="give each optimizer the weights of its own player alone, not self.parameters()"
+                    + (f" ({place})" if (place := record.source("configure_optimizers")) else ""),
+                    start=start,
+                    end=end,
+                    limit=self.deceived,
+                    won=last / first,
+                    layers=len(loser.layers),
+                )
+        return None
 
     def _found(self, start: float, best: float, end: float) -> Finding:
         return self.finding(

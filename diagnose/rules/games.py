@@ -18,6 +18,7 @@ class Player:
 
     Attributes:
         name: Of its layers, such as ``"critic (Adam 1)"``.
+        layers: All layers that it holds weights of.
         rate: Learning rate at the start.
         steps, waiting: Its steps, and the backward passes that left it gradients before the first of them.
         loss: What was differentiated before its steps, of the measured batches in which it stepped.
@@ -27,6 +28,7 @@ class Player:
     """
 
     name: str
+    layers: tuple[str, ...]
     rate: float
     steps: int
     waiting: int
@@ -64,6 +66,7 @@ def players(record: Record, weights: int = 50) -> Iterator[Player]:
         heads = list(dict.fromkeys(layer.partition(".")[0] for layer in fact["layers"]))
         yield Player(
             name=f"{', '.join(heads[:3])} ({fact['name']})",
+            layers=tuple(fact["layers"]),
             rate=rates[i] if i < len(rates) else 0.0,
             steps=fact["steps"],
             waiting=fact["waiting"],

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from diagnose.record import Record
 from diagnose.rules.diverging_loss import DivergingLoss
 from diagnose.rules.exploding_gradient import ExplodingGradient
+from diagnose.values import Severity
+from tests.rules.playing import LAYERS, game
 from tests.rules.training import falling, findings, not_run, training
 
 TASK = {"task": {"loss": "cross_entropy"}}
@@ -65,3 +69,33 @@ def test_noise_at_a_low_level_is_healthy() -> None:
 
 def test_few_batches_are_too_short() -> None:
     assert "too short" in not_run(DivergingLoss(), training([1.0, 1.1, 1.2]))
+
+
+LOST, WON = ([0.7] * 10 + [1.6] * 30, [0.6] * 10 + [0.1] * 30)
+
+
+def playing(maker: list[float], critic: list[float], layers: list[str], loss: str = "binary_cross_entropy_with_logits") -> Record:
+    record = game(losses=(maker, critic), critic={"layers": layers})
+    record.add("task", {"loss": loss})
+    return record
+
+
+def test_a_critic_that_the_makers_optimizer_trains_as_well_is_found() -> None:
+    (found,) = findings(DivergingLoss(), playing(WON, LOST, LAYERS[:2]))
+    assert (found.severity, found.where) == (Severity.ERROR, "maker.0, maker.2")
+    assert "rose from 0.7 to 1.6 while that of maker (Adam 0), which holds maker.0, maker.2 as well, fell from 0.6 to 0.1" in found.message
+    assert "the weights of its own player alone" in found.fix
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        playing(WON, LOST, LAYERS[2:]),  # a game with a strong maker
+        playing(WON, LOST, LAYERS[1:]),  # with one layer in common
+        playing(WON, [0.7] * 10 + [1.0] * 30, LAYERS[:2]),
+        playing([0.6] * 10 + [0.4] * 30, LOST, LAYERS[:2]),
+        playing(WON, LOST, LAYERS[:2], loss="mse_loss"),  # values of an actor that moves
+    ],
+)
+def test_games_are_not_judged(record: Record) -> None:
+    assert "several optimizers" in not_run(DivergingLoss(), record)
