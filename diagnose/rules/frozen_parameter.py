@@ -25,7 +25,8 @@ class FrozenParameter(Rule):
     message says whether an optimizer was seen to step, and whether its rate is zero. Otherwise, layers whose trainable weights moved by
     exactly nothing in each of at least `records` measured steps, although a gradient was there (possibly zero) and other layers moved.
     Also layers that move, but at their pace would not come to `far` of their size by the end of the run and go less than `slow` of the way
-    of the fastest layer, while their gradient is at least `pull` of that layer's: then it is their rate that holds them. Of several
+    of the fastest layer, while their gradient is at least `pull` of that layer's: then it is their rate that holds them, unless no group
+    has less than `alike` of the rate of any other. Of several
     optimizers that have a loss each, one that never stepped by the end, though `batches` backward passes left it gradients, is an error,
     and so is one that stepped as often and moved none of its weights in `records` measured steps.
 
@@ -58,6 +59,7 @@ class FrozenParameter(Rule):
     far: float = 1e-3
     slow: float = 1e-4
     pull: float = 0.01
+    alike: float = 0.1
 
     def judge(self, record: Record) -> Iterator[Finding]:
         if not record.series("weights/moved").value.any():
@@ -168,10 +170,15 @@ class FrozenParameter(Rule):
     def _held(self, record: Record, name: str, fastest: str) -> bool:
         """Whether a layer gets a gradient like that of the fastest layer and yet comes nowhere."""
         steps, gradients, pace = planned_steps(record), record.series("grad_norm/layers"), update_of(record, name)
-        if steps is None or pace * steps >= self.far or pace >= self.slow * update_of(record, fastest):
+        if steps is None or pace * steps >= self.far or pace >= self.slow * update_of(record, fastest) or self._alike(record):
             return False
         pulls = finite(gradients.column(fastest)) if fastest in gradients.labels else ()
         own = finite(gradients.column(name))
         if 2 * len(own) < len(pulls):  # an expert that few batches choose: without a gradient it stands still
             return False
         return bool(len(pulls) and median(own) >= self.pull * median(pulls) > 0)
+
+    def _alike(self, record: Record) -> bool:
+        """Whether all parameter groups have nearly the same rate: then no layer is held by its own."""
+        rates = np.nanmax(record.series("lr").value, axis=0) if "lr" in record else np.empty(0)
+        return bool(len(rates) and rates.min() > self.alike * rates.max())
