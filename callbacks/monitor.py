@@ -82,6 +82,7 @@ class Monitor(Callback, ABC):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.notes.batch, self.notes.next, self.notes.next_whole = (state_dict[key] for key in ("batch", "next", "next_whole"))
+        self._resumed = True
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what belongs to a running fit: the instruments, which hold the user's modules, and the open file of the record."""
@@ -108,7 +109,7 @@ class Monitor(Callback, ABC):
         self.instruments = (self._forward, *self.make())
         for instrument in self.instruments:
             instrument.notes = self.notes
-        self._started = False
+        self._started = self._resumed = False
         self._arrange(self.instruments)
 
     def _arrange(self, instruments: Sequence[Instrument]) -> None:
@@ -200,6 +201,9 @@ class Monitor(Callback, ABC):
         if self.every_n_steps is None:
             self.notes.cadence = Cadence(every=getattr(trainer, "log_every_n_steps", 0) or 50)
         self._started = True
+        sharing = [c for c in trainer.callbacks if isinstance(c, Monitor) and c.path == self.path]  # type: ignore[attr-defined]
+        if self.path is not None and sharing[:1] == [self]:
+            self._writing(self.notes.record.part, self.notes.batch if self._resumed else None)
         self._each("start", trainer, pl_module)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:

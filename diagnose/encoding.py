@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -78,3 +79,17 @@ def decode(value: Any) -> Any:
             return SPECIAL[value["~"]]
         return unpack(value["~f"]) if value.keys() == {"~f"} else {k: decode(v) for k, v in value.items()}
     return [decode(v) for v in value] if isinstance(value, list) else value
+
+
+def until(events: bytes, batch: int) -> bytes:
+    """The lines of a record up to the first row of a later batch, and all labels: rows that come again have the same columns."""
+    kept, over = [], False
+    for line in events.splitlines(keepends=True):
+        try:
+            event = json.loads(line)
+        except ValueError:  # cut off
+            break
+        over = over or event.get("at", (0, 0, batch))[2] > batch
+        if not over or "labels" in event:
+            kept.append(line)
+    return b"".join(kept)

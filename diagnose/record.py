@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import weakref
@@ -15,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diagnose.encoding import decode, encode, encode_entry
+from diagnose.encoding import decode, encode, encode_entry, until
 
 SCHEMA = 2
 EVENTS = "events.jsonl"
@@ -106,8 +107,10 @@ class Record:
         self._rows: dict[str, Rows] = {}
         self._series: dict[str, Series] = {}
         self._file: IO[str] | None = None
+        self._earlier = 0
         if path is not None:
             path.mkdir(parents=True, exist_ok=True)
+            self._earlier = (path / EVENTS).stat().st_size if (path / EVENTS).is_file() else 0
             self._file = (path / EVENTS).open("a", encoding="utf-8")
             weakref.finalize(self, _close, self._file)  # nobody has to: callbacks keep a record open after their fit, for what comes later
             self._write({"schema": SCHEMA})
@@ -213,6 +216,25 @@ class Record:
         file, self._file = self._file, None
         if file is not None:
             file.close()
+
+    def part(self, after: int | None = None) -> None:
+        """Part the record from what an earlier run left in the same folder.
+
+        Args:
+            after: The batch after which the earlier run is gone on with: what it wrote later is cut off, which happened to weights that are
+                no more. Without it this run is another one, and the file of the earlier one is put aside as ``events-1.jsonl`` (2, 3 ...).
+        """
+        if self.path is None or self._file is None or not self._earlier:
+            return
+        file, length = self.path / EVENTS, self._earlier
+        self._earlier = 0
+        content = file.read_bytes()
+        if after is None:
+            numbers = (n for n in itertools.count(1) if not file.with_stem(f"{file.stem}-{n}").exists())
+            file.with_stem(f"{file.stem}-{next(numbers)}").write_bytes(content[:length])
+        with file.open("r+b") as same:  # other records of this process may append to it
+            same.write((b"" if after is None else until(content[:length], after)) + content[length:])
+            same.truncate()
 
     def _write(self, event: Mapping[str, Any]) -> None:
         if self._file is not None:

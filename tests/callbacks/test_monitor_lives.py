@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from diagnose.callbacks import ActivationMonitor, Doctor, GradientMonitor
+from diagnose.callbacks import ActivationMonitor, Doctor, GradientMonitor, LossMonitor
 from diagnose.callbacks.notes import Cadence
 from diagnose.record import Record
 from tests.callbacks.plain_training import QUIET, Net, data, fit
@@ -72,6 +72,52 @@ def test_resuming_continues_where_it_stopped(tmp_path: Path) -> None:
     second = Doctor(probes=False)
     Trainer(**{**QUIET, "max_epochs": 2}, callbacks=[second]).fit(Net(), data(), ckpt_path=tmp_path / "a.ckpt")
     assert second.record.series("train/loss").batch.tolist() == list(range(10, 20))
+
+
+def test_another_run_into_the_same_folder_does_not_mix_with_the_first(tmp_path: Path) -> None:
+    for epochs in (2, 1, 1):
+        fit(Net(), Doctor(probes=False, record=tmp_path / "record", strict=True), max_epochs=epochs)
+    assert sorted(file.name for file in (tmp_path / "record").glob("*.jsonl")) == ["events-1.jsonl", "events-2.jsonl", "events.jsonl"]
+    assert Record.read(tmp_path / "record").series("train/loss").batch.tolist() == list(range(10))
+    (tmp_path / "record" / "events-1.jsonl").replace(tmp_path / "record" / "events.jsonl")
+    assert Record.read(tmp_path / "record").series("train/loss").batch.tolist() == list(range(20))
+
+
+def test_callbacks_that_name_the_same_folder_write_one_record(tmp_path: Path) -> None:
+    for _ in range(2):
+        fit(Net(), *(kind(record=tmp_path / "record", every_n_steps=1, strict=True) for kind in (LossMonitor, GradientMonitor)))
+    for name in ("events-1.jsonl", "events.jsonl"):
+        (tmp_path / "record" / name).replace(tmp_path / "record" / "events.jsonl")
+        read = Record.read(tmp_path / "record")
+        assert [read.series(name).batch.tolist() for name in ("train/loss", "grad_norm/total")] == [list(range(10))] * 2
+
+
+class Killed(Net):
+    """Keeps a checkpoint after some steps, and ends some steps later."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        if self.trainer.global_step == 12:
+            self.trainer.save_checkpoint(self.path)
+        if self.trainer.global_step == 17:
+            raise RuntimeError("killed")
+
+
+@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
+def test_a_killed_run_that_is_gone_on_with_has_each_batch_once(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "a.ckpt"
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(Killed(checkpoint), Doctor(probes=False, record=tmp_path / "record"), max_epochs=2)
+    with (tmp_path / "record" / "events.jsonl").open("a") as file:
+        file.write('{"at": [17, 1, 17], "ro')
+    resumed = Doctor(probes=False, record=tmp_path / "record", strict=True)
+    Trainer(**{**QUIET, "max_epochs": 2}, callbacks=[resumed]).fit(Net(), data(), ckpt_path=checkpoint)
+    record = Record.read(tmp_path / "record")
+    assert record.series("train/loss").batch.tolist() == list(range(20))
+    assert not record.facts["run"].get("interrupted")
 
 
 def test_every_n_steps_must_be_positive() -> None:
