@@ -100,10 +100,11 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
       ``broadcast`` (two shapes or ``None``), ``raised`` (the user's error or ``""``), ``adversary`` (the function that turns a gradient
       round, or "opposed targets" of ones and zeros, or ``""``), ``input_max``
       (largest magnitude that the first module with weights got);
-    * ``probe.parameters``: per trainable parameter of the module ``name``, ``size``, ``used``, ``reached``, ``flat`` (a rounding or a
-      sign stands on all ways from it to the loss), ``optimized``, ``waits`` (none of the optimizers that hold it stepped); and under
-      ``unregistered`` those that the step used but that the module does not know; ``losses``: how many of the steps returned a loss with
-      a gradient (left out under manual optimisation); ``matrices``: how many weights, also frozen ones, have two axes or more;
+    * ``probe.parameters``: per trainable parameter of the module ``name``, ``size``, ``used``, ``reached``, ``flat`` (a rounding or a sign
+      stands on all ways from it to the loss), ``optimized``, ``waits`` (none of the optimizers that hold it stepped), ``norm`` (of a batch
+      norm); ``frozen``, how many want no gradient; and under ``unregistered`` those that the step used but that the module does not know;
+      ``losses``: how many of the steps returned a loss with a gradient (left out under manual optimisation); ``matrices``: how many
+      weights, also frozen ones, have two axes or more;
     * ``probe.modes``: names of modules that stood in the wrong mode, and under ``apart`` how far the output of batch norms among them
       that have seen data is from that in train mode;
     * ``probe.linearity``: ``layers``, ``nonlinear``, ``longest``;

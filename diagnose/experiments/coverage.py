@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import UninitializedParameter
 
 from diagnose.experiments.sandbox import Sandbox
@@ -40,14 +41,16 @@ def weigh(
     idle = [o for o in sandbox.optimizers if id(o) not in stepped] if not sandbox.module.automatic_optimization else []
     waiting = {id(p) for o in idle for g in o.param_groups for p in g["params"]}
     waiting -= {id(p) for o in (*sandbox.optimizers, *own) if o not in idle for g in o.param_groups for p in g["params"]}
+    norms = {id(p) for m in sandbox.module.modules() if isinstance(m, _BatchNorm) for p in m.parameters(recurse=False)}
     entries = []
     for parameter in sandbox.module.parameters():
         if id(parameter) in trainable and not isinstance(parameter, UninitializedParameter):
             i = id(parameter)
             entry = {"name": names[i], "size": parameter.numel(), "used": i in used or i in reached, "reached": i in reached}
-            entries.append({**entry, "flat": i in flat, "optimized": i in optimized, "waits": i in waiting})
+            entries.append({**entry, "flat": i in flat, "optimized": i in optimized, "waits": i in waiting, "norm": i in norms})
     stray = [p for i, p in used.items() if i not in names and p.requires_grad and i in reached and i not in optimized]
     facts = {"registered": entries, "unregistered": _locate(sandbox.module, stray), "optimizers": len(sandbox.optimizers)}
+    facts["frozen"] = sum(not p.requires_grad for p in sandbox.module.parameters())
     held = {id(p): p for p in (*sandbox.module.parameters(), *used.values())}.values()
     record.add("probe.parameters", {**facts, "matrices": sum(isinstance(p, UninitializedParameter) or p.dim() > 1 for p in held)})
 

@@ -83,7 +83,10 @@ def gather(
             probing.part("run", lambda: describe_plan(sandbox, trainer, record))
 
         try:
-            run_in_sandbox(module, batches, held_out, use, settings=settings, loader=first_loader(train), datamodule=datamodule)
+            given: dict[str, Any] = {"settings": settings, "loader": first_loader(train), "datamodule": datamodule}
+            if trainer is not None and not short:  # at the start of a fit they have frozen what they freeze
+                given["callbacks"] = trainer.callbacks  # type: ignore[attr-defined]
+            run_in_sandbox(module, batches, held_out, use, **given)
         except Exception as error:  # a fault of the user's in setting up, or one of ours between two probes
             if strict:
                 raise

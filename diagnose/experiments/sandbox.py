@@ -7,7 +7,7 @@ import logging
 import random
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -185,6 +185,7 @@ def run_in_sandbox(
     settings: dict[str, Any] | None = None,
     loader: Any = None,
     datamodule: LightningDataModule | None = None,
+    callbacks: Iterable[Callback] = (),
 ) -> None:
     """Copy the module, attach the copy to a Trainer of its own (``configure_optimizers`` and all) and call ``use`` with it.
 
@@ -196,6 +197,7 @@ def run_in_sandbox(
         settings: Arguments of the Trainer (``precision``, ``max_epochs`` ...).
         loader: Where the batches came from, for modules that ask the Trainer for their data set.
         datamodule: Its transfer hooks are applied to the batches.
+        callbacks: Of the user's Trainer: those that freeze parts of a module before training freeze them in the copy.
 
     Raises:
         Unusable: The module cannot be copied, or cannot be set up for training; the cause is the user's own error.
@@ -222,6 +224,9 @@ def run_in_sandbox(
         twin = copied(module)
         twin.__dict__["configure_callbacks"] = lambda: []  # they may write files or reach out to servers
         try:
+            for callback in callbacks:
+                if isinstance(callback, from_home(module, "callbacks.finetuning.BaseFinetuning")):
+                    callback.freeze_before_training(twin)
             trainer = home(module).Trainer(**options)
             if datamodule is None:
                 trainer.fit(twin, data)

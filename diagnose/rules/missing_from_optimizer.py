@@ -30,7 +30,8 @@ class MissingFromOptimizer(Rule):
 
     ## When it is wrong
     Part of a network may be kept fixed by leaving it out of the optimizer. Set `requires_grad_(False)` on it: that says so, saves its
-    gradients, and is silent here.
+    gradients, and is silent here. Where only batch norms beside frozen weights are left out it is an `info`: `BaseFinetuning.freeze` thaws
+    them by default. A backbone that such a callback will freeze is known to `check` where it is given the Trainer, or where it is frozen.
 
     ## What to try
     Keep submodules in `nn.ModuleList` or `nn.ModuleDict`, and give the optimizer `self.parameters()`: it passes over what is frozen.
@@ -64,11 +65,13 @@ class MissingFromOptimizer(Rule):
         if left:
             modules = _owners(left)
             share = sum(e["size"] for e in left) / max(1, sum(e["size"] for e in seen["registered"]))
+            norms = bool(seen.get("frozen")) and all(e.get("norm") for e in left)  # what freezing all but batch norms leaves
             yield self.finding(
                 f"{len(left)} parameters ({share:.0%} of the trainable weights) of {', '.join(modules[:4])} get gradients but "
                 "are in no optimizer",
                 where=f"self.{modules[0]}",
                 fix=f"add them in configure_optimizers{_place(record)}, or freeze them with requires_grad_(False)",
+                severity=Severity.INFO if norms else None,
                 parameters=len(left),
                 share=share,
             )

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import BaseFinetuning
 from torch import Tensor, nn
 
 from diagnose.callbacks import Doctor
 from diagnose.experiments.check import check
 from diagnose.rules import build
-from tests.callbacks.plain_training import Net, data, fit
+from tests.callbacks.plain_training import QUIET, Net, data, fit
 
 pytestmark = pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`")
 
@@ -143,6 +144,21 @@ def test_a_batch_norm_that_is_left_out_on_purpose_is_not_found() -> None:
     assert [(e["name"], e["norm"]) for e in facts["parameters"]] == [("first.1.weight", True), ("first.1.bias", True)]
     assert facts["taken"] == 40
     assert found(doctor) == []
+
+
+def test_a_check_that_knows_the_trainer_knows_what_its_callbacks_freeze() -> None:
+    class Headed(Staged):
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.second.parameters(), lr=self.lr)
+
+    module = Headed({})
+    module.first.requires_grad_(True)
+    said = [
+        check(module, data(), None, rules=build(["M208"]), trainer=trainer).findings
+        for trainer in (None, Trainer(callbacks=[Tuning()], **QUIET))
+    ]
+    assert [[f.where for f in findings] for findings in said] == [["self.first"], []]
+    assert all(p.requires_grad for p in module.parameters())
 
 
 @pytest.mark.parametrize("name", HEALTHY)

@@ -87,3 +87,14 @@ def test_batch_norms_left_out_of_what_thawed(norms: tuple[bool, bool], taken: in
     late = [{"name": f"encoder.{i}.weight", "size": 30, "epochs": 3, "norm": norm} for i, norm in enumerate(norms)]
     thawed = {"parameters": late, "taken": taken, "trainable": 600}
     assert len(findings(MissingFromOptimizer(), probe__parameters=facts([weight("head.weight")]), thawed=thawed)) == count
+
+
+@pytest.mark.parametrize(
+    ("norms", "frozen", "severity"),
+    [((True, True), 4, Severity.INFO), ((True, True), 0, Severity.ERROR), ((True, False), 4, Severity.ERROR)],
+    ids=["beside frozen weights", "nothing is frozen", "another layer was left out too"],
+)
+def test_batch_norms_that_are_in_no_optimizer(norms: tuple[bool, bool], frozen: int, severity: Severity) -> None:
+    left = [weight(f"encoder.{i}.weight", optimized=False, norm=norm) for i, norm in enumerate(norms)]
+    (finding,) = findings(MissingFromOptimizer(), probe__parameters={**facts([weight("head.weight"), *left]), "frozen": frozen})
+    assert finding.severity is severity
