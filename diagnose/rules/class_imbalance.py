@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,9 +10,11 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule, run
-from diagnose.rules.evidence import rising_weights
+from diagnose.rules.evidence import rising_weights, tail
 from diagnose.rules.prediction_collapse import PredictionCollapse
 from diagnose.values import Finding, Severity
+
+COUNTS_RARE = re.compile(r"^metric/.*val.*(recall|sensitivity|f1|f_1|f-1|fscore)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +27,9 @@ class ClassImbalance(Rule):
     weights of the loss rise with the frequency of the classes, which widens any imbalance. That is a warning where the weights of three
     classes or more are a power of the frequencies, to `exact` of their size and what chance does to the counts: then they were computed
     from them, the wrong way round. Once training shows what comes of that, prediction-collapse says it in its place.
+
+    It is a warning, too, where the module logs a recall or an F1 of its own in validation, all of these end below `low`, and the other
+    classes get less than `starved` of their share of the predictions, though neither the loss nor the sampling weighs them.
 
     ## Why it matters
     Accuracy then says little (always answering with the largest class looks good), and rare classes may never be predicted.
@@ -46,6 +52,8 @@ class ClassImbalance(Rule):
 
     ratio: float = 10.0
     exact: float = 0.05
+    starved: float = 0.25
+    low: float = 0.1
 
     def judge(self, record: Record) -> Iterator[Finding]:
         facts = record.facts["data"]["train"]
@@ -56,10 +64,14 @@ class ClassImbalance(Rule):
         most, least = max(counts, key=lambda c: counts[c]), min(counts, key=lambda c: counts[c])
         ratio = counts[most] / counts[least]
         if ratio > self.ratio and (facts.get("drawn") or 1.0) == 1.0:
+            missed = self._missed(record)
             yield self.finding(
-                f"class {most} has {counts[most]} of the training rows read, class {least} has {counts[least]}: {ratio:.3g} to 1",
+                f"class {most} has {counts[most]} of the training rows read, class {least} has {counts[least]}: {ratio:.3g} to 1{missed}",
                 where=f"{facts['target']}, class {least}",
-                fix="judge by recall per class; weight the loss or the sampling if the rare class matters",
+                fix="judge by recall per class; weight the loss or the sampling if the rare class matters"
+                if not missed
+                else "weight the loss (weight=, pos_weight=) or the sampling, or lower the threshold of the decision",
+                severity=Severity.WARNING if missed else self.severity,
                 ratio=ratio,
                 largest=counts[most],
                 smallest=counts[least],
@@ -79,6 +91,18 @@ class ClassImbalance(Rule):
                 weight=weights[most],
                 rare_weight=weights[least],
             )
+
+    def _missed(self, record: Record) -> str:
+        """What a metric of the module's own says of rare classes that are hardly ever predicted, or ``""``."""
+        held, common = tail(record, "val/top_share"), tail(record, "val/target_top_share")
+        weighed = record.facts.get("probe.step", {}).get("class_weights") or record.facts["data"]["train"].get("order") == "weighted"
+        if weighed or not record.facts.get("run", {}).get("finished") or not len(held) or 1 - held[-1] > self.starved * (1 - common[-1]):
+            return ""
+        own = {name: tail(record, name) for name in record.names() if COUNTS_RARE.search(name)}
+        low = {name: float(values[-1]) for name, values in own.items() if len(values) and values[-1] < self.low}
+        name = min(low, key=lambda name: low[name], default="")
+        told = f", {held[-1]:.1%} of the predictions are one class, and {name.removeprefix('metric/')} is {low[name]:.2g}" if low else ""
+        return told if low and own.keys() == low.keys() else ""
 
     def _computed(self, record: Record) -> bool:
         """Whether the weights of the loss are a power of the frequencies of the classes: no one chooses such weights by hand."""

@@ -32,6 +32,24 @@ def test_what_a_sampler_of_ones_own_draws(drawn: float | None, count: int) -> No
     assert len(list(ClassImbalance().judge(episodes))) == count
 
 
+@pytest.mark.parametrize(
+    ("changes", "warned"),
+    [
+        ({}, True),
+        ({"metric__val_f1": [0.0, 0.4]}, False),  # it decides by another threshold
+        ({"val__top_share": [0.98, 0.98]}, False),
+        ({"metric__val_recall": [], "metric__val_f1": []}, False),
+    ],
+)
+def test_a_rare_class_that_the_modules_own_recall_says_is_never_found(changes: dict[str, Any], warned: bool) -> None:
+    series: dict[str, Any] = {"metric__val_recall": [0.0, 0.03], "metric__val_f1": [0.0, 0.06], "metric__train_f1": [0.0, 0.5]}
+    series |= {"val__top_share": [1.0, 0.999], "val__target_top_share": [0.983, 0.983], **changes}
+    payments = training([0.1] * 60, facts=record({"0": 2000, "1": 40}).facts, run={"finished": True}, **series)
+    (finding,) = ClassImbalance().judge(payments)
+    assert (finding.severity is Severity.WARNING) is warned
+    assert ("50 to 1, 99.9% of the predictions are one class, and val_recall is 0.03" in finding.message) is warned
+
+
 def test_classes_of_like_size() -> None:
     assert list(ClassImbalance().judge(record({"0": 500, "1": 50}))) == []
 
