@@ -16,7 +16,7 @@ STRETCH = 6  # steps in a row that are compared; a third of that where each has 
 
 
 def shared(train: Sample, val: Sample, path: str) -> float:
-    """How many validation windows have their first, their last and half of all their stretches in training windows, at any place of theirs.
+    """How many validation windows have their first, their last and half of all their stretches in training windows, at another place.
 
     A stretch is a few steps in a row. Where a series is split by time, windows across the border share one of their ends alone. Only
     fields of real numbers of so fine a grain that none is met twice by chance are judged: of shape ``(n, steps)``, ``(n, steps,
@@ -32,9 +32,22 @@ def shared(train: Sample, val: Sample, path: str) -> float:
     if len(np.unique(ours)) < 0.5 * len(ours) * ours.shape[2]:
         return 0.0
     theirs = theirs[:: -(-len(theirs) // HELD)]
-    known, (marks, telling) = _marks(ours)[0].reshape(-1), _marks(theirs)
-    met = np.isin(marks, known) & telling
+    known, (marks, telling) = _marks(ours)[0], _marks(theirs)
+    met = _elsewhere(marks, known) & telling
     return float((met[:, 0] & met[:, -1] & (met.sum(1) >= met.shape[1] / 2)).mean())
+
+
+def _elsewhere(marks: NDArray[np.uint64], known: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which of the marks, shape ``(n, places)``, stand among the known ones at another place; columns of a table recur at their own."""
+    distinct, row = np.unique(known.reshape(-1), return_inverse=True)
+    place = np.tile(np.arange(known.shape[1]), len(known))
+    first, last = np.full(len(distinct), known.shape[1]), np.full(len(distinct), -1)
+    np.minimum.at(first, row, place)
+    np.maximum.at(last, row, place)
+    found = np.minimum(np.searchsorted(distinct, marks), len(distinct) - 1)
+    own = np.arange(marks.shape[1])
+    elsewhere: NDArray[np.bool_] = (distinct[found] == marks) & ((first[found] != own) | (last[found] != own))
+    return elsewhere
 
 
 def overlapping(table: NDArray[Any], rows: int = 50, columns: int = 8, share: float = 0.3) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import math
+import time
 from collections.abc import Sized
 from itertools import islice
 from typing import Any
@@ -15,8 +17,10 @@ from diagnose.namespace import LightningDataModule, LightningModule, Trainer, ho
 ROWS = 1 << 20
 
 
-def first_batches(loaders: Any, count: int) -> list[Any]:
-    """Up to ``count`` batches; of several loaders one batch each, put together as Lightning does for training.
+def first_batches(loaders: Any, count: int, seconds: float = math.inf) -> list[Any]:
+    """Up to ``count`` batches, fewer where reading them takes more than ``seconds``.
+
+    Of several loaders one batch each is read, put together as Lightning does for training.
 
     A map-style loader that does not shuffle is read at places spread over its epoch; streams, samplers and data sets with a state of
     their own are read as copies.
@@ -26,7 +30,11 @@ def first_batches(loaders: Any, count: int) -> list[Any]:
     """
     try:
         with generators_kept(loaders):
-            batches = [batch for _, _, batch in islice(_batches(loaders, Sample(), (count, ROWS)), count)]
+            began, batches = time.monotonic(), []
+            for _, _, batch in islice(_batches(loaders, Sample(), (count, ROWS)), count):
+                batches.append(batch)
+                if time.monotonic() - began > seconds:
+                    break
     except Unreadable as error:
         raise Unusable(str(error)) from error
     except Exception as error:

@@ -21,6 +21,7 @@ from diagnose.experiments.loaders import first_batches, first_loader, length
 from diagnose.experiments.loss_arguments import class_weights, label_statistics, target_statistics
 from diagnose.experiments.modes import validate
 from diagnose.experiments.neighbours import CLEAR, NOTHING, learn_from_neighbours
+from diagnose.experiments.one_pass import learn_in_one_pass
 from diagnose.experiments.overfit import MOST_STEPS, RATES, learn, overfit_batch, train
 from diagnose.experiments.pairing import pair
 from diagnose.experiments.recurrence import reach_back
@@ -188,7 +189,9 @@ def _examine(sandbox: Sandbox, probing: Probing, train: Any, val: Any, short: bo
     probing.part("probe.unpenalised", lambda: without_penalty(sandbox, record))
     probing.part("probe.learning", lambda: learn(sandbox, targets, record))
     if record.facts.get("probe.learning", {}).get("held_out", CLEAR) < NOTHING:
-        probing.part("probe.neighbours", lambda: learn_from_neighbours(sandbox, first_loader(train), targets, record))
+        probing.part("probe.once", lambda: learn_in_one_pass(sandbox, train, record))
+        if record.facts.get("probe.once", {}).get("held_out", 0.0) < NOTHING:
+            probing.part("probe.neighbours", lambda: learn_from_neighbours(sandbox, first_loader(train), targets, record))
 
 
 def _dependence(sandbox: Sandbox, record: Record) -> None:

@@ -13,7 +13,8 @@ from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import begins_anew, losses, moving_targets, refuse_adversary, refuse_games, refuse_unknown
 from diagnose.rules.games import players
 from diagnose.rules.objective import negated
-from diagnose.statistics import blocks, mann_kendall, spread
+from diagnose.rules.skill import like_training
+from diagnose.statistics import blocks, finite, mann_kendall, spread
 from diagnose.values import Finding, Severity
 
 NOT_NEGATIVE = ("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")
@@ -37,7 +38,9 @@ class DivergingLoss(Rule):
     Training is undoing itself: what is saved at the end is worse than what was there before.
 
     ## When it is wrong
-    Losses whose terms are switched on during training (annealed penalties, curricula) rise by design. Losses of adversarial games
+    Losses whose terms are switched on during training (annealed penalties, curricula) rise by design. Where the losses of `validations` or
+    more, by the same function, end within `near` of their best and that much below the first, training has become a harder task
+    (teacher forcing that fades) and nothing is said. Losses of adversarial games
     are not judged otherwise, nor are those of targets that spread more or less as training goes on, as the returns of an agent that learns.
 
     ## What to try
@@ -61,6 +64,8 @@ class DivergingLoss(Rule):
     measured: int = 5
     deceived: float = 1.5
     won: float = 0.5
+    validations: int = 4
+    near: float = 0.1
 
     def judge(self, record: Record) -> Iterator[Finding]:
         deceived = self._deceived(record)
@@ -110,8 +115,14 @@ class DivergingLoss(Rule):
         best, noise = float(means.min()), spread(np.diff(means))
         above_start = end - start > self.rise * max(abs(start), 1e-12) and end - start > 4 * noise
         undone = end - best > self.lost * (start - best) and end - best > self.rise * max(abs(best), 1e-12) and start - best > 4 * noise
-        if above_start or (undone and end - best > 4 * noise):
+        if (above_start or (undone and end - best > 4 * noise)) and not self._held(record):
             yield self._found(start, best, end)
+
+    def _held(self, record: Record) -> bool:
+        """Whether validation, by the same function, ended near its best and clearly below its start: then training became a harder task."""
+        held = finite(record.series("val/loss").value) if "val/loss" in record and like_training(record) else np.empty(0)
+        known = len(held) >= self.validations and held[0] > 0 and not record.facts.get("validation", {}).get("logged")
+        return bool(known and held[-1] <= (1 + self.near) * held.min() and held[-1] <= (1 - self.near) * held[0])
 
     def _deceived(self, record: Record) -> Finding | None:
         """A player whose own layers another one's optimizer trains the other way, as where both hold all parameters."""

@@ -19,7 +19,7 @@ from diagnose.rules.evidence import (
     refuse_games,
     refuse_unknown,
 )
-from diagnose.rules.skill import come_nowhere
+from diagnose.rules.skill import beats_constant, come_nowhere
 from diagnose.statistics import finite, mann_kendall
 from diagnose.values import Finding, Severity
 
@@ -42,12 +42,14 @@ class LossNotDecreasing(Rule):
     Nothing is learned. Whatever the cause, training on will not help.
 
     ## When it is wrong
-    A model that starts at its floor (fine-tuning, resumed runs) has nothing to gain: losses below 0.7 of chance, and models with some
-    skill, are not reported. Losses of adversarial games have no trend: with several optimizers the rule does not run, nor where one loss
-    holds both players (a reversed gradient; ones asked for by one term and zeros by another). A loss of one's own
-    may have a floor close below its start (a likelihood up to a constant): it is left alone where it fell by `beyond` standard errors, or
-    the means of `seen` epochs or validations did, and a likelihood below zero in any case. So are targets whose spread changes by half as
-    training goes on (values that an agent learns), and of a training in phases only the last one is judged.
+    Where little can be learned at all (returns), the last three validations say so: nothing is reported if they lie one per cent below what
+    any constant has there, known of squared errors and of two classes. A model that starts at its floor (fine-tuning, resumed runs) has
+    nothing to gain: losses below 0.7 of chance, and models with some skill, are not reported. Losses of adversarial games have no trend:
+    with several optimizers the rule does not run, nor where one loss holds both players (a reversed gradient; ones asked for by one term
+    and zeros by another). A loss of one's own may have a floor close below its start (a likelihood up to a constant): it is left alone
+    where it fell by `beyond` standard errors, or the means of `seen` epochs or validations did, and a likelihood below zero in any case. So
+    are targets whose spread changes by half as training goes on (values that an agent learns), and of a training in phases only the last
+    one is judged.
 
     ## What to try
     The other findings usually name the cause. Without any: overfit one batch (python -m diagnose check), then try learning rates ten
@@ -98,6 +100,8 @@ class LossNotDecreasing(Rule):
         own = not record.facts.get("task", {}).get("loss")
         if come is not None and own and (come.drop > self.beyond * come.error or self._fell(record)):
             raise NotRun(f"a loss of one's own fell by {come.relative:.1%}, little but surely; its floor is not known")
+        if come is not None and beats_constant(record):
+            raise NotRun("validation is better than any constant prediction there, little but surely")
         if come is not None:
             yield self.finding(
                 f"the loss was {come.start:.4g} in the first tenth of {len(values)} batches and {come.end:.4g} in the last fifth "

@@ -114,6 +114,19 @@ def near_chance(record: Record, share: float, validations: int = 6) -> Values | 
     return held if chance and same and len(held) >= validations and held.min() > share * held_out_chance(record, chance) else None
 
 
+def beats_constant(record: Record, share: float = 0.99, validations: int = 3) -> bool:
+    """Whether the last ``validations`` were all below ``share`` of what any constant has there, and the last one is below the first.
+
+    Known of squared errors, by the variance of the targets of validation, and of two classes, by the entropy of their shares there.
+    """
+    held = finite(record.series("val/loss").value) if "val/loss" in record and like_training(record) else np.empty(0)
+    squared = record.facts.get("task", {}).get("loss") == "mse_loss" and "val/target_std" in record
+    least = held_out_chance(record, 0.0) if squared else entropy_of_two(record, "val/target_top_share")
+    if not least or len(held) < max(2, validations) or record.facts.get("validation", {}).get("logged"):
+        return False
+    return bool(held[-validations:].max() < share * least and held[-1] < held[0])
+
+
 def held_out_chance(record: Record, chance: float) -> float:
     """The loss of a constant prediction in validation: that of training, or the variance of its own targets if that is larger."""
     deviation = tail(record, "val/target_std")

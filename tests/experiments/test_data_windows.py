@@ -79,3 +79,12 @@ def test_short_rows_and_other_widths_are_not_judged() -> None:
     x = windows(series(400))
     assert overlap(x[:60, :6], x[60:, :6])["windows"] == 0
     assert overlap(x[:60], x[60:, :12])["windows"] == 0
+
+
+def test_columns_of_a_table_with_a_few_values_each_recur_at_their_own_place() -> None:
+    """Genotypes, standardised: each column has three values of its own, and stretches of them meet again by chance."""
+    draw = torch.Generator().manual_seed(0)
+    share = 0.05 + 0.45 * torch.rand(300, generator=draw)
+    counts = torch.binomial(torch.full((1500, 300), 2.0), share.expand(1500, -1), generator=draw)
+    x = (counts - 2 * share) / (2 * share * (1 - share)).sqrt()
+    assert overlap(x[:1000], x[1000:])["windows"] == 0

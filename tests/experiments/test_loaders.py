@@ -54,6 +54,7 @@ def test_as_many_batches_as_asked_for() -> None:
     batches = first_batches(train, 3)
     assert [len(x) for x, _ in batches] == [16, 16, 16]
     assert len(first_batches(train, 99)) == 6
+    assert len(first_batches(train, 99, seconds=0.0)) == 1
 
 
 def test_data_sets_samplers_and_streams_keep_their_state() -> None:

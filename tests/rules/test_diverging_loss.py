@@ -99,3 +99,12 @@ def test_a_critic_that_the_makers_optimizer_trains_as_well_is_found() -> None:
 )
 def test_games_are_not_judged(record: Record) -> None:
     assert "several optimizers" in not_run(DivergingLoss(), record)
+
+
+@pytest.mark.parametrize(("end", "count"), [(0.48, 0), (0.6, 1)])
+def test_a_task_that_becomes_harder_is_told_by_validation(end: float, count: int) -> None:
+    """Teacher forcing that fades: the loss of training rises, that of validation falls."""
+    rises = [*falling(0.19, 0.16, 100, noise=0.02), *np.linspace(0.16, 0.46, 300)]
+    held = [0.887, 0.598, 0.505, 0.519, 0.48, 0.475, end]
+    record = training(rises, facts={"task": {"loss": "mse_loss"}}, val__loss=held)
+    assert len(findings(DivergingLoss(), record)) == count

@@ -121,3 +121,13 @@ def test_means_of_epochs_show_a_fall_that_single_batches_hide(falls: bool, found
     levels = [0.2509, 0.2454, 0.2432, 0.2424, 0.2421, 0.2420] if falls else [0.2432, 0.2424, 0.2509, 0.2420, 0.2454, 0.2421]
     loss = np.concatenate([level + rng.permutation(noise) for level in levels])
     assert len(findings(LossNotDecreasing(), training(loss, epoch_length=40, facts={"task": {"loss": "poisson_nll_loss"}}))) == found
+
+
+@pytest.mark.parametrize(("held", "told"), [([1.024, 1.018, 1.018, 1.018], True), ([1.041, 1.04, 1.039, 1.039], False)])
+def test_returns_that_hardly_anything_tells_are_judged_by_validation(held: list[float], told: bool) -> None:
+    loss = 0.99 + np.random.default_rng(0).normal(0, 0.1, 540)
+    record = training(loss, facts={"task": {"loss": "mse_loss"}}, val__loss=held, val__target_std=[1.021] * 4)
+    if told:
+        assert "validation is better than any constant prediction there" in not_run(LossNotDecreasing(), record)
+    else:
+        assert len(findings(LossNotDecreasing(), record)) == 1

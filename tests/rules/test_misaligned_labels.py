@@ -38,6 +38,12 @@ def test_labels_that_belong_to_other_rows() -> None:
     assert finding.evidence == {"held_out": -0.4, "clear": 2.0, "train": 25.0, "gain": 0.0}
 
 
+@pytest.mark.parametrize(("held_out", "count"), [(1.9, 1), (3.0, 0)])
+def test_what_holds_after_one_pass_over_many_batches_is_clean(held_out: float, count: int) -> None:
+    once = {"held_out": held_out, "samples": 3000, "steps": 240}
+    assert len(findings(MisalignedLabels(), probe__learning=SHUFFLED, probe__once=once)) == count
+
+
 @pytest.mark.parametrize(
     "changes",
     [
