@@ -13,7 +13,7 @@ from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import gathered, losses, moving_targets, periodic, refuse_games, refuse_unknown, run, tail
 from diagnose.rules.games import players
 from diagnose.rules.skill import informed, near_chance, skill
-from diagnose.statistics import Values, blocks, finite, level, median, medians, progress
+from diagnose.statistics import Values, blocks, finite, level, median, medians, progress, spread
 from diagnose.values import Finding, Severity
 
 
@@ -51,7 +51,9 @@ class LearningRateTooHigh(Rule):
     ## When it is wrong
     Weights that start near zero take relatively large steps and are fine: without harm in the loss nothing is reported. Of twelve runs on
     digits at 10 to 1000 times a good rate, those that lost to chance had a batch of 4 to 1e12 times the start. Biases and norms are counted
-    with the weights of their layer. Where the targets spread more as an agent learns, a loss that went back is that of a harder task.
+    with the weights of their layer. Heavy tails make single batches leap at any time: one that does must be `apart` times what the last
+    third has, and an end above the start more than three batches differ from each other. Where the targets spread more as an agent learns,
+    a loss that went back is that of a harder task.
 
     ## What to try
     Divide the learning rate by ten until the loss falls; scale the targets; warm up; clip gradients.
@@ -83,6 +85,7 @@ class LearningRateTooHigh(Rule):
     thrown: float = 5.0
     once: float = 3.0
     skill: float = 0.15
+    apart: float = 1.2
     collapsed: float = 0.98
     validations: int = 4
     rows: int = 60
@@ -176,7 +179,7 @@ class LearningRateTooHigh(Rule):
         start, end, scale = float(np.mean(loss[:3])), progress(loss).end, abs(float(loss[0]))
         first, held, learned = loss[: max(10, len(loss) // 4)], tail(record, "val/loss", 1.0), skill(record)
         highest = float(first.max())
-        once = highest > self.once * scale
+        once = highest > self.once * scale and highest > self.apart * float(loss[-len(loss) // 3 :].max())
         spoilt = learned is None or learned < self.content or (len(held) > 0 and held[-1] > self.once * scale)
         lost = learned is not None and learned < self.skill
         if once and (lost or (leaped and spoilt)):
@@ -184,7 +187,8 @@ class LearningRateTooHigh(Rule):
         if leaped and len(held) > 3 and held.min() > scale:
             return f"was {loss[0]:.4g} at first, and never below {held.min():.4g} in validation"
         thrown = float(blocks(first, 10).max()) > self.thrown * scale and end > 0.9 * loss[0]
-        return f"went from {start:.4g} to {end:.4g}" if thrown or end > start + (self.worse - 1) * abs(start) else ""
+        rise = max((self.worse - 1) * abs(start), 3 * spread(loss[-len(loss) // 3 :]) / 3**0.5)  # three batches make the start
+        return f"went from {start:.4g} to {end:.4g}" if thrown or end > start + rise else ""
 
     def _went_back(self, record: Record, loss: Values) -> str:
         """Whether a loss that is one loss call alone ended clearly above where it had been: what it did then, or ``""``."""
@@ -193,8 +197,8 @@ class LearningRateTooHigh(Rule):
         if not np.isfinite(loss).all() or len(loss) < self.rows or not alone or moving_targets(record):
             return ""
         tenths = [level(part) for part in np.array_split(loss, 10)[:8]]
-        (best, error), (end, spread) = min(tenths), level(loss[-(len(loss) // 5) :])
-        back = best > 0 and end - best > max(self.regress * best, 4 * math.hypot(error, spread))
+        (best, error), (end, last) = min(tenths), level(loss[-(len(loss) // 5) :])
+        back = best > 0 and end - best > max(self.regress * best, 4 * math.hypot(error, last))
         return f"was {best:.4g} at its best and ended at {end:.4g}" if back else ""
 
     def _leaped(self, ratios: Values) -> bool:

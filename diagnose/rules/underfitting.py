@@ -10,7 +10,7 @@ from typing import Any
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import losses, refuse_games, run, tail
-from diagnose.rules.skill import entropy_of_two, near_chance, skill
+from diagnose.rules.skill import beats_constant, entropy_of_two, near_chance, skill
 from diagnose.statistics import median, progress, spread, trend
 from diagnose.values import Finding, Severity
 
@@ -39,8 +39,9 @@ class Underfitting(Rule):
     The model can learn these targets, and does not: something holds it back.
 
     ## When it is wrong
-    Noisy labels set a floor that one batch, learned by heart, does not show; so only losses that stay very near to chance are reported.
-    Where validation rows belong to the same things as training rows do, their neighbours know more than a model can learn.
+    Noisy labels set a floor that one batch, learned by heart, does not show; so only losses that stay very near to chance are reported, and
+    not where the last three validations lie one per cent below what any constant has there: the little that is learned holds. Where
+    validation rows belong to the same things as training rows do, their neighbours know more than a model can learn.
 
     ## What to try
     A higher learning rate, less regularisation and dropout, features that carry the target; check that inputs and labels belong
@@ -93,7 +94,7 @@ class Underfitting(Rule):
         way = max(chance - one["floor"], 1e-12)
         gained, learned = (chance - come.end) / way, skill(record)
         known = learned < self.gained if learned is not None else gained + spread(last) / way < self.gained
-        if settled and come.drop > 0 and gained < self.gained and known:
+        if settled and come.drop > 0 and gained < self.gained and known and not beats_constant(record):
             yield self.finding(
                 f"the loss settles at {come.end:.4g}, {gained:.0%} of the way from chance ({chance:.4g}) to the floor ({one['floor']:.3g})",
                 where="train/loss",

@@ -162,3 +162,18 @@ def test_of_two_players_the_one_that_throws_its_weights_about_is_found(
 def test_a_last_layer_of_zeros_moves_far_at_first_and_is_no_fault() -> None:
     reason = not_run(LearningRateTooHigh(), game(updates=(2e-3, 4e-3, 3e-3, 0.3)))
     assert "several optimizers" in reason
+
+
+@pytest.mark.parametrize(("late", "found"), [(3.0, 0), (1.1, 1)])
+def test_a_batch_of_heavy_tails_leaps_at_any_time(late: float, found: int) -> None:
+    loss = [1.04, 1.0, 3.56, *[1.0] * 150, late, *[1.0] * 50]
+    shares: dict[str, Any] = {"train__accuracy": [0.5] * 12, "target__top_share": [0.5] * 12}
+    record = training(loss, labels=LABELS, update_ratio__layers=[[0.18, 1.2], *[[0.12, 0.05]] * 11], **shares)
+    assert len(findings(LearningRateTooHigh(), record)) == found
+
+
+@pytest.mark.parametrize(("noise", "found"), [(0.2, 0), (0.01, 1)])
+def test_an_end_above_a_start_of_three_batches_must_stand_out_of_the_noise(noise: float, found: int) -> None:
+    rng = np.random.default_rng(0)
+    loss = [0.86, 0.8, 0.87, *(0.97 + noise * rng.standard_normal(300))]
+    assert len(findings(LearningRateTooHigh(), training(loss, labels=LABELS, update_ratio__layers=[[0.18, 1.2]] * 12))) == found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from diagnose.rules import run
 from diagnose.rules.underfitting import Underfitting
 from tests.rules.training import falling, findings, not_run, training
@@ -127,3 +129,10 @@ def test_one_batch_with_few_of_a_rare_class_is_not_taken_for_all() -> None:
     assert findings(Underfitting(), record) == ()  # a constant prediction has 0.39
     stays = training(falling(0.39, 0.38, noise=0.05), facts=record.facts, target__top_share=[0.868] * 30)
     assert "chance (0.3902)" in findings(Underfitting(), stays)[0].message
+
+
+@pytest.mark.parametrize(("held", "found"), [(0.98, 0), (0.999, 1)])
+def test_the_little_that_can_be_learned_is_no_underfitting_where_it_holds(held: float, found: int) -> None:
+    facts = {"probe.overfit": {"sole": True, "progress": 0.97, "chance": 1.0, "floor": 0.0}, "task": {"loss": "mse_loss"}}
+    series: dict[str, Any] = {"val__loss": [1.0, held, held, held], "val__target_std": [1.0] * 4, "target__std": [1.0] * 30}
+    assert len(findings(Underfitting(), training(falling(1.02, 0.975, noise=0.01), facts=facts, **series))) == found
