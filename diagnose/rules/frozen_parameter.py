@@ -23,12 +23,13 @@ class FrozenParameter(Rule):
     Whether any weight of the module has moved from where it was when training began. If none has after at least `batches` batches with a
     loss and three times as many as are accumulated, in `done` of the run (under manual optimisation at its end), that is an error: the
     message says whether an optimizer was seen to step, and whether its rate is zero. Otherwise, layers whose trainable weights moved by
-    exactly nothing in each of at least `records` measured steps, although a gradient was there (possibly zero) and other layers moved.
-    Also layers that move, but at their pace would not come to `far` of their size by the end of the run and go less than `slow` of the way
-    of the fastest layer, while their gradient is at least `pull` of that layer's: then it is their rate that holds them, unless no group
-    has less than `alike` of the rate of any other. Of several
-    optimizers that have a loss each, one that never stepped by the end, though `batches` backward passes left it gradients, is an error,
-    and so is one that stepped as often and moved none of its weights in `records` measured steps.
+    exactly nothing in each of at least `records` measured steps, although a gradient was there (possibly zero) and other layers moved; or
+    had no gradient in any of them, in a run that is over, although the loss reached them before training and an optimizer holds them. Also
+    layers that move, but at their pace would not come to `far` of their size by the end of the run and go less than `slow` of the way of
+    the fastest layer, while their gradient is at least `pull` of that layer's: then it is their rate that holds them, unless no group has
+    less than `alike` of the rate of any other. Of several optimizers that have a loss each, one that never stepped by the end, though
+    `batches` backward passes left it gradients, is an error, and so is one that stepped as often and moved none of its weights in `records`
+    measured steps.
 
     ## Why it matters
     The layer is trained in the configuration and not in fact: a zero learning rate, a gradient that is always zero, weights that are
@@ -79,12 +80,14 @@ class FrozenParameter(Rule):
         moved = np.nanmax(np.nan_to_num(updates.value, nan=0.0, posinf=1.0), axis=0)
         if not moved.any():
             raise NotRun("no layer moved in a measured step: the optimizer may step elsewhere")
-        fastest = int(moved.argmax())
+        fastest, cleared = int(moved.argmax()), list[str]()
         for place, name in enumerate(updates.labels):
             column = finite(updates.value[:, place])
             if len(column) < self.records or name not in gradients.labels:
                 continue
             norms = finite(gradients.column(name))
+            if not len(norms) and moved[place] == 0 and self._cleared(record, name):
+                cleared.append(name)
             if len(norms) < self.records:
                 continue
             if moved[place] == 0:
@@ -104,6 +107,15 @@ class FrozenParameter(Rule):
                 steps=len(column),
                 update=median(column),
                 gradient=median(norms),
+            )
+        if cleared:
+            yield self.finding(
+                f"{', '.join(cleared[:4])}{f' and {len(cleared) - 4} more' if len(cleared) > 4 else ''} had no gradient in any of "
+                f"{len(updates)} measured steps and did not change, though the loss reached them at first and an optimizer holds them",
+                where=cleared[0],
+                fix="look for what takes the gradients away before the step: a hook that waits for an epoch that the run does not come to",
+                steps=len(updates),
+                layers=len(cleared),
             )
 
     def _idle(self, record: Record) -> Iterator[Finding]:
@@ -166,6 +178,12 @@ class FrozenParameter(Rule):
             limit=needed,
             stepped=stepped,
         )
+
+    def _cleared(self, record: Record, name: str) -> bool:
+        """Whether, in a run that is over, a layer is in an optimizer and the loss reached it before training."""
+        known = record.facts.get("probe.parameters", {}).get("registered", ())
+        own = [e for e in known if e["name"].rpartition(".")[0] == name]
+        return bool(run(record).get("finished") and own) and all(e["reached"] and e["optimized"] for e in own)
 
     def _held(self, record: Record, name: str, fastest: str) -> bool:
         """Whether a layer gets a gradient like that of the fastest layer and yet comes nowhere."""

@@ -105,3 +105,15 @@ def test_of_two_players_the_one_that_steps_for_nothing_is_found(pull: float, sai
 
 def test_a_player_that_was_never_given_a_gradient_is_no_fault() -> None:
     assert "several optimizers" in not_run(FrozenParameter(), game(critic={"steps": 0, "waiting": 0}))
+
+
+@pytest.mark.parametrize(
+    ("entry", "finished", "found"), [({}, True, 1), ({"reached": False}, True, 0), ({"optimized": False}, True, 0), ({}, False, 0)]
+)
+def test_a_layer_whose_gradient_is_always_taken_away_is_found(entry: dict[str, bool], finished: bool, found: int) -> None:
+    """A hook drops the gradients of the encoder until an epoch that the run does not come to."""
+    known = [{"name": f"a.{part}", "reached": True, "optimized": True, **entry} for part in ("weight", "bias")]
+    series: dict[str, Any] = {"update_ratio__layers": [[0.0, 1e-3]] * 10, "grad_norm__layers": [[np.nan, 0.1]] * 10}
+    facts = {"probe.parameters": {"registered": known}}
+    kept = training([1.1] * 300, run={"finished": finished}, facts=facts, labels=LABELS, weights__moved=[0.0, 1e-3], **series)
+    assert [f.where for f in findings(FrozenParameter(), kept)] == ["a"] * found
