@@ -50,6 +50,7 @@ class PredictionCollapse(Rule):
     severity = Severity.ERROR
     needs = ("train/loss",)
     role = "symptom"
+    explains = ("underfitting",)
 
     share: float = 0.98
     majority: float = 0.9
