@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
 
 from diagnose.callbacks.instrument import Instrument
+from diagnose.experiments.modes import MODAL
 from diagnose.measure.gradients import clean
 from diagnose.namespace import LightningModule, Trainer, is_overridden
 
@@ -54,5 +53,5 @@ class Modes(Instrument):
 
 def standing(module: LightningModule, training: bool) -> list[str]:
     """Names of the batch norms and dropouts that stand in this mode."""
-    modal = ((name, m) for name, m in module.named_modules() if isinstance(m, (_BatchNorm, _DropoutNd)) and getattr(m, "p", 1.0) > 0)
+    modal = ((name, m) for name, m in module.named_modules() if isinstance(m, MODAL) and getattr(m, "p", 1.0) > 0)
     return [clean(name) for name, m in modal if m.training is training]
