@@ -39,9 +39,9 @@ class DivergingLoss(Rule):
 
     ## When it is wrong
     Losses whose terms are switched on during training (annealed penalties, curricula) rise by design. Where the losses of `validations` or
-    more, by the same function, end within `near` of their best and that much below the first, training has become a harder task
-    (teacher forcing that fades) and nothing is said. Losses of adversarial games
-    are not judged otherwise, nor are those of targets that spread more or less as training goes on, as the returns of an agent that learns.
+    more, by the same function, end within `near` of their best and that much below the first, training has become a harder task (teacher
+    forcing that fades) and nothing is said. Losses of adversarial games are not judged otherwise, nor are those of targets that spread more
+    or less as training goes on, as the returns of an agent that learns.
 
     ## What to try
     A lower learning rate, warm-up, clipping; go back to the checkpoint of the best block.

@@ -11,6 +11,7 @@ from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import losses, planned_steps, refuse_early, refuse_games, run, update_of
 from diagnose.rules.games import players
+from diagnose.rules.wording import listed
 from diagnose.statistics import finite, median
 from diagnose.values import Finding, Severity
 
@@ -110,7 +111,7 @@ class FrozenParameter(Rule):
             )
         if cleared:
             yield self.finding(
-                f"{', '.join(cleared[:4])}{f' and {len(cleared) - 4} more' if len(cleared) > 4 else ''} had no gradient in any of "
+                f"{listed(cleared)} had no gradient in any of "
                 f"{len(updates)} measured steps and did not change, though the loss reached them at first and an optimizer holds them",
                 where=cleared[0],
                 fix="look for what takes the gradients away before the step: a hook that waits for an epoch that the run does not come to",

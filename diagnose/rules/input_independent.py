@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from diagnose.record import Record
 from diagnose.rules import Rule
+from diagnose.rules.wording import listed
 from diagnose.values import Finding, Severity
 
 
@@ -46,7 +47,7 @@ class InputIndependent(Rule):
         seen = record.facts["probe.dependence"]
         if seen["swapped"] <= self.tolerance:
             unheard = sorted({name.rpartition(".")[0] or name for name in seen.get("unheard", ())})
-            names = ", ".join(unheard[:4]) + (f" and {len(unheard) - 4} more" if len(unheard) > 4 else "")
+            names = listed(unheard)
             yield self.finding(
                 "the outputs stay the same when the samples are replaced by others"
                 + (f", and nothing that {names} computes reaches them" if unheard else ""),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
+from diagnose.rules.wording import listed
 from diagnose.values import Finding, Severity
 
 
@@ -90,7 +91,7 @@ class NoGradient(Rule):
                 continue
             modules = sorted({e["name"].rpartition(".")[0] or e["name"] for e in group})
             share = sum(e["size"] for e in group) / max(1, sum(e["size"] for e in entries))
-            names = ", ".join(modules[:4]) + (f" and {len(modules) - 4} more" if len(modules) > 4 else "")
+            names = listed(modules)
             yield self.finding(
                 f"{len(group)} parameters ({share:.0%} of the trainable weights) of {names} {text}",
                 where=f"self.{modules[0]}",

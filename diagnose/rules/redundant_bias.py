@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from diagnose.record import Record
 from diagnose.rules import Rule
+from diagnose.rules.wording import listed
 from diagnose.values import Finding, Severity
 
 
@@ -40,8 +41,7 @@ class RedundantBias(Rule):
         names = sorted({n["bias_before"] for n in record.facts["probe.norms"] if n["bias_before"]})
         if names:
             yield self.finding(
-                f"the bias of {', '.join(names[:4])}{f' and {len(names) - 4} more' if len(names) > 4 else ''} is cancelled by "
-                "the norm that follows",
+                f"the bias of {listed(names)} is cancelled by the norm that follows",
                 where=f"self.{names[0]}",
                 fix="build the layer with bias=False",
                 layers=len(names),

@@ -122,7 +122,7 @@ def beats_constant(record: Record, share: float = 0.99, validations: int = 3) ->
     held = finite(record.series("val/loss").value) if "val/loss" in record and like_training(record) else np.empty(0)
     squared = record.facts.get("task", {}).get("loss") == "mse_loss" and "val/target_std" in record
     least = held_out_chance(record, 0.0) if squared else entropy_of_two(record, "val/target_top_share")
-    if not least or len(held) < max(2, validations) or record.facts.get("validation", {}).get("logged"):
+    if not least or len(held) < validations or record.facts.get("validation", {}).get("logged"):
         return False
     return bool(held[-validations:].max() < share * least and held[-1] < held[0])
 

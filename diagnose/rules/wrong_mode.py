@@ -9,6 +9,7 @@ from typing import Any
 
 from diagnose.record import Record
 from diagnose.rules import Rule
+from diagnose.rules.wording import listed
 from diagnose.values import Finding, Severity
 
 
@@ -78,9 +79,8 @@ class WrongMode(Rule):
             if names and all(held.get(name, inf) <= self.apart for name in names):
                 yield self._harmless(held)
             elif names:
-                listed = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
                 yield self.finding(
-                    f"{len(names)} batch norm or dropout modules stand in {wrong} mode in {stage}: {listed}",
+                    f"{len(names)} batch norm or dropout modules stand in {wrong} mode in {stage}: {listed(names)}",
                     where=f"self.{names[0]}",
                     fix=fix,
                     modules=len(names),
@@ -98,10 +98,9 @@ class WrongMode(Rule):
     def _fallen(self, fallen: Mapping[str, Any]) -> Finding:
         """Something calls eval() in the midst of training."""
         names = fallen["modules"]
-        listed = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
         return self.finding(
             f"the module falls into eval mode in training: from batch {fallen['batch']} on it stands so in {fallen['steps']} of "
-            f"{fallen['of']} measured steps, with {len(names)} batch norm or dropout modules: {listed}",
+            f"{fallen['of']} measured steps, with {len(names)} batch norm or dropout modules: {listed(names)}",
             where=f"batch {fallen['batch']}",
             fix="something calls eval() between batches or epochs (a preview, a metric): put train() behind it",
             steps=fallen["steps"],
