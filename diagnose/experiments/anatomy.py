@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+from torch import Tensor
+from torch.nn.parameter import UninitializedParameter
 from torch.utils.hooks import RemovableHandle
 
 from diagnose.experiments.batches import leaves
@@ -20,70 +18,17 @@ from diagnose.experiments.coverage import weigh
 from diagnose.experiments.functional_dropout import called_dropouts
 from diagnose.experiments.later_epochs import reached_later
 from diagnose.experiments.loss_arguments import class_weights, classes, input_statistics, label_statistics, target_statistics
-from diagnose.experiments.modes import held_apart, wrong_mode
+from diagnose.experiments.modes import wrong_mode
+from diagnose.experiments.modules_seen import Anatomy, ModulesSeen, hooked, untouched
 from diagnose.experiments.penalty import gradients, pull
 from diagnose.experiments.sandbox import Sandbox
-from diagnose.experiments.watch_step import WatchStep, by_pairs, units
+from diagnose.experiments.watch_step import WatchStep, by_pairs
 from diagnose.measure.adversary import opposed, reversals
-from diagnose.measure.calls import transformed
 from diagnose.measure.graph import behind_steps, head, linear_units, linearity, reshaped
 from diagnose.measure.losses import ELEMENTWISE, REGRESSION, LossCall
 from diagnose.record import Record
 
 STEPS, TURNS = 3, 12
-BIAS_CANCELLING = (_BatchNorm, nn.modules.instancenorm._InstanceNorm)
-
-
-@dataclass(eq=False)
-class Anatomy:
-    """What a few training steps showed.
-
-    Attributes:
-        call: The primary loss call of the first step, with its graph freed.
-        fresh: Names of batch norms whose running averages stood at their start before the first step.
-        held: How far the output of batch norms in eval mode is from that in train mode, by name; none of them is fresh.
-        ran: Names of the modules that ran, in forward order.
-        used: Parameters that any function was given, by ``id``.
-        reached: Parameters that got a gradient, by ``id``.
-        flat: Those that get a gradient of zero, since a rounding or a sign stands between them and the loss.
-        input_max: Largest magnitude that the first module with weights of its own got.
-        added: What each step added to the watched loss.
-        pull: Norms of the gradient of the watched loss and of what the first step added to it.
-    """
-
-    call: LossCall | None = None
-    fresh: set[str] = field(default_factory=set)
-    held: dict[str, float] = field(default_factory=dict)
-    ran: list[str] = field(default_factory=list)
-    used: dict[int, Tensor] = field(default_factory=dict)
-    reached: set[int] = field(default_factory=set)
-    flat: set[int] = field(default_factory=set)
-    input_max: float | None = None
-    added: list[float] = field(default_factory=list)
-    pull: tuple[float, float] | None = None
-
-
-@contextmanager
-def hooked(module: nn.Module, hook: Any) -> Iterator[None]:
-    """Call ``hook(name, module, args, output)`` after the forward of every submodule; modules that refuse hooks are passed over.
-
-    Inside of a transform of `torch.func` it is not called: tensors hold no numbers there.
-    """
-    handles: list[RemovableHandle] = []
-
-    def bound(name: str) -> Any:
-        return lambda m, args, output: None if transformed() else hook(name, m, args, output)
-
-    try:
-        for name, child in module.named_modules():
-            try:
-                handles.append(child.register_forward_hook(bound(name)))
-            except RuntimeError:  # ScriptModules
-                continue
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def examine(sandbox: Sandbox, record: Record) -> Anatomy:
@@ -115,7 +60,7 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
     * ``probe.penalty``, where the step returns more than the watched loss: what each step ``added`` to it, the ``losses``, and the norms
       of the gradients of both parts, ``data_gradient`` and ``added_gradient``, in the first step.
     """
-    anatomy = Anatomy(fresh={name for name, child in sandbox.module.named_modules() if _fresh(child)})
+    anatomy = Anatomy(fresh={name for name, child in sandbox.module.named_modules() if untouched(child)})
     names = {id(p): n for n, p in sandbox.module.named_parameters()}
     losses: list[float] = []
     backward = 0
@@ -179,40 +124,12 @@ def _stepping(sandbox: Sandbox, reached: set[int]) -> Iterator[set[int]]:
 
 
 def _step(sandbox: Sandbox, anatomy: Anatomy, batch: Any, index: int, names: Mapping[int, str], record: Record | None) -> Tensor | None:
-    normed: list[dict[str, Any]] = []
-    dropped: list[dict[str, Any]] = []
-    producers: dict[int, str] = {}
-    outputs: list[Any] = []  # keeps their ids from being used again
-    calls_of: Counter[str] = Counter()
-
-    def look(name: str, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if name not in calls_of:
-            anatomy.ran.append(name)
-        calls_of[name] += 1
-        first = args[0] if args and isinstance(args[0], Tensor) else None
-        if index == 0 and name not in anatomy.fresh and (apart := held_apart(module, first)) is not None:
-            anatomy.held[name] = max(apart, anatomy.held.get(name, 0.0))
-        if anatomy.input_max is None and first is not None and first.numel() and first.is_floating_point() and module._parameters:
-            anatomy.input_max = float(torch.nan_to_num(first.detach()).abs().max())
-        if isinstance(module, BIAS_CANCELLING) and first is not None and module.training:
-            entry = {"name": name, "values": first.numel() // max(1, first.shape[1] if first.dim() > 1 else 1)}
-            entry["bias_before"] = producers.get(id(first), "")
-            entry["batch_norm"] = isinstance(module, _BatchNorm)
-            entry["momentum"] = module.momentum if name in anatomy.fresh else None
-            normed.append(entry)
-        if isinstance(module, nn.modules.dropout._DropoutNd) and module.training:
-            dropped.append({"name": name, "p": float(module.p), "units": units(first.shape) if first is not None else 0})
-        if isinstance(output, Tensor):
-            outputs.append(output)
-            producers.pop(id(output), None)  # what works in place gives back what it was given
-            if getattr(module, "bias", None) is not None and isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
-                producers[id(output)] = name
-
+    seen = ModulesSeen(anatomy, first=index == 0)
     handles = [_on_gradient(p, anatomy) for p in sandbox.module.parameters() if _ready(p)]
     watch = WatchStep([t for _, t in leaves(batch)])
     loss, raised = None, ""
     try:
-        with hooked(sandbox.module, look), watch:
+        with hooked(sandbox.module, seen.look), watch:
             try:
                 loss, output = sandbox.training_step(batch, index)
             except Exception as error:
@@ -225,7 +142,7 @@ def _step(sandbox: Sandbox, anatomy: Anatomy, batch: Any, index: int, names: Map
         call = watch.primary(loss)
         anatomy.used |= watch.used
         if record is not None:
-            _describe(sandbox, anatomy, loss, call, names, record, watch, normed, dropped, raised)
+            _describe(sandbox, anatomy, loss, call, names, record, watch, seen, raised)
         unregistered = [p for i, p in watch.used.items() if i not in names and p.requires_grad]
         handles += [_on_gradient(p, anatomy) for p in unregistered if p.is_leaf]
         if loss is not None and loss.requires_grad and sandbox.module.automatic_optimization:
@@ -246,14 +163,6 @@ def _step(sandbox: Sandbox, anatomy: Anatomy, batch: Any, index: int, names: Map
         for handle in handles:
             handle.remove()
     return loss
-
-
-def _fresh(module: nn.Module) -> bool:
-    """Whether it is a batch norm whose running averages are what they start with, mean 0 and variance 1."""
-    if not isinstance(module, _BatchNorm) or module.running_mean is None or isinstance(module.running_mean, UninitializedBuffer):
-        return False
-    variance = module.running_var
-    return not module.running_mean.any() and variance is not None and bool(torch.eq(variance, 1).all())
 
 
 def _described(output: Any) -> str:
@@ -279,13 +188,12 @@ def _describe(
     names: Mapping[int, str],
     record: Record,
     watch: WatchStep,
-    normed: list[dict[str, Any]],
-    dropped: list[dict[str, Any]],
+    seen: ModulesSeen,
     raised: str,
 ) -> None:
     anatomy.call = call
-    record.add("probe.norms", normed)
-    record.add("probe.dropout", dropped + called_dropouts(watch.dropouts, dropped))
+    record.add("probe.norms", seen.norms)
+    record.add("probe.dropout", seen.dropouts + called_dropouts(watch.dropouts, seen.dropouts))
     wrong = wrong_mode(sandbox.module, anatomy.ran)
     record.add("probe.modes", {"training": wrong, "apart": {n: anatomy.held[n] for n in wrong if n in anatomy.held}, "validation": []})
     facts: dict[str, Any] = {"raised": raised, "broadcast": watch.broadcast(loss)}

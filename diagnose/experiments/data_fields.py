@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from diagnose.experiments.data_reading import Sample
+from diagnose.experiments.data_sample import Sample
 
 CLASSIFICATION = ("cross_entropy", "nll_loss", "multi_margin_loss")
 BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "soft_margin_loss")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagnose.experiments.data_fields import Target
-from diagnose.experiments.data_reading import Sample
+from diagnose.experiments.data_sample import Sample
 
 DISTINCT = 1024  # distinct rows that the entropy is estimated from
 COLUMNS = 256  # columns that it is summed over

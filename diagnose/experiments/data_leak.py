@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from diagnose.experiments.data_fields import Array, Target
-from diagnose.experiments.data_reading import Sample
+from diagnose.experiments.data_sample import Sample
 
 FEWEST = 100  # rows
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diagnose.experiments.data_fields import Target
-from diagnose.experiments.data_reading import Sample
+from diagnose.experiments.data_sample import Sample
 
 TRAIN, HELD_OUT = 1024, 256  # rows
 COLUMNS = 256

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from diagnose.experiments.data_fields import Target
-from diagnose.experiments.data_reading import Sample
+from diagnose.experiments.data_sample import Sample
 
 SHUFFLES = 24
 ROWS = 8  # rows that a batch is pooled to before its labels are counted

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagnose.experiments.data_fields import VALUES, Target, columns
-from diagnose.experiments.data_reading import Sample
+from diagnose.experiments.data_sample import Sample
 from diagnose.experiments.data_windows import overlapping
 
 LEVELS = np.linspace(0.01, 0.99, 99)

@@ -15,7 +15,9 @@ from diagnose.experiments.data_fields import Target, describe, describe_target, 
 from diagnose.experiments.data_leak import telling
 from diagnose.experiments.data_nearest import nearest
 from diagnose.experiments.data_order import order
-from diagnose.experiments.data_reading import ENOUGH, Sample, chosen_rows, read
+from diagnose.experiments.data_reading import read
+from diagnose.experiments.data_sample import ENOUGH, Sample
+from diagnose.experiments.loader_batches import chosen_rows
 from diagnose.namespace import is_combined
 from diagnose.record import Record
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diagnose.experiments.data_reading import Sample
+from diagnose.experiments.data_sample import Sample
 
 LEAST = 8  # steps of a window
 VALUES = 500_000  # of the training windows that are looked at

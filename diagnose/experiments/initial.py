@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import UninitializedParameter
 
-from diagnose.experiments.anatomy import hooked
 from diagnose.experiments.baselines import chance, uniform
 from diagnose.experiments.batches import changed
+from diagnose.experiments.modules_seen import hooked
 from diagnose.experiments.sandbox import Sandbox
 from diagnose.experiments.standstill import stand_still
 from diagnose.measure.graph import frozen_head

@@ -11,7 +11,8 @@ from typing import Any
 
 from diagnose.experiments.copying import Unusable, copied, told
 from diagnose.experiments.data_copies import Unreadable, generators_kept
-from diagnose.experiments.data_reading import Sample, _batches
+from diagnose.experiments.data_sample import Sample
+from diagnose.experiments.loader_batches import batches_of
 from diagnose.namespace import LightningDataModule, LightningModule, Trainer, home, is_combined, is_overridden
 
 ROWS = 1 << 20
@@ -31,7 +32,7 @@ def first_batches(loaders: Any, count: int, seconds: float = math.inf) -> list[A
     try:
         with generators_kept(loaders):
             began, batches = time.monotonic(), []
-            for _, _, batch in islice(_batches(loaders, Sample(), (count, ROWS)), count):
+            for _, _, batch in islice(batches_of(loaders, Sample(), (count, ROWS)), count):
                 batches.append(batch)
                 if time.monotonic() - began > seconds:
                     break

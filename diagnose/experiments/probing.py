@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.nn.parameter import UninitializedParameter
 
-from diagnose.experiments.anatomy import Anatomy, examine
+from diagnose.experiments.anatomy import examine
 from diagnose.experiments.batches import leaves, roles
 from diagnose.experiments.copying import Unusable, told
 from diagnose.experiments.curriculum import changes_data, shared_state
@@ -20,6 +20,7 @@ from diagnose.experiments.initial import initial_loss, signal_scale
 from diagnose.experiments.loaders import first_batches, first_loader, length
 from diagnose.experiments.loss_arguments import class_weights, label_statistics, target_statistics
 from diagnose.experiments.modes import validate
+from diagnose.experiments.modules_seen import Anatomy
 from diagnose.experiments.neighbours import CLEAR, NOTHING, learn_from_neighbours
 from diagnose.experiments.one_pass import learn_in_one_pass
 from diagnose.experiments.overfit import MOST_STEPS, RATES, learn, overfit_batch, train

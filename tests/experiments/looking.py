@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from diagnose.experiments.anatomy import Anatomy, examine
+from diagnose.experiments.anatomy import examine
+from diagnose.experiments.modules_seen import Anatomy
 from diagnose.record import Record
 from tests.experiments.odd import loaders, sandboxed
 

@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 from diagnose.experiments import data_reading
 from diagnose.experiments.data_copies import LONG, Unreadable, copied
 from diagnose.experiments.data_identity import keys
-from diagnose.experiments.data_reading import chosen_rows, read
+from diagnose.experiments.data_reading import read
+from diagnose.experiments.loader_batches import chosen_rows
 
 EMPTY: Any = []
 WORDS: Any = ["a", "b"]
