@@ -15,6 +15,7 @@ from diagnose.experiments.copying import Unusable, told
 from diagnose.experiments.curriculum import changes_data, shared_state
 from diagnose.experiments.data_statistics import measure_data
 from diagnose.experiments.dependence import swap_samples
+from diagnose.experiments.fields import SILENT, swap_fields
 from diagnose.experiments.future import change_future
 from diagnose.experiments.initial import initial_loss, signal_scale
 from diagnose.experiments.loaders import first_batches, first_loader, length
@@ -43,7 +44,7 @@ PROBES = tuple(
     f"probe.{name}"
     for name in (
         *("step", "parameters", "modes", "linearity", "norms", "dropout"),
-        *("initial_loss", "initialization", "recurrence", "dependence", "pairing", "future", "reduction", "overfit", "learning"),
+        *("initial_loss", "initialization", "recurrence", "dependence", "fields", "pairing", "future", "reduction", "overfit", "learning"),
     )
 )
 
@@ -162,6 +163,7 @@ def _examine(sandbox: Sandbox, probing: Probing, train: Any, val: Any, short: bo
         "probe.initialization": lambda: signal_scale(sandbox, record),
         "probe.recurrence": lambda: reach_back(sandbox, record),
         "probe.dependence": lambda: _dependence(sandbox, record),
+        "probe.fields": lambda: _fields(sandbox, record),
         "probe.pairing": lambda: pair(sandbox, record),
         "probe.future": lambda: change_future(sandbox, record),
         "probe.reduction": lambda: double_batch(sandbox, record),
@@ -201,6 +203,17 @@ def _dependence(sandbox: Sandbox, record: Record) -> None:
         torch.manual_seed(0)
         train(sandbox, sandbox.batches, AGAIN, RATES[0])
         swap_samples(sandbox, record)
+
+
+def _fields(sandbox: Sandbox, record: Record) -> None:
+    if record.facts.get("probe.dependence", {}).get("swapped") == 0.0:
+        record.skip("probe.fields", "the outputs do not depend on any field")
+        return
+    swap_fields(sandbox, record)
+    if any(entry["change"] <= SILENT for entry in record.facts.get("probe.fields", ())):  # as where a gate starts at zero: look again
+        torch.manual_seed(0)
+        train(sandbox, sandbox.batches, AGAIN, RATES[0])
+        swap_fields(sandbox, record)
 
 
 def _targets(sandbox: Sandbox, call: LossCall, found: dict[str, str], record: Record) -> dict[str, Any]:

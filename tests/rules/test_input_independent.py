@@ -1,16 +1,22 @@
 from __future__ import annotations
 
+from typing import Any
+
 from diagnose.rules.input_independent import InputIndependent
 from diagnose.values import Severity
-from tests.rules.probes import findings
+from tests.rules.probes import findings, not_run, step
 
 
 def seen(swapped: float) -> dict[str, float]:
     return {"kept": 0.0, "swapped": swapped, "noise": 0.0, "samples": 32}
 
 
+def field(**changes: Any) -> dict[str, Any]:
+    return {"path": 'batch["words"]', "padded": True, "samples": 30, "change": 0.0, "read_by": "embed", "until": "encoder", **changes}
+
+
 def test_outputs_that_never_change() -> None:
-    (finding,) = findings(InputIndependent(), probe__dependence=seen(0.0))
+    (finding,) = findings(InputIndependent(), probe__step=step(), probe__dependence=seen(0.0))
     assert finding.severity is Severity.ERROR
     assert finding.where == "model.py:20"
     assert finding.message == "the outputs stay the same when the samples are replaced by others"
@@ -19,13 +25,13 @@ def test_outputs_that_never_change() -> None:
 
 
 def test_outputs_that_follow_their_input_are_clean() -> None:
-    assert findings(InputIndependent(), probe__dependence=seen(2.7)) == []
-    assert findings(InputIndependent(), probe__dependence=seen(2e-6)) == []
+    assert findings(InputIndependent(), probe__step=step(), probe__dependence=seen(2.7)) == []
+    assert findings(InputIndependent(), probe__step=step(), probe__dependence=seen(2e-6)) == []
 
 
 def test_what_is_thrown_away_is_named() -> None:
     names = ["lstm.weight_ih_l0", "lstm.weight_hh_l0", "scale"]
-    (finding,) = findings(InputIndependent(), probe__dependence={**seen(0.0), "unheard": names})
+    (finding,) = findings(InputIndependent(), probe__step=step(), probe__dependence={**seen(0.0), "unheard": names})
     assert finding.message == (
         "the outputs stay the same when the samples are replaced by others, and nothing that lstm, scale computes reaches them"
     )
@@ -33,5 +39,26 @@ def test_what_is_thrown_away_is_named() -> None:
     many = [f"m{i}.w" for i in range(6)]
     assert (
         "nothing that m0, m1, m2, m3 and 2 more computes"
-        in findings(InputIndependent(), probe__dependence={**seen(0.0), "unheard": many})[0].message
+        in findings(InputIndependent(), probe__step=step(), probe__dependence={**seen(0.0), "unheard": many})[0].message
     )
+
+
+def test_a_field_that_is_read_and_lost_is_named() -> None:
+    heard = {"probe__step": step(), "probe__dependence": seen(1.0)}
+    (finding,) = findings(InputIndependent(), **heard, probe__fields=[field(), field(path="mask", change=2.0)])
+    assert finding.message == (
+        'the outputs stay the same when what padding leaves over of batch["words"] is replaced by that of other samples (30 of them), '
+        "although embed reads it"
+    )
+    assert finding.fix.startswith("look at what follows self.encoder: a mask the wrong way round")
+    (finding,) = findings(InputIndependent(), probe__step=step(), probe__fields=[field(padded=False, until="forward")])
+    assert 'when batch["words"] is replaced' in finding.message
+    assert "a softmax over an axis of one" in finding.fix
+
+
+def test_fields_that_are_heard_or_meant_for_something_else_are_clean() -> None:
+    for changes in ({"change": 2e-6}, {"read_by": None, "until": None}, {"samples": 3}):
+        assert findings(InputIndependent(), probe__step=step(), probe__dependence=seen(1.0), probe__fields=[field(**changes)]) == []
+    (finding,) = findings(InputIndependent(), probe__step=step(), probe__dependence=seen(0.0), probe__fields=[field()])
+    assert finding.message == "the outputs stay the same when the samples are replaced by others"
+    assert "probe.dependence was not recorded" in not_run(InputIndependent(), probe__step=step(), probe__fields=[])
