@@ -76,7 +76,7 @@ class Losses(Instrument):
         self.calls.append(LossCall.of(func, args, kwargs, output))
 
     def before_backward(self, module: LightningModule, loss: Tensor) -> None:
-        if self.written.noted:
+        if self.notes.watched and self.written.noted:
             self.calls = with_written(self.calls, self.written, loss)
             self.written.clear()
         if self.manual:
@@ -84,21 +84,12 @@ class Losses(Instrument):
 
     def after_batch(self, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
         calls, backward = self.calls, self.backward
-        if calls or backward or self.written.noted:
+        if calls or backward or self.notes.watched:
             self.release()
-        loss = outputs.get("loss") if isinstance(outputs, (dict, Mapping)) else outputs
-        if isinstance(loss, Tensor) and loss.numel() == 1:
-            loss = plain(loss).detach()
-            loss = loss.reshape(()) if loss.dim() else loss
-            loss = loss if self.manual or self.notes.accumulate == 1 else loss * self.notes.accumulate
-        elif backward:
-            loss = torch.stack([b.reshape(()).to(backward[0].device) for b in backward]).sum() / loss_scale(module)
-        else:
-            loss = None
+        loss = self._loss(module, outputs, backward)
         if loss is not None:
-            if loss.is_cpu:
-                self.notes.loss = loss.item()
-            self.notes.put("train/loss", loss if self.notes.loss is None else self.notes.loss)
+            self.notes.loss = loss.item() if loss.is_cpu else None
+            self.notes.put("train/loss", loss.reshape(()) if self.notes.loss is None else self.notes.loss)
         call = primary(calls, loss if loss is not None and loss.is_cpu else None) if calls else None
         if call is not None:
             self.notes.chosen = place(call, calls)
@@ -108,10 +99,21 @@ class Losses(Instrument):
             watched = mean_value(call)
             if watched is not None:
                 self.notes.put("train/watched_loss", watched)
-                self.notes.unreduced = (watched, loss) if call.options.get("reduction") == "none" and loss is not None else None
+                unreduced = call.options.get("reduction") == "none"
+                self.notes.unreduced = (watched, loss.detach()) if unreduced and loss is not None else None
             if len(backward) == 1 and call.value is not None and call.options.get("reduction") != "sum":  # sums add up to the sum
                 share = backward[0].reshape(()) / loss_scale(module) / call.value.detach().reshape(-1).mean()
                 self.notes.put("backward/share", share)
+
+    def _loss(self, module: LightningModule, outputs: Any, backward: list[Tensor]) -> Tensor | None:
+        """The loss of the batch, not divided for accumulation; one number."""
+        loss = outputs.get("loss") if isinstance(outputs, (dict, Mapping)) else outputs
+        if isinstance(loss, Tensor) and loss.numel() == 1:
+            loss = plain(loss)
+            return loss if self.manual or self.notes.accumulate == 1 else loss.detach() * self.notes.accumulate
+        if backward:
+            return torch.stack([b.reshape(()).to(backward[0].device) for b in backward]).sum() / loss_scale(module)
+        return None
 
     def _compare(self, kind: str) -> None:
         if self.kind not in ("", kind) and self.changes < CHANGES:

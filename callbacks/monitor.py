@@ -23,6 +23,13 @@ from diagnose.record import EVENTS, Record
 
 log = logging.getLogger("diagnose")
 
+SPARE = {  # hooks inside of a batch, and the moment at which each calls instruments
+    "on_before_zero_grad": "after_forward",
+    "on_before_backward": "before_backward",
+    "on_after_backward": "",
+    "on_before_optimizer_step": "before_step",
+}
+
 
 @dataclass(eq=False)
 class Shelf:
@@ -88,7 +95,7 @@ class Monitor(Callback, ABC):
         """Without what belongs to a running fit: the instruments, which hold the user's modules, and the open file of the record."""
         record = copy(self.notes.record)
         record._file = None
-        left_out = ("instruments", "_forward", "_calls", "_light", "_always", "_active", "_started")
+        left_out = ("instruments", "_forward", "_calls", "_light", "_always", "_now", "_active", "_started", *self._spare)
         state = {k: v for k, v in own_state(self).items() if k not in left_out}
         return {**state, "_shelf": replace(self._shelf, record=record), "notes": self.notes.copy(record)}
 
@@ -109,7 +116,8 @@ class Monitor(Callback, ABC):
         self.instruments = (self._forward, *self.make())
         for instrument in self.instruments:
             instrument.notes = self.notes
-        self._started = self._resumed = False
+        self._started = self._resumed = self._rests = False
+        self._spare: tuple[str, ...] = ()
         self._arrange(self.instruments)
 
     def _arrange(self, instruments: Sequence[Instrument]) -> None:
@@ -121,12 +129,20 @@ class Monitor(Callback, ABC):
         self._always = {hook: [(i, call) for i, call in self._calls[hook] if hook in i.always] for hook in IN_BATCH}
         self._active = tuple(instruments)
         self._forward.serve(self._active)
+        self._choose()
 
-    def _in_batch(self, moment: str, *arguments: Any) -> None:
-        notes = self.notes
-        calls = self._always if not notes.due else self._calls if notes.whole else self._light
-        if calls[moment]:
-            self._run(calls, moment, *arguments)
+    def _choose(self) -> None:
+        """Who is called in the present batch."""
+        self._now = self._always if not self.notes.due else self._calls if self.notes.whole else self._light
+
+    def _rest(self, rests: bool) -> None:
+        """Hooks that call nobody are no methods while steps are not measured: Lightning passes those over, which takes it less."""
+        self._rests = rests
+        for hook in self._spare:
+            if rests:
+                vars(self)[hook] = None
+            else:
+                vars(self).pop(hook, None)
 
     def _each(self, moment: str, *arguments: Any) -> None:
         self._run(self._calls, moment, *arguments)
@@ -180,6 +196,7 @@ class Monitor(Callback, ABC):
             log.warning("the record could not be written (%s); training goes on, the rest of it stays in memory", why)
 
     def _release(self) -> None:
+        self._rest(False)
         self._each("release")
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -205,6 +222,9 @@ class Monitor(Callback, ABC):
         if self.path is not None and sharing[:1] == [self]:
             self._writing(self.notes.record.part, self.notes.batch if self._resumed else None)
         self._each("start", trainer, pl_module)
+        if any(c is self for c in trainer.callbacks):  # type: ignore[attr-defined]  # else somebody else calls the hooks
+            own = [hook for hook in SPARE if getattr(type(self), hook) is getattr(Monitor, hook)]
+            self._spare = tuple(hook for hook in own if not self._always.get(SPARE[hook]))
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if not self._started:  # a copy that was made during training
@@ -212,20 +232,24 @@ class Monitor(Callback, ABC):
         if self.notes.open:  # the batch before was skipped half way
             self._release()
         self.notes.begin(trainer, pl_module)
-        self._in_batch("before_batch", pl_module, batch, batch_idx)
+        self._choose()
+        if self._rests is self.notes.due:
+            self._rest(not self.notes.due)
+        self._run(self._now, "before_batch", pl_module, batch, batch_idx)
 
     def on_before_zero_grad(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
-        self._in_batch("after_forward", pl_module)
+        self._run(self._now, "after_forward", pl_module)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        self._in_batch("before_backward", pl_module, loss)
+        self._run(self._now, "before_backward", pl_module, loss)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
-        self._in_batch("before_step", pl_module, optimizer)
+        self._run(self._now, "before_step", pl_module, optimizer)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self._in_batch("after_batch", pl_module, outputs, batch, batch_idx)
-        self._writing(self.notes.end, trainer)
+        self._run(self._now, "after_batch", pl_module, outputs, batch, batch_idx)
+        if self.notes.end(trainer):
+            self._flush()
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0

@@ -124,15 +124,14 @@ class Notes:
         if self.seldom:
             self._next_seldom = SELDOM.after(self._position)
 
-    def end(self, trainer: Any) -> None:
-        """The batch is over; what was measured goes to the record in one transfer, at the latest with what is measured next in whole."""
+    def end(self, trainer: Any) -> bool:
+        """The batch is over. Whether to flush: what was measured is transferred at the latest with what is measured next in whole."""
         self.open = False
         if self.due:
             self._window += 1
             if trainer.global_step > self.step or self._window >= self.accumulate:
                 self.next, self._window = self.cadence.after(self._position), 0
-        if (self.due and (self.whole or self.tell is not None)) or len(self._rows) >= WAITING:
-            self.flush()
+        return (self.due and (self.whole or self.tell is not None)) or len(self._rows) >= WAITING
 
     def put(self, name: str, value: float | Sequence[float] | Tensor) -> None:
         """A number, or a vector in the order of the series' labels; tensors may stay on their device."""
