@@ -136,7 +136,7 @@ class Monitor(Callback, ABC):
         self._now = self._always if not self.notes.due else self._calls if self.notes.whole else self._light
 
     def _rest(self, rests: bool) -> None:
-        """Hooks that call nobody are no methods while steps are not measured: Lightning passes those over, which takes it less."""
+        """While steps are not measured, hooks that call nobody are no methods: Lightning passes those over, and calling costs most."""
         self._rests = rests
         for hook in self._spare:
             if rests:
@@ -223,8 +223,8 @@ class Monitor(Callback, ABC):
             self._writing(self.notes.record.part, self.notes.batch if self._resumed else None)
         self._each("start", trainer, pl_module)
         if any(c is self for c in trainer.callbacks):  # type: ignore[attr-defined]  # else somebody else calls the hooks
-            own = [hook for hook in SPARE if getattr(type(self), hook) is getattr(Monitor, hook)]
-            self._spare = tuple(hook for hook in own if not self._always.get(SPARE[hook]))
+            ours = [hook for hook in SPARE if hook not in vars(self) and getattr(type(self), hook) is getattr(Monitor, hook)]
+            self._spare = tuple(hook for hook in ours if not self._always.get(SPARE[hook]))
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if not self._started:  # a copy that was made during training
@@ -232,8 +232,8 @@ class Monitor(Callback, ABC):
         if self.notes.open:  # the batch before was skipped half way
             self._release()
         self.notes.begin(trainer, pl_module)
-        self._choose()
-        if self._rests is self.notes.due:
+        if self.notes.due or not self._rests:
+            self._choose()
             self._rest(not self.notes.due)
         self._run(self._now, "before_batch", pl_module, batch, batch_idx)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
 from diagnose.callbacks import ActivationMonitor, Doctor, GradientMonitor, LossMonitor
@@ -139,3 +139,60 @@ def test_a_chosen_cadence_is_kept_from_the_beginning() -> None:
     monitor = GradientMonitor(every_n_steps=4)
     fit(Net(), monitor)
     assert monitor.record.series("grad_norm/total").step.tolist() == [0, 4, 8]
+
+
+class Hooks(Callback):
+    """At the end of each batch: whether a monitor measured it, and which of its hooks can be called."""
+
+    names = ("on_train_batch_start", "on_before_zero_grad", "on_after_backward", "on_before_optimizer_step", "on_train_batch_end")
+
+    def __init__(self, monitor: GradientMonitor | Doctor) -> None:
+        self.monitor, self.seen = monitor, list[tuple[bool, list[bool]]]()
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        self.seen.append((self.monitor.notes.due, [callable(getattr(self.monitor, name)) for name in self.names]))
+
+
+def test_hooks_that_call_nobody_are_passed_over_while_steps_are_not_measured() -> None:
+    doctor = Doctor(probes=False)
+    hooks = Hooks(doctor)
+    fit(Net(), doctor, hooks, loader=data(160))
+    assert {due for due, _ in hooks.seen} == {True, False}
+    assert all(found == ([True] * 5 if due else [True, False, False, False, True]) for due, found in hooks.seen)
+    assert all(callable(getattr(doctor, name)) for name in hooks.names)
+
+
+def test_hooks_of_ones_own_are_called_at_every_step() -> None:
+    class Own(GradientMonitor):
+        steps, backwards = 0, 0
+
+        def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+            super().on_before_optimizer_step(trainer, pl_module, optimizer)
+            self.steps += 1
+
+    def count(*args: Any) -> None:
+        monitor.backwards += 1
+
+    monitor = Own()
+    monitor.on_after_backward = count  # type: ignore[method-assign, assignment]
+    fit(Net(), monitor, loader=data(160))
+    assert monitor.steps == monitor.backwards == 40
+    assert monitor.on_after_backward is count
+
+
+def test_a_monitor_that_another_callback_calls_keeps_all_its_hooks() -> None:
+    class Host(Callback):
+        def on_train_start(self, *args: Any) -> None:
+            monitor.on_train_start(*args)
+
+        def on_train_batch_start(self, *args: Any) -> None:
+            monitor.on_train_batch_start(*args)
+
+        def on_train_batch_end(self, *args: Any) -> None:
+            monitor.on_train_batch_end(*args)
+
+    monitor = GradientMonitor()
+    hooks = Hooks(monitor)
+    fit(Net(), Host(), hooks, loader=data(160))
+    assert not all(due for due, _ in hooks.seen)
+    assert all(all(found) for _, found in hooks.seen)
