@@ -34,6 +34,7 @@ class Rule:
         name: Such as ``"vanishing-gradient"``.
         severity: The severity of its findings, unless it says otherwise for one.
         needs: Facts, series or arrays of the record without which it cannot judge.
+        instead: Those of which any is enough in their place.
         role: A ``"symptom"`` is folded into any cause that was found; a ``"cause"`` only into those that name it in ``explains``.
         explains: Names of rules whose findings this rule's finding accounts for.
     """
@@ -42,6 +43,7 @@ class Rule:
     name: ClassVar[str]
     severity: ClassVar[Severity]
     needs: ClassVar[tuple[str, ...]]
+    instead: ClassVar[tuple[str, ...]] = ()
     role: ClassVar[Literal["cause", "symptom"]] = "cause"
     explains: ClassVar[tuple[str, ...]] = ()
 
@@ -155,11 +157,9 @@ def diagnose(record: Record, rules: Iterable[Rule] | None = None, *, strict: boo
 
 def run(rule: Rule, record: Record, *, strict: bool = False) -> Outcome:
     """The outcome of one rule."""
-    for need in rule.needs:
-        if need not in record:
-            reason = record.missing.get(need, f"{need} was not recorded")
-            return Outcome(code=rule.code, rule=rule.name, status=Status.NOT_RUN, reason=reason)
     try:
+        if not any(name in record for name in rule.instead):
+            require(record, *rule.needs)
         findings = tuple(rule.judge(record))
     except NotRun as short:
         return Outcome(code=rule.code, rule=rule.name, status=Status.NOT_RUN, reason=str(short))
@@ -168,6 +168,17 @@ def run(rule: Rule, record: Record, *, strict: bool = False) -> Outcome:
             raise
         return Outcome(code=rule.code, rule=rule.name, status=Status.CRASHED, reason=f"{type(error).__name__}: {error}")
     return Outcome(code=rule.code, rule=rule.name, status=Status.FOUND if findings else Status.CLEAN, findings=findings)
+
+
+def require(record: Record, *names: str) -> None:
+    """Say that a rule did not run, and why, where the record lacks one of the names.
+
+    Raises:
+        NotRun: One is missing.
+    """
+    for name in names:
+        if name not in record:
+            raise NotRun(record.missing.get(name, f"{name} was not recorded"))
 
 
 def fold(outcomes: Sequence[Outcome]) -> list[Outcome]:

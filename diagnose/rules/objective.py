@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,17 +18,67 @@ SPREADS = (("prediction/std", "target/std"), ("val/std", "val/target_std"))
 ERRORS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 
 
-def crowding(record: Record, term: float, least: float) -> float | None:
-    """How many times as hard as the loss call what a step adds to it pulls, where that is above ``term`` and nothing was learned.
+@dataclass(frozen=True, slots=True)
+class Crowding:
+    """A further term of a loss, against which the loss call comes to nothing: how many times as hard it pulls, the limit, what shows it."""
 
-    ``None`` where it is not, where the model gained ``least`` or more over a constant prediction by the end, or that is not known (see
-    `learned`).
+    force: float
+    limit: float
+    shown: str
+
+
+def crowding(record: Record, term: float, least: float, cost: float, left: float) -> Crowding | None:
+    """The finding that what a step adds to its loss call crowds that call out; else ``None``.
+
+    The model gained less than ``least`` over a constant prediction by the end (see `learned`), and what is added pulls above ``term`` times
+    as hard. Harder than the loss call is enough where what was added came down to ``left`` of its start, or where in short trainings of
+    copies (``probe.unpenalised``) the call comes ``cost`` of the way from chance to its floor alone, and less than ``least`` together with
+    it. Before training those copies tell it, where the call alone comes twice as far.
     """
-    seen, gained = record.facts.get("probe.penalty"), learned(record)
-    if not seen or gained is None or gained >= least or seen["data_gradient"] <= 0 or not run(record).get("finished", True):
+    force, copies = pull(record), record.facts.get("probe.unpenalised")
+    gain = {name: share(copies, name) for name in ("whole", "alone")} if copies is not None else {}
+    alone = gain["alone"] if gain and gain["whole"] < least else 0.0
+    if copies is not None and "train/loss" not in record:
+        if force <= 1 or alone < 2 * cost:
+            return None
+        return Crowding(
+            force,
+            1.0,
+            f"in {copies['steps']} steps a copy trained without it comes to {copies['alone']:.3g} on batches that it had not seen, one "
+            f"trained with it to {copies['whole']:.3g}, a constant prediction to {copies['chance']:.3g}",
+        )
+    gained = learned(record)
+    if gained is None or gained >= least or not run(record).get("finished", True) or len(run(record).get("optimizers", ())) > 1:
         return None
-    force = float(seen["added_gradient"] / seen["data_gradient"])
-    return force if force > term and len(run(record).get("optimizers", ())) <= 1 and not multiplied(seen) else None
+    limit = 1.0 if alone >= cost or added(record) < left else term
+    shown = f"at the end the model is no better than a constant prediction ({gained:.0%} of what there is to gain)"
+    return Crowding(force, limit, shown) if force > limit else None
+
+
+def share(copies: Mapping[str, float], name: str) -> float:
+    """How far a copy came from chance (0) to the least loss there is (1)."""
+    return (copies["chance"] - copies[name]) / max(copies["chance"] - copies.get("floor", 0.0), 1e-12)
+
+
+def added(record: Record, measured: int = 10) -> float:
+    """What is left at the end of what a step adds to its only loss call, as a share of what it was at first; 1 where that is not known."""
+    calls = record.facts.get("probe.step", {}).get("calls", 0)
+    if calls > 1 or "train/watched_loss" not in record or "train/loss" not in record:
+        return 1.0
+    loss, watched = record.series("train/loss"), record.series("train/watched_loss")
+    _, mine, its = np.intersect1d(loss.batch, watched.batch, return_indices=True)
+    more = loss.value[mine] - watched.value[its]
+    if len(more) < measured or not np.isfinite(more).all() or more[0] <= 0:
+        return 1.0
+    return median(more[-len(more) // 5 :]) / float(more[0])
+
+
+def pull(record: Record) -> float:
+    """How hard what the step adds to its loss call pulls in the first step, in units of the pull of that call; 0 where it adds nothing."""
+    seen = record.facts.get("probe.penalty")
+    if not seen or seen["data_gradient"] <= 0 or multiplied(seen):
+        return 0.0
+    return float(seen["added_gradient"] / seen["data_gradient"])
 
 
 def penalty(record: Record) -> float:

@@ -35,6 +35,8 @@ class SumReduction(Rule):
     so); the finding is then `info`. So it is where the learning rate of all optimizers makes up for the sum: a sum over n samples under the
     rate r steps as a mean does under r * n, and up to `rate` that is an ordinary rate for SGD. A sum beside a mean is a warning where its
     gradient is `term` times as long in the first step and the model ends with less than `skill` of what there is to gain over a constant.
+    A gradient that is longer is enough where the sum comes down to `left` of its start by then, or where copies trained by `check` gain
+    `cost` of it on unseen batches by the mean alone and less than `skill` by both.
     Losses over pairs of samples grow otherwise (their logarithms or their squares) and are left alone.
 
     ## What to try
@@ -64,6 +66,8 @@ class SumReduction(Rule):
     rate: float = 0.05
     term: float = 10.0
     skill: float = 0.05
+    cost: float = 0.25
+    left: float = 0.02
     part: float = 0.05
     linear: float = 0.2
     flat: float = 0.1
@@ -72,18 +76,18 @@ class SumReduction(Rule):
         seen = record.facts["probe.reduction"]
         if seen["samples"] < 2:
             return
-        force = crowding(record, self.term, self.skill)
-        if force is not None and self._grows(seen, "added") and not self._grows(seen, "watched"):
+        crowded = crowding(record, self.term, self.skill, self.cost, self.left)
+        if crowded is not None and self._grows(seen, "added") and not self._grows(seen, "watched"):
             yield self.finding(
                 f"what training_step adds to its loss is a sum over the batch: it grows by {seen['added']:.3g} when each of the "
-                f"{seen['samples']} samples is given twice, the loss by {seen['watched']:.3g}; it pulls {force:.3g} times as hard",
+                f"{seen['samples']} samples is given twice, the loss by {seen['watched']:.3g}; it pulls {crowded.force:.3g} times as hard",
                 where=record.source("training_step") or "training_step",
                 fix="take the mean over the samples of both, then sum them",
                 ratio=seen["added"],
                 samples=seen["samples"],
                 tolerance=self.tolerance,
-                force=force,
-                limit=self.term,
+                force=crowded.force,
+                limit=crowded.limit,
             )
             return
         if not self._grows(seen, "ratio"):

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from diagnose.record import Record
-from diagnose.rules import NotRun, Rule
+from diagnose.rules import NotRun, Rule, require
 from diagnose.rules.evidence import refuse_games, run, tail
-from diagnose.rules.objective import crowding, learned, penalty
+from diagnose.rules.objective import crowding, penalty
 from diagnose.statistics import median
 from diagnose.values import Finding, Severity
 
@@ -32,7 +32,10 @@ class WeightDecayDominates(Rule):
 
     For a term that depends on the batch (a sparsity, a divergence), the gradient of what is added in the first step must be `term` times
     that of the loss call, and the model gain less than `skill` over a constant prediction by the end; where that is not known, the square
-    of how much its predictions vary, in units of the targets' own, stands in.
+    of how much its predictions vary, in units of the targets' own, stands in. A pull harder than that of the loss call is enough where what
+    is added comes down to `left` of its start, or where, of copies that `check` trained, the one by the loss call alone gains `cost` of
+    what a constant prediction gives on unseen batches, and the one by the whole loss less than `skill`. Before training these copies tell
+    it, where the one gains twice as much.
 
     ## Why it matters
     The optimizer mostly makes the weights smaller; the network ends near zero and predicts a constant.
@@ -52,6 +55,7 @@ class WeightDecayDominates(Rule):
     name = "weight-decay-dominates"
     severity = Severity.WARNING
     needs = ("run", "weight_norm/layers", "grad_norm/layers")
+    instead = ("probe.unpenalised",)
     explains = ("underfitting", "loss-not-decreasing", "prediction-collapse", "vanishing-gradient", "dead-units", "cannot-overfit-batch")
 
     coupled: float = 2.0
@@ -63,15 +67,17 @@ class WeightDecayDominates(Rule):
     skill: float = 0.05
     records: int = 5
     cost: float = 0.25
+    left: float = 0.02
 
     def judge(self, record: Record) -> Iterator[Finding]:
-        optimizers = record.facts["run"].get("optimizers", ())
+        optimizers = run(record).get("optimizers", ())
         decay = max((o.get("weight_decay", 0.0) for o in optimizers), default=0.0)
         by_hand = penalty(record)
         crowded = self._crowded_out(record)
         if crowded is not None:
             yield crowded
             return
+        require(record, *self.needs)
         if not decay and not by_hand:
             return
         refuse_games(record)
@@ -133,16 +139,14 @@ class WeightDecayDominates(Rule):
 
     def _crowded_out(self, record: Record) -> Finding | None:
         """A further term of the loss, against which the loss call comes to nothing."""
-        force, gained = crowding(record, self.term, self.skill), learned(record)
-        if force is None or gained is None:
+        crowded = crowding(record, self.term, self.skill, self.cost, self.left)
+        if crowded is None:
             return None
         kind = record.facts.get("task", {}).get("loss") or "loss"
         return self.finding(
-            f"what training_step adds to its {kind} pulls {force:.3g} times as hard as that in the first step, and at the end the model is "
-            f"no better than a constant prediction ({gained:.0%} of what there is to gain)",
+            f"what training_step adds to its {kind} pulls {crowded.force:.3g} times as hard as that in the first step, and {crowded.shown}",
             where=record.source("training_step") or "training_step",
-            fix=f"multiply what is added by {min(0.01, 1 / force):.0e} first, or raise its weight slowly from zero",
-            force=force,
-            limit=self.term,
-            skill=gained,
+            fix=f"multiply what is added by {min(0.01, 1 / crowded.force):.0e} first, or raise its weight slowly from zero",
+            force=crowded.force,
+            limit=crowded.limit,
         )

@@ -33,6 +33,13 @@ class Sums(Penalised):
         return F.cross_entropy(self(batch[0]), batch[1], reduction="sum") + 50 * self.strength * penalty
 
 
+class Crowded(Classifier):
+    """Adds a term that depends on the batch and is least where all scores are zero."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        return super().training_step(batch, batch_idx) + 30 * self(batch[0]).square().mean()
+
+
 def compared(module: Classifier, **options: Any) -> Record:
     def use(sandbox: Sandbox, record: Record) -> None:
         examine(sandbox, record)
@@ -52,11 +59,18 @@ def test_a_penalty_that_keeps_a_network_from_learning() -> None:
     assert fact["steps"] == 150
 
 
+def test_a_term_of_the_batch_that_keeps_a_network_from_learning() -> None:
+    fact = compared(Crowded()).facts["probe.unpenalised"]
+    assert fact["whole"] > 0.9
+    assert fact["alone"] < 0.5
+    assert fact["floor"] == 0.0
+
+
 @pytest.mark.parametrize(
     ("module", "options", "why"),
     [
-        (Penalised(1e-4), {}, "adds nothing to its loss that is the same for every batch and pulls as hard as the data"),
-        (Classifier(), {}, "adds nothing to its loss that is the same for every batch and pulls as hard as the data"),
+        (Penalised(1e-4), {}, "adds nothing to its loss that pulls as hard as the data"),
+        (Classifier(), {}, "adds nothing to its loss that pulls as hard as the data"),
         (Penalised(0.3), {"batch_size": 256}, "adds nothing|too little data: 1 batches"),
         (Sums(0.3), {}, "the loss call is no mean of a known kind"),
     ],
