@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -87,6 +88,13 @@ def blocks(values: ArrayLike, count: int) -> Values:
     return np.add.reduceat(array, edges[:-1]) / np.diff(edges)
 
 
+@lru_cache(maxsize=4)  # block means are of the same number again and again
+def pairs(n: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Values]:
+    """Both rows of each pair of ``n`` rows, the earlier one first, and how far apart they are."""
+    i, j = np.triu_indices(n, 1)
+    return i, j, (j - i).astype(np.float64)
+
+
 def theil_sen(values: ArrayLike) -> float:
     """Median of the slopes between all pairs of rows (Theil 1950, Sen 1968); half of the rows may be outliers on either side.
 
@@ -94,8 +102,8 @@ def theil_sen(values: ArrayLike) -> float:
     1.0
     """
     array = np.asarray(values, dtype=np.float64)
-    i, j = np.triu_indices(len(array), 1)
-    return float(np.median((array[j] - array[i]) / (j - i))) if len(i) else 0.0
+    i, j, apart = pairs(len(array))
+    return float(np.median((array[j] - array[i]) / apart)) if len(i) else 0.0
 
 
 def autocorrelation(values: ArrayLike) -> float:
@@ -121,7 +129,7 @@ def mann_kendall(values: ArrayLike, correlation: float = 0.0) -> float:
     n = len(array)
     if n < 3:
         return 0.0
-    i, j = np.triu_indices(n, 1)
+    i, j, _ = pairs(n)
     score = float(np.sign(array[j] - array[i]).sum())
     _, ties = np.unique(array, return_counts=True)
     variance = (n * (n - 1) * (2 * n + 5) - float((ties * (ties - 1) * (2 * ties + 5)).sum())) / 18

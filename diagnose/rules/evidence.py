@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,15 @@ def losses(record: Record, rows: int, epochs: int = 0) -> Values:
 
 def epoch_means(record: Record) -> Values:
     """The mean loss of each epoch; shuffled samples are the same in each, so that they differ by what was learned alone."""
-    series = record.series("train/loss")
-    return finite([series.value[series.epoch == epoch].mean() for epoch in np.unique(series.epoch)])
+    return finite([values.mean() for values in by_epoch(record.series("train/loss"))])
+
+
+def by_epoch(series: Series) -> list[Values]:
+    """The rows of each epoch."""
+    order = np.argsort(series.epoch, kind="stable")
+    ends = np.flatnonzero(np.diff(series.epoch[order])) + 1
+    values = series.value[order]
+    return [values[start:end] for start, end in pairwise([0, *ends.tolist(), len(values)])]
 
 
 def last_phase(record: Record, times: int = 3) -> int:
@@ -177,12 +185,10 @@ def begins_anew(
     are shuffled it is enough that it has less than the first two by ``fall`` of the first loss and ``clear`` standard errors in the mean
     of the epochs. ``None`` where there are fewer than ``restarts`` later epochs of eight batches or more.
     """
-    series = record.series("train/loss")
-    epochs = [series.value[series.epoch == e] for e in np.unique(series.epoch)]
-    epochs = [v for v in epochs if len(v) >= 8]
+    epochs = [v for v in by_epoch(record.series("train/loss")) if len(v) >= 8]
     if len(epochs) < restarts + 1 or not (start := float(epochs[0][:2].mean())) > 0:
         return None
-    firsts = np.array([v[:2].mean() for v in epochs[1:]]) / start
+    firsts = np.array([(v[0] + v[1]) / 2 for v in epochs[1:]]) / start
     lasts = np.array([v[-len(v) // 4 :].mean() for v in epochs[1:]]) / start
     down = firsts - lasts
     shuffled = record.facts.get("data", {}).get("train", {}).get("order") == "random"
