@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diagnose.measure.losses import LossCall, class_last, predictions
+from diagnose.measure.losses import LossCall, class_last, predictions, task
 
 LIMIT = 1_000_000
+BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "soft_margin_loss")
 
 
 def describe(call: LossCall) -> dict[str, Tensor]:
@@ -20,8 +21,9 @@ def describe(call: LossCall) -> dict[str, Tensor]:
         ``accuracy``; for regression and for several labels ``std`` and ``target_std`` (over samples, the mean over outputs). Of classes
         at most about a million scores are looked at, of evenly spaced rows. Empty for losses that name no prediction.
     """
-    if call.kind in ("cross_entropy", "nll_loss") and call.target is not None:
-        return _describe_classes(call, call.target.detach())
+    classes = _classes(call, LIMIT)
+    if classes is not None:
+        return _describe_classes(classes)
     found = predictions(call)
     if found is None or not len(found.target):
         return {}
@@ -37,8 +39,7 @@ def describe(call: LossCall) -> dict[str, Tensor]:
     return numbers
 
 
-def _describe_classes(call: LossCall, target: Tensor) -> dict[str, Tensor]:
-    found = _classes(call, target, LIMIT)
+def _describe_classes(found: _Classes) -> dict[str, Tensor]:
     if not len(found.weight):
         return {}
     n = found.weight.sum()
@@ -65,8 +66,24 @@ class _Classes:
         return counts.view(2, self.classes)
 
 
-def _classes(call: LossCall, target: Tensor, limit: float = float("inf")) -> _Classes:
-    """Rows of a cross-entropy or NLL call, evenly spaced so that they hold about ``limit`` scores."""
+def _classes(call: LossCall, limit: float = float("inf")) -> _Classes | None:
+    """Rows of a call that scores one class each, of many classes evenly spaced ones with about ``limit`` scores; ``None`` of others."""
+    if call.target is not None and call.kind in ("cross_entropy", "nll_loss"):
+        return _many(call, call.target.detach(), limit)
+    if call.target is not None and call.kind in BINARY and task(call)[0] == "binary":
+        return _two(call, call.target.detach())
+    return None
+
+
+def _two(call: LossCall, target: Tensor) -> _Classes:
+    raw = call.input.detach().float()
+    target = target.expand_as(raw) if target.numel() != raw.numel() else target
+    predicted = (raw if call.kind == "binary_cross_entropy" else raw.sigmoid()).reshape(-1) > 0.5
+    actual = target.reshape(-1) > (0.0 if call.kind == "soft_margin_loss" else 0.5)
+    return _Classes(2, predicted.long(), actual.long(), torch.ones(len(predicted), device=raw.device))
+
+
+def _many(call: LossCall, target: Tensor, limit: float) -> _Classes:
     scores = class_last(call)
     if target.is_floating_point():
         target = target.reshape(1, -1) if target.dim() == 1 else target.movedim(1, -1).reshape(scores.shape)
@@ -125,8 +142,8 @@ def score(call: LossCall) -> dict[str, Tensor]:
     over samples, for the spread over the whole run. Losses that name no prediction (triplets, CTC) give ``n`` and ``loss``.
     """
     by_mean = call.value is not None and call.value.numel() == 1 and call.options.get("reduction") == "mean"
-    if by_mean and call.kind in ("cross_entropy", "nll_loss") and call.target is not None and call.value is not None:
-        classes = _classes(call, call.target.detach())
+    classes = _classes(call) if by_mean else None
+    if classes is not None and call.value is not None:
         n, (predicted, actual) = classes.weight.sum(), classes.counts()
         value = torch.where(n > 0, call.value.detach().float(), 0.0)  # the mean over no row is NaN
         return {"n": n, "loss": value * n, "right": classes.right(), "predicted": predicted, "actual": actual}

@@ -57,6 +57,25 @@ def test_of_many_scores_evenly_spaced_rows_are_looked_at() -> None:
     assert numbers["target_top_share"].item() == pytest.approx(1 / 125)
 
 
+@pytest.mark.parametrize("shape", [(9,), (9, 1)])
+@pytest.mark.parametrize("loss", [nn.BCELoss, nn.BCEWithLogitsLoss, nn.SoftMarginLoss])
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_two_classes(loss: type[nn.Module], shape: tuple[int, ...], reduction: str) -> None:
+    torch.manual_seed(0)
+    p, yes = torch.rand(shape), (torch.rand(shape) > 0.3).float()
+    made = loss(reduction=reduction)
+    call = call_of(made, p if loss is nn.BCELoss else p.logit(), 2 * yes - 1 if loss is nn.SoftMarginLoss else yes)
+    numbers, sums = describe(call), score(call)
+    right, said, true = ((p > 0.5) == (yes > 0)).sum(), (p > 0.5).sum(), yes.sum()
+    assert numbers["accuracy"].item() == pytest.approx(right.item() / 9)
+    assert numbers["top_share"].item() == pytest.approx(max(said, 9 - said).item() / 9)
+    assert numbers["target_top_share"].item() == pytest.approx(max(true, 9 - true).item() / 9)
+    assert (sums["n"], sums["right"]) == (9, right)
+    assert (sums["predicted"].tolist(), sums["actual"].tolist()) == ([9 - said, said], [9 - true, true])
+    assert call.value is not None
+    assert sums["loss"].item() == pytest.approx(call.value.mean().item() * 9, rel=1e-5)
+
+
 def test_values() -> None:
     numbers = describe(call_of(nn.MSELoss(), torch.ones(6), torch.arange(6.0)))
     assert numbers["std"] == 0
