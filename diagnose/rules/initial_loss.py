@@ -8,6 +8,7 @@ from math import isfinite
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
+from diagnose.rules.raw_targets import unreached
 from diagnose.values import Finding, Severity
 
 
@@ -22,6 +23,10 @@ class InitialLoss(Rule):
     square of the targets, held against `spread`. Where two or more classes are so unequal that equal odds cost `ratio` times what their
     shares cost, a network that starts near equal odds gets an info.
 
+    Once a regression has ended: targets that are `raw` times as large as the first predictions vary, and a loss that fell, by steps of
+    `usual` of the size of the weights or more, and is still above `left` times that of a constant prediction. The mean of the targets then
+    lies further than such steps can go.
+
     ## Why it matters
     A network that knows nothing should say that it knows nothing. A much higher loss means that its first outputs are confidently
     wrong: weights that are too large, inputs that are not scaled, or a wrong activation. The first steps then only undo this.
@@ -34,7 +39,8 @@ class InitialLoss(Rule):
     and a good learning rate makes up for it: only targets ten standard deviations away are a warning there.
 
     ## What to try
-    Scale the inputs, initialise the last layer with small weights, remove an activation before the loss.
+    Scale the inputs, initialise the last layer with small weights, remove an activation before the loss. Standardise the targets of a
+    regression, and turn predictions back with the same numbers.
 
     ## References
     A. Karpathy, "A Recipe for Training Neural Networks" (2019), "verify loss @ init"; TheDeepChecker (2023); torchtest2 (1/2 to 2 times
@@ -51,6 +57,9 @@ class InitialLoss(Rule):
     spread: float = 10.0
     offset: float = 10.0
     mild: float = 3.0
+    raw: float = 300.0
+    left: float = 1.5
+    usual: float = 3e-4
 
     def judge(self, record: Record) -> Iterator[Finding]:
         first = record.facts["probe.initial_loss"]
@@ -58,7 +67,18 @@ class InitialLoss(Rule):
             raise NotRun("the initial loss is not finite")
         if first.get("frozen"):
             raise NotRun("the last layer is frozen, so what it says at first is what it has learned")
-        if first["uniform"] is None:
+        late = unreached(record, self.raw, self.left, self.usual)
+        if late is not None:
+            yield self.finding(
+                f"the targets are around {first['target_mean']:.3g} and the first predictions spread over {first['prediction_std']:.2g}; "
+                f"after {late.batches} batches the loss has come from {late.start:.3g} to {late.end:.3g}, and a constant prediction has "
+                f"{late.chance:.3g}: the outputs are still on their way to the targets",
+                fix="standardise the targets, or start the bias of the last layer at their mean and scale its output by their deviation",
+                loss=late.end,
+                chance=late.chance,
+                limit=self.left,
+            )
+        elif first["uniform"] is None:
             spread = first["prediction_std"] / max(first["target_rms"], 1e-12)
             if spread > self.spread:
                 yield self.finding(

@@ -11,6 +11,7 @@ from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import falls_steadily, losses, planned_steps, refuse_early, refuse_games, run
 from diagnose.rules.games import players
+from diagnose.rules.raw_targets import unreached
 from diagnose.rules.skill import below_chance
 from diagnose.rules.skill import skill as skill_of
 from diagnose.statistics import finite, median, progress
@@ -80,6 +81,8 @@ class LearningRateTooLow(Rule):
             return
         refuse_games(record)
         refuse_early(record, self.done)
+        if unreached(record) is not None:
+            raise NotRun("the targets are so large that steps of usual size do not come to them, of which initial-loss speaks")
         series = record.series("train/loss")
         seen = int(series.epoch[-1]) + 1 if len(series) else 0
         values = losses(record, self.rows if seen < self.epochs else self.epochs)
