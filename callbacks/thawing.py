@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import UninitializedParameter
 
 from diagnose.callbacks.instrument import Instrument, NotMonitored
+from diagnose.measure.asked import asked
 from diagnose.measure.gradients import clean, each_norm, is_sharded
 from diagnose.measure.updates import Weights
 from diagnose.namespace import LightningModule, Trainer
@@ -39,10 +40,11 @@ class Late:
 class Thawing(Instrument):
     """The fact ``thawed``: weights thawed or added since training began that get a gradient, are in no optimizer, and do not move.
 
-    They are looked for once per epoch, at its end. Only those that are found are looked at in the measured steps.
+    They are looked for once per epoch, at its end. Only those that are found are looked at in the measured steps. The fact ``asked`` is
+    that of `diagnose.measure.asked`, as long as there is any.
     """
 
-    writes = ("thawed",)
+    writes = ("thawed", "asked")
 
     def __init__(self) -> None:
         self.known: set[int] = set()
@@ -54,6 +56,12 @@ class Thawing(Instrument):
         if is_sharded(module.parameters()):
             raise NotMonitored("the parameters are sharded, and what holds them is not known")
         self.known = {id(p) for p in module.parameters() if p.requires_grad}
+        self._ask(module)
+
+    def _ask(self, module: LightningModule) -> None:
+        found = asked(module)
+        if found or "asked" in self.notes.record:
+            self.notes.record.add("asked", [{**entry, "name": clean(entry["name"])} for entry in found])
 
     def before_step(self, module: LightningModule, optimizer: Any) -> None:
         waiting = [late for late in self.late.values() if not late.pulled and late.parameter.grad is not None]
@@ -62,6 +70,7 @@ class Thawing(Instrument):
 
     def after_epoch(self, trainer: Trainer, module: LightningModule) -> None:
         self._follow()
+        self._ask(module)
         found = {id(p): (name, p) for name, p in module.named_parameters() if p.requires_grad and id(p) not in self.known}
         taken = 0
         if found:

@@ -25,6 +25,7 @@ from diagnose.experiments.sandbox import Sandbox
 from diagnose.experiments.watch_step import WatchStep, by_pairs
 from diagnose.measure.adversary import opposed, reversals
 from diagnose.measure.graph import behind_steps, head, linear_units, linearity, reshaped
+from diagnose.measure.lone_softmax import lone_softmax
 from diagnose.measure.losses import ELEMENTWISE, REGRESSION, LossCall
 from diagnose.record import Record
 
@@ -41,7 +42,8 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
     * ``probe.step``: ``loss`` of each step, ``calls`` of losses, ``kind``, ``name``, ``input_shape``, ``target_shape``, ``target_dtype``,
       ``classes``, ``reduction``, ``input`` (see `input_statistics`), ``labels``, ``target``, ``class_weights`` (see the function of this
       name), ``head`` (activations next to the loss), ``units`` (of the linear layer whose results the loss is given, in their order, else
-      ``None``), ``fixed`` (whether some weight has an axis as long as there are classes), ``dropout_on_output``,
+      ``None``), ``lone_softmax`` (see the function), ``fixed`` (whether some weight has an axis as long as there are classes),
+      ``dropout_on_output``,
       ``broadcast`` (two shapes or ``None``), ``raised`` (the user's error or ``""``), ``adversary`` (the function that turns a gradient
       round, or "opposed targets" of ones and zeros, or ``""``), ``input_max``
       (largest magnitude that the first module with weights got);
@@ -207,6 +209,7 @@ def _describe(
         facts["broadcast"] = facts["broadcast"] or [list(s) for s in shapes]
     chain = head(call.input)
     facts["head"] = [{"name": a.name, "axis": a.axis, "shape": list(a.shape), "scaled": a.scaled} for a in chain]
+    facts["lone_softmax"] = lone_softmax(loss) if loss is not None else None
     facts["dropout_on_output"] = next((watch.dropped[n] for n in reshaped(call.input) if n in watch.dropped), 0.0)
     facts |= {"kind": call.kind, "name": call.name, "input_shape": list(shapes[0]), "target_shape": list(shapes[1])}
     facts["target_dtype"] = str(call.target.dtype).removeprefix("torch.")

@@ -32,6 +32,7 @@ from diagnose.experiments.run_facts import describe_plan
 from diagnose.experiments.sandbox import Sandbox, quiet, random_state_kept, run_in_sandbox
 from diagnose.experiments.sources import sources
 from diagnose.experiments.unpenalised import without_penalty
+from diagnose.measure.asked import asked
 from diagnose.measure.losses import LossCall, task
 from diagnose.namespace import LightningDataModule, LightningModule, Trainer
 from diagnose.record import Record
@@ -157,6 +158,8 @@ def _examine(sandbox: Sandbox, probing: Probing, train: Any, val: Any, short: bo
     probing.part("data", lambda: measure_data(record, train, val, roles=found, loss=loss, **bounds))
     record.add("task", _task(record, call))
     record.add("optimizers", [type(o).__name__ for o in sandbox.optimizers])
+    if unheeded := asked(sandbox.module):
+        record.add("asked", unheeded)
     probing.part("probe.validation", lambda: validate(sandbox, record))
     probes: dict[str, Callable[[], None]] = {
         "probe.initial_loss": lambda: initial_loss(sandbox, record),

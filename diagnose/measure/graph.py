@@ -128,7 +128,7 @@ def head(output: Tensor) -> list[Activation]:
         name = op(node)
         data = [p for p in parents(node) if variable(p) is None]
         if name in ACTIVATIONS:
-            found.append(_activation(node, name, scaled))
+            found.append(activation(node, name, scaled))
             if name not in ("Log", "Clamp", "ClampMin"):
                 scaled = False
         elif name in SCALAR and not any(variable(p) is not None for p in parents(node)):
@@ -178,7 +178,8 @@ def frozen_head(output: Tensor) -> bool:
     return len(before) == 1 and variable(before[0]) is None
 
 
-def _activation(node: Any, name: str, scaled: bool) -> Activation:
+def activation(node: Any, name: str, scaled: bool) -> Activation:
+    """An activation by its node; of a softmax also the axis and the shape, where the graph keeps them."""
     if name not in ("Softmax", "LogSoftmax"):
         return Activation(name, scaled=scaled)
     try:

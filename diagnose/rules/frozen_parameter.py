@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from diagnose.record import Record
-from diagnose.rules import NotRun, Rule
+from diagnose.rules import NotRun, Rule, require
 from diagnose.rules.evidence import losses, planned_steps, refuse_early, refuse_games, run, update_of
 from diagnose.rules.games import players
 from diagnose.rules.wording import listed
@@ -32,6 +33,9 @@ class FrozenParameter(Rule):
     `batches` backward passes left it gradients, is an error, and so is one that stepped as often and moved none of its weights in `records`
     measured steps.
 
+    And an attribute `requires_grad` that was given to a module: its parameters do not follow it. They are then frozen still, or trained
+    although they were to be frozen.
+
     ## Why it matters
     The layer is trained in the configuration and not in fact: a zero learning rate, a gradient that is always zero, weights that are
     overwritten after each step.
@@ -53,6 +57,7 @@ class FrozenParameter(Rule):
     name = "frozen-parameter"
     severity = Severity.WARNING
     needs = ("weights/moved", "train/loss", "run")
+    instead = ("asked",)
     explains = ("learning-rate-too-low", "underfitting", "undertrained")
 
     batches: int = 30
@@ -64,6 +69,11 @@ class FrozenParameter(Rule):
     alike: float = 0.1
 
     def judge(self, record: Record) -> Iterator[Finding]:
+        unheeded = record.facts.get("asked")
+        if unheeded:
+            yield from map(self._unheeded, unheeded)
+            return
+        require(record, *self.needs)
         if not record.series("weights/moved").value.any():
             yield self._standstill(record)
             return
@@ -118,6 +128,17 @@ class FrozenParameter(Rule):
                 steps=len(updates),
                 layers=len(cleared),
             )
+
+    def _unheeded(self, entry: Mapping[str, Any]) -> Finding:
+        """An attribute of a module that was to freeze or thaw its parameters."""
+        name, wanted = entry["name"], entry["wanted"]
+        return self.finding(
+            f"{name}.requires_grad = {wanted} was set on a module, which does nothing to its parameters: {entry['parameters']} of them are "
+            f"{'frozen still' if wanted else 'trained all the same'}",
+            where=name,
+            fix=f"call self.{name}.requires_grad_({wanted})" + (", and see that the optimizer holds them" if wanted else ""),
+            parameters=entry["parameters"],
+        )
 
     def _idle(self, record: Record) -> Iterator[Finding]:
         """Of several optimizers those that leave their weights where they were."""

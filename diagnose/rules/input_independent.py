@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from diagnose.record import Record
-from diagnose.rules import NotRun, Rule
+from diagnose.rules import NotRun, Rule, run
+from diagnose.rules.vanishing_gradient import VanishingGradient
 from diagnose.rules.wording import listed
 from diagnose.values import Finding, Severity
 
@@ -19,8 +20,9 @@ class InputIndependent(Rule):
     ## What it measures
     Samples of a batch are replaced by others, and the change in their own outputs is taken, in units of the outputs' standard deviation. Up
     to `tolerance` counts as none. The question is then asked again after five training steps, since a last layer that starts at zero is
-    common and harmless; under manual optimisation it stays open. Modules that run without a gradient and whose weights can be drawn anew
-    with no change in the outputs are named: what they compute is thrown away.
+    common and harmless; under manual optimisation it stays open. A change that is tiny and not nothing is left to vanishing-gradient once
+    that is found: deep sigmoid layers lose the input as they lose the gradient. Modules that run without a gradient and whose weights can
+    be drawn anew with no change in the outputs are named: what they compute is thrown away.
 
     The same is asked of one field of the batch at a time, where it differs in at least `samples` samples. Where its rows end or begin with
     padding, the padding stays as it is, and what it leaves over is exchanged: so a mask that keeps the padding and hides the content is
@@ -60,6 +62,8 @@ class InputIndependent(Rule):
         seen = record.facts.get("probe.dependence")
         if seen is None and not unread:
             raise NotRun(record.missing.get("probe.dependence", "probe.dependence was not recorded"))
+        if seen is not None and 0 < seen["swapped"] <= self.tolerance and run(VanishingGradient(), record).findings:
+            raise NotRun("what the input changes is lost on its way, of which vanishing-gradient speaks")
         if seen is not None and seen["swapped"] <= self.tolerance:
             unheard = sorted({name.rpartition(".")[0] or name for name in seen.get("unheard", ())})
             names = listed(unheard)

@@ -32,9 +32,9 @@ def unreached(record: Record, raw: float = 300.0, left: float = 1.5, usual: floa
     moved = moved[np.isfinite(moved).any(axis=1)]
     if not first.get("target_rms") or first.get("frozen") or not run(record).get("finished") or not len(moved):
         return None
-    name = "train/watched_loss" if "train/watched_loss" in record else "train/loss"
+    name = "train/loss" if first["total"] == first["loss"] else "train/watched_loss"
     values = finite(record.series(name).value) if name in record else np.empty(0)
     if len(values) < 10 or first["target_rms"] < raw * first["prediction_std"] or median(np.nanmax(moved, axis=1)) < usual:
         return None
-    start, end = float(values[0]), median(values[-len(values) // 5 :])
+    start, end = median(values[: len(values) // 10]), median(values[-len(values) // 5 :])
     return Unreached(start, end, first["chance"], len(record.series("train/loss"))) if left * first["chance"] < end < start else None

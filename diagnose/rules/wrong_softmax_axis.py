@@ -23,13 +23,17 @@ class WrongSoftmaxAxis(Rule):
     And whether the scores that cross-entropy gets, in shape (N, C, ...), are the results of a linear layer of C units in the order in
     which the layer gave them: then a `view` or `reshape`, where a transposition was needed, brought (N, ..., C) into that shape.
 
+    And a softmax anywhere in the network over an axis that has one element, because the layer before it has one unit, as in a pooling that
+    was to weigh the places of a sequence. One right before the loss is left to activation-loss-mismatch.
+
     ## Why it matters
     Over the batch axis the probabilities of one sample depend on all the others, and the classes of a sample no longer compete. Trained
     and validated in the same batch size the numbers can look fair; for a single sample they are constant. After a `view` the scores that
     compete for one position come from several others.
 
     ## When it is wrong
-    A softmax inside the network, such as an attention over time, is not looked at: only the one next to the loss is.
+    Of a softmax inside the network, such as an attention over time, nothing can be said but that it has one element alone. Of a mixture of
+    experts that is built with a single one, this is meant.
 
     ## What to try
     `dim=1` for (N, C) and (N, C, ...), `dim=-1` for (N, T, C); `transpose(1, 2)` or `movedim(-1, 1)` to bring (N, T, C) into (N, C, T).
@@ -45,6 +49,9 @@ class WrongSoftmaxAxis(Rule):
     severity = Severity.ERROR
     needs = ("probe.step",)
     explains = (
+        "frozen-parameter",
+        "no-gradient",
+        "cannot-overfit-batch",
         "sample-leakage",
         "activation-loss-mismatch",
         "initial-loss",
@@ -66,6 +73,16 @@ class WrongSoftmaxAxis(Rule):
                 where=record.source("training_step") or "training_step",
                 fix="use movedim(-1, 1) on the scores, or transpose(1, 2) for (N, T, C), instead of view or reshape",
                 units=step["units"],
+            )
+            return
+        lone = step.get("lone_softmax")
+        if lone and not any(a["name"] in ("Softmax", "LogSoftmax") for a in step["head"]):
+            yield self.finding(
+                f"a softmax runs over an axis of one element of a tensor of shape ({', '.join(map(str, lone))}): it gives 1 whatever the "
+                "score, and the layer before it gets no gradient",
+                where=record.source("forward") or "forward",
+                fix="set dim to the axis whose elements are to be weighed against each other: 1 for scores of shape (N, T, 1)",
+                elements=1,
             )
             return
         found = [a for a in step["head"] if a["name"] in ("Softmax", "LogSoftmax") and a["shape"]]

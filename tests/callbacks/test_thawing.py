@@ -164,3 +164,25 @@ def test_a_check_that_knows_the_trainer_knows_what_its_callbacks_freeze() -> Non
 @pytest.mark.parametrize("name", HEALTHY)
 def test_silent(name: str) -> None:
     assert found(watched(HEALTHY[name])) == []
+
+
+@pytest.mark.parametrize(("thaws", "found"), [(True, "first.requires_grad = True"), (False, "")])
+def test_an_attribute_of_a_module_thaws_nothing(thaws: bool, found: str) -> None:
+    def act(module: Staged) -> None:
+        if thaws:
+            module.first.requires_grad = True  # type: ignore[assignment]
+        else:
+            module.first.requires_grad_(True)
+
+    doctor = Doctor(strict=True, select=["T313"])
+    fit(Staged({2: act}), doctor, max_epochs=5)
+    messages = [finding.message for finding in doctor.diagnosis.findings]
+    assert [message.startswith(found) for message in messages] == ([True] if found else [])
+
+
+def test_an_attribute_of_a_module_freezes_nothing() -> None:
+    module = Net()
+    module.first.requires_grad = False  # type: ignore[assignment]
+    (finding,) = check(module, data(), rules=build(["T313"])).findings
+    assert "2 of them are trained all the same" in finding.message
+    assert finding.fix == "call self.first.requires_grad_(False)"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from diagnose.record import Record
+from diagnose.rules import run
 from diagnose.rules.frozen_parameter import FrozenParameter
 from diagnose.values import Severity
 from tests.rules.playing import ROWS, game
@@ -117,3 +118,17 @@ def test_a_layer_whose_gradient_is_always_taken_away_is_found(entry: dict[str, b
     facts = {"probe.parameters": {"registered": known}}
     kept = training([1.1] * 300, run={"finished": finished}, facts=facts, labels=LABELS, weights__moved=[0.0, 1e-3], **series)
     assert [f.where for f in findings(FrozenParameter(), kept)] == ["a"] * found
+
+
+@pytest.mark.parametrize(("wanted", "left"), [(True, "frozen still"), (False, "trained all the same")])
+def test_an_attribute_that_parameters_do_not_follow(wanted: bool, left: str) -> None:
+    record = Record()
+    record.add("asked", [{"name": "backbone", "wanted": wanted, "parameters": 6}])
+    (found,) = run(FrozenParameter(), record).findings
+    assert (found.where, found.severity) == ("backbone", Severity.WARNING)
+    assert found.message == (
+        f"backbone.requires_grad = {wanted} was set on a module, which does nothing to its parameters: 6 of them are {left}"
+    )
+    assert found.fix.startswith(f"call self.backbone.requires_grad_({wanted})")
+    record.add("asked", [])
+    assert run(FrozenParameter(), record).reason == "weights/moved was not recorded"

@@ -2,9 +2,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from diagnose.record import Record
+from diagnose.rules import run
 from diagnose.rules.input_independent import InputIndependent
+from diagnose.rules.vanishing_gradient import VanishingGradient
 from diagnose.values import Severity
 from tests.rules.probes import findings, not_run, step
+from tests.rules.training import training
 
 
 def seen(swapped: float) -> dict[str, float]:
@@ -62,3 +66,18 @@ def test_fields_that_are_heard_or_meant_for_something_else_are_clean() -> None:
     (finding,) = findings(InputIndependent(), probe__step=step(), probe__dependence=seen(0.0), probe__fields=[field()])
     assert finding.message == "the outputs stay the same when the samples are replaced by others"
     assert "probe.dependence was not recorded" in not_run(InputIndependent(), probe__step=step(), probe__fields=[])
+
+
+def test_what_is_lost_little_by_little_is_left_to_the_vanishing_gradient() -> None:
+    def deep(swapped: float) -> Record:
+        return training(
+            [1.1] * 300,
+            facts={"probe.step": step(), "probe.dependence": seen(swapped)},
+            labels={name: ["first", "middle", "last"] for name in ("grad_norm__layers", "update_ratio__layers")},
+            grad_norm__layers=[[1e-8, 1e-4, 0.1]] * 20,
+            update_ratio__layers=[[1e-6, 1e-4, 1e-3]] * 20,
+        )
+
+    assert run(VanishingGradient(), deep(5e-7)).findings
+    assert "of which vanishing-gradient speaks" in run(InputIndependent(), deep(5e-7)).reason
+    assert run(InputIndependent(), deep(0.0)).findings

@@ -33,7 +33,7 @@ def test_targets_that_ordinary_steps_do_not_come_to() -> None:
     (finding,) = findings(InitialLoss(), prices())
     assert finding.severity is Severity.WARNING
     assert finding.message == (
-        "the targets are around 1.8e+05 and the first predictions spread over 0.05; after 400 batches the loss has come from 3.8e+10 to "
+        "the targets are around 1.8e+05 and the first predictions spread over 0.05; after 400 batches the loss has come from 3.78e+10 to "
         "3.44e+10, and a constant prediction has 6e+09: the outputs are still on their way to the targets"
     )
     assert finding.fix.startswith("standardise the targets")

@@ -78,3 +78,15 @@ def test_over_the_batch_before_other_losses(kind: str) -> None:
 )
 def test_over_the_classes_is_clean(kind: str, values: dict[str, Any], chain: list[dict[str, Any]], changes: dict[str, Any]) -> None:
     assert judge(kind, values, *chain, **changes) == []
+
+
+def test_inside_over_one_score() -> None:
+    (finding,) = findings(WrongSoftmaxAxis(), probe__step=step(lone_softmax=[32, 40, 1]))
+    assert finding.severity is Severity.ERROR
+    assert finding.message == (
+        "a softmax runs over an axis of one element of a tensor of shape (32, 40, 1): it gives 1 whatever the score, and the layer before "
+        "it gets no gradient"
+    )
+    assert "1 for scores of shape (N, T, 1)" in finding.fix
+    head = [activation("Softmax", axis=1, shape=[32, 1])]
+    assert findings(WrongSoftmaxAxis(), probe__step=step(lone_softmax=[32, 1], head=head)) == []  # activation-loss-mismatch speaks
