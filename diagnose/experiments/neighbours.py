@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler
 
 from diagnose.experiments.batches import changed, leaves
+from diagnose.experiments.learning import LEARN_STEPS, association, split
 from diagnose.experiments.loaders import first_batches
-from diagnose.experiments.overfit import LEARN_STEPS, RATES, association, split, train
+from diagnose.experiments.overfit import RATES, train
 from diagnose.experiments.sandbox import Sandbox
 from diagnose.record import Record
 

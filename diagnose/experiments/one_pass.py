@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
+from diagnose.experiments.learning import association
 from diagnose.experiments.loaders import first_batches
-from diagnose.experiments.overfit import RATES, association, train
+from diagnose.experiments.overfit import RATES, train
 from diagnose.experiments.sandbox import Sandbox
 from diagnose.record import Record
 
@@ -22,7 +23,7 @@ def learn_in_one_pass(sandbox: Sandbox, loaders: Any, record: Record) -> None:
 
     A weak signal (clicks, returns) is lost in the noise of a few batches that are learned by heart, and stands out of many.
 
-    Writes ``probe.once``: ``held_out`` (as in `overfit.learn`), ``samples`` and ``steps``.
+    Writes ``probe.once``: ``held_out`` (as in `learning.learn`), ``samples`` and ``steps``.
     """
     if record.facts.get("data", {}).get("train", {}).get("order") == "weighted":
         record.skip("probe.once", "the loader draws rows more than once, so batches it has not given yet may hold the same rows")

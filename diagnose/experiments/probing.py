@@ -18,13 +18,14 @@ from diagnose.experiments.dependence import swap_samples
 from diagnose.experiments.fields import SILENT, swap_fields
 from diagnose.experiments.future import change_future
 from diagnose.experiments.initial import initial_loss, signal_scale
+from diagnose.experiments.learning import learn
 from diagnose.experiments.loaders import first_batches, first_loader, length
 from diagnose.experiments.loss_arguments import class_weights, label_statistics, target_statistics
 from diagnose.experiments.modes import validate
 from diagnose.experiments.modules_seen import Anatomy
 from diagnose.experiments.neighbours import CLEAR, NOTHING, learn_from_neighbours
 from diagnose.experiments.one_pass import learn_in_one_pass
-from diagnose.experiments.overfit import MOST_STEPS, RATES, learn, overfit_batch, train
+from diagnose.experiments.overfit import MOST_STEPS, RATES, overfit_batch, train
 from diagnose.experiments.pairing import pair
 from diagnose.experiments.recurrence import reach_back
 from diagnose.experiments.reduction import double_batch

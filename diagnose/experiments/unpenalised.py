@@ -10,7 +10,8 @@ import torch
 
 from diagnose.experiments.baselines import chance, floor
 from diagnose.experiments.dependence import output
-from diagnose.experiments.overfit import RATES, STEPS, split, train
+from diagnose.experiments.learning import split
+from diagnose.experiments.overfit import RATES, STEPS, train
 from diagnose.experiments.sandbox import Sandbox
 from diagnose.record import Record
 from diagnose.rules.objective import penalty, pull

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from diagnose.experiments.anatomy import examine
 from diagnose.experiments.check import check
-from diagnose.experiments.overfit import STEPS, association, learn, lowest, overfit_batch, train
+from diagnose.experiments.learning import association, learn
+from diagnose.experiments.overfit import STEPS, lowest, overfit_batch, train
 from diagnose.experiments.sandbox import Sandbox
 from diagnose.measure.losses import LossCall
 from diagnose.record import Record
@@ -200,6 +201,16 @@ def test_what_holds_on_other_batches() -> None:
     assert "shuffled" not in fact
 
 
+def test_a_weak_signal_is_seen_before_all_rows_are_learned_by_heart() -> None:
+    torch.manual_seed(3)
+    x = torch.randn(800, 30)
+    y = (x[:, :8].sum(1) + 5.0 * torch.randn(800) > 0).long()
+    module = Classifier(nn.Linear(30, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 2))
+    fact = learned(module, x, y).facts["probe.learning"]
+    assert fact["early"] > fact["held_out"]
+    assert fact["early"] > 2
+
+
 def test_labels_of_other_rows_hold_nowhere() -> None:
     x, y = blobs(512)
     module = Classifier(nn.Linear(8, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 3))
@@ -208,6 +219,8 @@ def test_labels_of_other_rows_hold_nowhere() -> None:
     assert fact["train"] > 6
     assert fact["samples"] >= 100
     assert fact["real"] == pytest.approx(fact["shuffled"], rel=0.5)
+    assert abs(fact["lead"]) < 0.3
+    assert abs(fact["early"]) < 4
 
 
 class Pairs(Classifier):

@@ -57,6 +57,35 @@ def test_what_holds_on_other_batches_is_clean(changes: dict[str, float]) -> None
     assert judge(**changes) == []
 
 
+def by_heart(**changes: Any) -> dict[str, Any]:
+    """Both sorts of labels are learned by heart, and the losses end at next to nothing."""
+    return {"held_out": -0.4, "early": 0.9, "real": 3e-5, "shuffled": 2e-4, "lead": 0.17, **changes}
+
+
+def test_of_labels_learned_by_heart_the_whole_fall_is_judged() -> None:
+    (finding,) = judge(**by_heart())
+    assert finding.severity is Severity.WARNING
+    assert finding.evidence["gain"] == pytest.approx(0.85)
+    assert judge(**by_heart(early=0.99, lead=0.44))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lead": 0.72},  # learned sooner than shuffled ones: they hold for some of the rows
+        {"early": 1.1},  # a weak signal, lost when the rows were learned by heart
+        {"held_out": 1.1},
+    ],
+)
+def test_labels_learned_sooner_and_faint_signals_are_clean(changes: dict[str, float]) -> None:
+    assert judge(**by_heart(**changes)) == []
+
+
+@pytest.mark.parametrize(("early", "count"), [(2.9, 1), (3.1, 0)])
+def test_what_held_after_the_first_passes_is_clean(early: float, count: int) -> None:
+    assert len(judge(early=early)) == count
+
+
 def test_opposed_labels_of_equal_inputs_are_not_those_of_other_rows() -> None:
     def conflicts(z: float) -> dict[str, Any]:
         opposed = {"inputs": 870, "apart": 0.75, "most": 0.47, "z": z}
