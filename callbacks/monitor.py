@@ -212,6 +212,7 @@ class Monitor(Callback, ABC):
             self.notes = Notes(shelf.record, self.notes.cadence, thorough=self.notes.thorough)
         if self.logged and trainer.loggers and trainer.is_global_zero:
             self.notes.tell = Loggers(trainer, self.logged).scalars
+        self._rest(False)  # a fit may have ended without a word
         self._equip()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

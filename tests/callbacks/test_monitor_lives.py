@@ -196,3 +196,20 @@ def test_a_monitor_that_another_callback_calls_keeps_all_its_hooks() -> None:
     fit(Net(), Host(), hooks, loader=data(160))
     assert not all(due for due, _ in hooks.seen)
     assert all(all(found) for _, found in hooks.seen)
+
+
+def test_after_a_fit_that_ended_without_a_word_all_hooks_are_there_again() -> None:
+    class Broken(Callback):
+        def on_train_batch_end(self, trainer: Any, *args: Any) -> None:
+            if trainer.global_step == 18:
+                raise KeyError("mine")
+
+        def on_exception(self, *args: Any) -> None:
+            raise LookupError("in handling it")
+
+    monitor = GradientMonitor()
+    with pytest.raises(LookupError, match="in handling it"):
+        fit(Net(), Broken(), monitor, loader=data(160))
+    assert not callable(monitor.on_before_optimizer_step)
+    fit(Net(), monitor)
+    assert len(monitor.record.series("grad_norm/total")) == 10
