@@ -16,10 +16,11 @@ from diagnose.experiments.batches import leaves
 from diagnose.experiments.copying import Unusable, told
 from diagnose.experiments.coverage import weigh
 from diagnose.experiments.functional_dropout import called_dropouts
+from diagnose.experiments.hooking import hooked
 from diagnose.experiments.later_epochs import reached_later
 from diagnose.experiments.loss_arguments import class_weights, classes, input_statistics, label_statistics, target_statistics
 from diagnose.experiments.modes import wrong_mode
-from diagnose.experiments.modules_seen import Anatomy, ModulesSeen, hooked, untouched
+from diagnose.experiments.modules_seen import Anatomy, ModulesSeen, untouched
 from diagnose.experiments.penalty import gradients, pull
 from diagnose.experiments.sandbox import Sandbox
 from diagnose.experiments.watch_step import WatchStep, by_pairs

@@ -15,7 +15,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from diagnose.experiments.baselines import chance, uniform
 from diagnose.experiments.batches import changed
-from diagnose.experiments.modules_seen import hooked
+from diagnose.experiments.hooking import hooked
 from diagnose.experiments.sandbox import Sandbox
 from diagnose.experiments.standstill import stand_still
 from diagnose.measure.graph import frozen_head

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,11 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import UninitializedBuffer
-from torch.utils.hooks import RemovableHandle
 
 from diagnose.experiments.modes import held_apart
 from diagnose.experiments.watch_step import units
-from diagnose.measure.calls import transformed
 from diagnose.measure.losses import LossCall
 
 BIAS_CANCELLING = (_BatchNorm, nn.modules.instancenorm._InstanceNorm)
@@ -85,29 +81,6 @@ class ModulesSeen:
             self._biased.pop(id(output), None)  # what works in place gives back what it was given
             if getattr(module, "bias", None) is not None and isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
                 self._biased[id(output)] = name
-
-
-@contextmanager
-def hooked(module: nn.Module, hook: Any) -> Iterator[None]:
-    """Call ``hook(name, module, args, output)`` after the forward of every submodule; modules that refuse hooks are passed over.
-
-    Inside of a transform of `torch.func` it is not called: tensors hold no numbers there.
-    """
-    handles: list[RemovableHandle] = []
-
-    def bound(name: str) -> Any:
-        return lambda m, args, output: None if transformed() else hook(name, m, args, output)
-
-    try:
-        for name, child in module.named_modules():
-            try:
-                handles.append(child.register_forward_hook(bound(name)))
-            except RuntimeError:  # ScriptModules
-                continue
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def untouched(module: nn.Module) -> bool:

@@ -15,9 +15,11 @@ class SampleLeakage(Rule):
     """The output for one sample depends on the other samples of the batch.
 
     ## What it measures
-    Every second sample of a batch is replaced by another, in eval mode and with the same random numbers. The largest change in the
-    outputs of the samples that stayed, in units of the outputs' standard deviation, must be within `tolerance` (and ten times the
-    change between two equal runs).
+    Every second sample of a batch is replaced by another, in eval mode and with the same random numbers. The largest change in the outputs
+    of the samples that stayed, in units of the outputs' standard deviation, must be within `tolerance` (and ten times the change between
+    two equal runs). Where the outputs depend on no sample, the layers are asked the same: the first whose results for a sample change with
+    other samples, though what it got of that sample does not, is named: an attention over the batch gives the class token nothing but other
+    class tokens.
 
     ## Why it matters
     A reshape in the wrong order, a recurrent layer without `batch_first=True`, or a softmax over the batch axis mixes samples. The
@@ -57,6 +59,16 @@ class SampleLeakage(Rule):
     def judge(self, record: Record) -> Iterator[Finding]:
         seen = record.facts["probe.dependence"]
         limit = max(self.tolerance, 10 * seen["noise"])
+        if seen.get("mixed_by"):
+            yield self.finding(
+                f"what {seen['mixed_by']} gives for a sample changes when only other samples of the batch change, and in the end the "
+                f"outputs depend on no sample at all ({seen['swapped']:.2g} standard deviations when it is replaced)",
+                where=seen["mixed_by"],
+                fix=f"look for batch_first=True that is missing, and for the order of the axes of what self.{seen['mixed_by']} gets",
+                change=seen["swapped"],
+                limit=limit,
+            )
+            return
         if seen["kept"] > limit:
             yield self.finding(
                 f"outputs change by {seen['kept']:.2g} standard deviations when only other samples of the batch change (limit {limit:.0e})",
