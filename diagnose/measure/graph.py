@@ -24,6 +24,7 @@ SCALAR = frozenset(
 )
 AFFINE = frozenset("NativeBatchNorm CudnnBatchNorm".split())
 MATMUL = frozenset("Addmm Mm Linear Convolution MkldnnLinear Baddbmm Addbmm Bmm MkldnnConvolution ThnnConv2D".split())
+RECURRENT = frozenset("MkldnnRnnLayer CudnnRnn MiopenRnn ThnnFusedGruCell ThnnFusedLstmCell".split())
 STEPS = frozenset("Round Floor Ceil Trunc Sign Sgn".split())  # their gradient is zero everywhere
 ACTIVATIONS = frozenset(
     """
@@ -206,7 +207,7 @@ class Linearity:
     """How the layers with weights follow each other.
 
     Attributes:
-        layers: Number of layers with weights on the way to the output.
+        layers: Number of layers with weights on the way to the output; recurrent ones count, too.
         nonlinear: Number of operations on the way that are not linear.
         longest: Names of the layers of the longest run without a nonlinearity between them.
     """
@@ -272,7 +273,8 @@ def linearity(output: Tensor, names: Mapping[int, str], mixed: Container[Any] = 
                 best = runs[earlier]
         runs[node] = (*best, node)
     longest = max(runs.values(), key=len, default=())
-    return Linearity(len(layers), nonlinear, tuple(layers[n].name for n in longest))
+    recurrent = sum(op(n) in RECURRENT for n in nodes)
+    return Linearity(len(layers) + recurrent, nonlinear, tuple(layers[n].name for n in longest))
 
 
 def _layer(node: Any, names: Mapping[int, str]) -> Layer | None:

@@ -47,6 +47,15 @@ def test_what_is_linear_does_not_end_it(between: Callable[[], nn.Module]) -> Non
     assert len(lines(mlp(8, 16, 16, 3, between=between), X).longest) == 3
 
 
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+def test_a_recurrent_layer_before_a_pair_is_a_layer(kind: Callable[..., nn.Module]) -> None:
+    network = nn.ModuleDict({"rnn": kind(8, 16, batch_first=True), "a": nn.Linear(16, 16), "b": nn.Linear(16, 3)})
+    found = lines(network, torch.randn(4, 1, 8), lambda x: network["b"](network["a"](network["rnn"](x)[0][:, -1])))
+    assert found.longest == ("a", "b")
+    assert found.layers >= 3
+    assert found.nonlinear >= 1
+
+
 def test_only_the_pair_without_one_is_named() -> None:
     net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 16), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3))
     assert lines(net, X) == Linearity(4, 2, ("2", "3"))
