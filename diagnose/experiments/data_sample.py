@@ -23,6 +23,7 @@ class Sample:
         order: ``sequential``, ``random``, ``weighted``, ``custom`` (somebody's own sampler) or ``stream``.
         total: Rows in an epoch, ``None`` where that is not known.
         drawn: Share of the data set's rows that the first epoch of somebody's own sampler takes, ``None`` where that is not known.
+        weights: Of a weighted order the weight of each row of the data set, shape ``(rows of the data set,)``, else ``None``.
         block: Consecutive batches that were read together.
         late: Whether time ran out before all that was wanted had been read.
     """
@@ -35,6 +36,7 @@ class Sample:
     order: str = "custom"
     total: int | None = None
     drawn: float | None = None
+    weights: Tensor | None = None
     block: int = 1
     late: bool = False
 

@@ -17,11 +17,12 @@ from diagnose.experiments.data_nearest import nearest
 from diagnose.experiments.data_order import order
 from diagnose.experiments.data_reading import read
 from diagnose.experiments.data_sample import ENOUGH, Sample
+from diagnose.experiments.data_sampling import sampling
 from diagnose.experiments.loader_batches import chosen_rows
 from diagnose.namespace import is_combined
 from diagnose.record import Record
 
-FACTS = ("data.order", "data.overlap", "data.shift", "data.conflicts", "data.telling", "data.nearest")
+FACTS = ("data.order", "data.sampling", "data.overlap", "data.shift", "data.conflicts", "data.telling", "data.nearest")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +70,7 @@ def measure_data(
           ``guessed`` (of ``"input"``, ``"target"``), ``loss`` (as given) and ``fields``: path → see `describe`; the target's entry has
           ``target``, see `describe_target`.
         - ``data.order``: see `order`, and ``guessed``: whether the target is a guess.
+        - ``data.sampling``: see `data_sampling.sampling`.
         - ``data.overlap``: loader → see `data_identity.overlap`, and ``estimate``: ``share`` over the share of training that was read;
           ``index_share``: the share of its rows that both take from one and the same data set, ``None`` where that is not known.
         - ``data.shift``: loader → ``inputs`` (path → see `data_shift.inputs`), ``labels`` (see `data_shift.labels`, or ``None``),
@@ -97,6 +99,11 @@ def measure_data(
     record.add("data", facts)
     found = target(first, parts.target, loss) if parts.target else None
     _order(record, first, found, parts)
+    drawn = sampling(first, found)
+    if drawn is None:
+        record.skip("data.sampling", "no sampler weighs the rows of each class alike")
+    else:
+        record.add("data.sampling", drawn)
     column = telling(first, parts.inputs, found) if found is not None else None
     if column is None:
         record.skip("data.telling", "the training batches are no table of at least 100 rows with one target each")

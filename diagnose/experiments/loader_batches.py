@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.data import (
@@ -102,6 +103,7 @@ def _stream(loader: DataLoader[Any], sample: Sample) -> Iterator[Batch]:
 
 def _mapped(loader: DataLoader[Any], sample: Sample, limits: tuple[int, int]) -> Iterator[Batch]:
     sample.order = _order(loader)
+    sample.weights = torch.as_tensor(loader.sampler.weights) if isinstance(loader.sampler, WeightedRandomSampler) else None
     parts = (loader.dataset, loader.batch_sampler, loader.sampler, loader.collate_fn)
     dataset, batch_sampler, sampler, collate = parts if _stateless(loader) else copied(parts, "the data set", share=loader.dataset)
     chosen = batch_sampler if batch_sampler is not None else sampler
