@@ -15,9 +15,9 @@ FEW = 3  # steps
 
 
 class Modes(Instrument):
-    """The fact ``fallen``: that the module as a whole stands in eval mode when losses are differentiated, and did not at first.
+    """The fact ``fallen``: that the module as a whole stands in eval mode when losses are differentiated, and did not when training began.
 
-    A change between two epochs is left out where the module has a hook of its own at their beginning, which may mean it.
+    A change at the beginning of training or between two epochs is left out where the module has a hook of its own there, which may mean it.
     """
 
     writes = ("fallen",)
@@ -29,7 +29,8 @@ class Modes(Instrument):
         self.fact: dict[str, Any] = {}
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
-        self.meant = is_overridden("on_train_epoch_start", module) or is_overridden("train", module)
+        self.meant = any(is_overridden(hook, module) for hook in ("on_train_start", "on_train_epoch_start", "train"))
+        self.trained = standing(module, True) if module.training else None
 
     def before_backward(self, module: LightningModule, loss: Tensor) -> None:
         if self.fact:

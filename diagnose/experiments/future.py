@@ -29,7 +29,7 @@ def change_future(sandbox: Sandbox, record: Record) -> None:
     if found is None or call is None:
         record.skip("probe.future", "the targets are not the inputs of a later step, so this is no next-step model")
         return
-    path, shift, length = found
+    path, axis, shift, length = found
     position = max(shift, length // 2)  # the first step ahead of it is predicted from all steps before it
     before = position - shift + 1
     fields = dict(leaves(batch))
@@ -39,7 +39,8 @@ def change_future(sandbox: Sandbox, record: Record) -> None:
         if tensor is not original:
             return tensor
         new = tensor.clone()
-        new[:, position:] = tensor.roll(1, 0)[:, position:]
+        ahead = tensor.shape[axis] - position
+        new.narrow(axis, position, ahead).copy_(tensor.roll(1, 0).narrow(axis, position, ahead))
         return new
 
     scores, again, other = (
@@ -61,24 +62,31 @@ def change_future(sandbox: Sandbox, record: Record) -> None:
     )
 
 
-def _next_step(batch: Any, call: LossCall) -> tuple[str, int, int] | None:
-    """The field that the network predicts ahead, by how many steps, and the number of predicted steps."""
+def _next_step(batch: Any, call: LossCall) -> tuple[str, int, int, int] | None:
+    """The field that the network predicts ahead, its axis of time, by how many steps, and the number of predicted steps."""
     assert call.target is not None
-    fields = [(p, t) for p, t in leaves(batch) if t.dim() > 1 and t.shape[1] > 4]
-    for path, tensor in fields:
+    target = _alone(call.target)
+    fields = [(p, _alone(t), 1 if _alone(t) is t else 2) for p, t in leaves(batch) if t.dim() > 1]
+    fields = [(path, tensor, axis) for path, tensor, axis in fields if tensor.shape[1] > 4]
+    for path, tensor, axis in fields:
         for shift in (1, 2, 3):
-            if same(tensor[:, shift:], call.target) and not same(tensor[:, :-shift], call.target):
-                return path, shift, tensor.shape[1] - shift
-    for path, tensor in fields:
-        for other, ahead in fields:
-            if other != path and tensor.shape == ahead.shape and same(ahead, call.target):
+            if same(tensor[:, shift:], target) and not same(tensor[:, :-shift], target):
+                return path, axis, shift, tensor.shape[1] - shift
+    for path, tensor, axis in fields:
+        for other, ahead, _ in fields:
+            if other != path and tensor.shape == ahead.shape and same(ahead, target):
                 for shift in (1, 2, 3):
                     if same(tensor[:, shift:], ahead[:, :-shift]):
-                        return path, shift, tensor.shape[1]
+                        return path, axis, shift, tensor.shape[1]
     return None
 
 
-def _shifted_inside(sandbox: Sandbox, batch: Any, call: LossCall) -> tuple[str, int, int] | None:
+def _alone(series: Tensor) -> Tensor:
+    """A series of one channel, shape ``(n, 1, time)`` as convolutions take it, without its channel; anything else as it is."""
+    return series[:, 0] if series.dim() == 3 and series.shape[1] == 1 else series
+
+
+def _shifted_inside(sandbox: Sandbox, batch: Any, call: LossCall) -> tuple[str, int, int, int] | None:
     """The same where the step itself shifts a field to the right: what enters the network is the target, some steps earlier."""
     assert call.target is not None
     entered: list[Tensor] = []
@@ -100,7 +108,7 @@ def _shifted_inside(sandbox: Sandbox, batch: Any, call: LossCall) -> tuple[str, 
                 earlier = entered[0][:, shift:]
                 width = min(earlier.shape[1], length)
                 if width > length - 4 and same(earlier[:, :width], tensor[:, :width]) and not same(entered[0][:, :length], tensor):
-                    return path, shift, length
+                    return path, 1, shift, length
     return None
 
 

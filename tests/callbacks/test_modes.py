@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from diagnose.callbacks import Doctor
@@ -83,3 +84,15 @@ def test_a_module_that_stays_in_eval_mode_is_found(module: Callable[[], Net], ba
 @pytest.mark.parametrize("module", [PutBack, OnPurpose, FromTheStart, Plain, Parts])
 def test_modes_that_are_put_back_or_meant_are_left_alone(module: Callable[[], Net]) -> None:
     assert "fallen" not in watched(module).record
+
+
+class Looks(Callback):
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        pl_module.eval()
+
+
+def test_a_callback_that_puts_the_module_into_eval_mode_from_the_first_batch_on() -> None:
+    doctor = Doctor(every_n_steps=1, strict=True, select=["M213"])
+    fit(Normed(), Looks(), doctor, max_epochs=3, loader=data(batch=8))
+    assert doctor.record.facts["fallen"] == {"batch": 0, "steps": 15, "of": 15, "modules": ["drop", "norm"]}
+    assert len(doctor.diagnosis.findings) == 1

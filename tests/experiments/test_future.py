@@ -81,3 +81,26 @@ def test_two_frames_that_tell_the_third(two_ways: bool) -> None:
 def test_other_models_predict_no_next_step() -> None:
     record = sandboxed(Classifier(), loaders()[0], lambda sandbox, record: change_future(sandbox, record))
     assert "this is no next-step model" in record.missing["probe.future"]
+
+
+class Series(Classifier):
+    """A convolution over a series of one channel, shape ``(n, 1, time)``; padded on both sides, ``two_ways``, it sees what comes."""
+
+    def __init__(self, two_ways: bool) -> None:
+        super().__init__(nn.Conv1d(1, 1, 3))
+        self.pads = (1, 1) if two_ways else (2, 0)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        now, then = batch
+        return F.mse_loss(self.net(F.pad(now, self.pads)).reshape(then.shape), then)
+
+
+@pytest.mark.parametrize("channel", [True, False])
+@pytest.mark.parametrize("two_ways", [False, True])
+def test_a_series_of_one_channel(two_ways: bool, channel: bool) -> None:
+    walk = torch.randn(64, 13, generator=torch.Generator().manual_seed(0)).cumsum(1)
+    then = walk[:, None, 1:] if channel else walk[:, 1:]
+    record = sandboxed(Series(two_ways), loaders(walk[:, None, :-1], then)[0], lambda sandbox, record: change_future(sandbox, record))
+    seen = record.facts["probe.future"]
+    assert seen["shift"] == 1
+    assert seen["changed"] > 0.01 if two_ways else seen["changed"] < 1e-6
