@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import UninitializedParameter
 
 from diagnose.callbacks.instrument import Instrument, NotMonitored
-from diagnose.measure.asked import asked
+from diagnose.measure.asked import asked, awaited
 from diagnose.measure.gradients import clean, each_norm, is_sharded
 from diagnose.measure.updates import Weights
 from diagnose.namespace import LightningModule, Trainer
@@ -40,11 +40,11 @@ class Late:
 class Thawing(Instrument):
     """The fact ``thawed``: weights thawed or added since training began that get a gradient, are in no optimizer, and do not move.
 
-    They are looked for once per epoch, at its end. Only those that are found are looked at in the measured steps. The fact ``asked`` is
-    that of `diagnose.measure.asked`, as long as there is any.
+    They are looked for once per epoch, at its end. Only those that are found are looked at in the measured steps. The facts ``asked`` and
+    ``awaited`` are those of `diagnose.measure.asked`, as long as there is any.
     """
 
-    writes = ("thawed", "asked")
+    writes = ("thawed", "asked", "awaited")
 
     def __init__(self) -> None:
         self.known: set[int] = set()
@@ -56,12 +56,17 @@ class Thawing(Instrument):
         if is_sharded(module.parameters()):
             raise NotMonitored("the parameters are sharded, and what holds them is not known")
         self.known = {id(p) for p in module.parameters() if p.requires_grad}
-        self._ask(module)
+        self._ask(trainer, module)
 
-    def _ask(self, module: LightningModule) -> None:
+    def _ask(self, trainer: Trainer, module: LightningModule) -> None:
         found = asked(module)
         if found or "asked" in self.notes.record:
             self.notes.record.add("asked", [{**entry, "name": clean(entry["name"])} for entry in found])
+        named = type(module).__name__
+        owners = [(type(c).__name__, vars(c)) for c in trainer.callbacks]  # type: ignore[attr-defined]
+        waiting = awaited([*owners, (named, vars(module)), (named, vars(module).get("_hparams") or {})], module)
+        if waiting or "awaited" in self.notes.record:
+            self.notes.record.add("awaited", waiting | {"frozen": [clean(name) for name in waiting["frozen"]]} if waiting else {})
 
     def before_step(self, module: LightningModule, optimizer: Any) -> None:
         waiting = [late for late in self.late.values() if not late.pulled and late.parameter.grad is not None]
@@ -70,7 +75,7 @@ class Thawing(Instrument):
 
     def after_epoch(self, trainer: Trainer, module: LightningModule) -> None:
         self._follow()
-        self._ask(module)
+        self._ask(trainer, module)
         found = {id(p): (name, p) for name, p in module.named_parameters() if p.requires_grad and id(p) not in self.known}
         taken = 0
         if found:

@@ -34,7 +34,9 @@ class FrozenParameter(Rule):
     measured steps.
 
     And an attribute `requires_grad` that was given to a module: its parameters do not follow it. They are then frozen still, or trained
-    although they were to be frozen.
+    although they were to be frozen. And a callback or module that thaws what is frozen at an epoch or step to which the run does not come,
+    by the name and value of its attribute (`unfreeze_at_epoch=10` in a run of 5 epochs); a value above `never` times the run's length is
+    taken for "never".
 
     ## Why it matters
     The layer is trained in the configuration and not in fact: a zero learning rate, a gradient that is always zero, weights that are
@@ -57,7 +59,7 @@ class FrozenParameter(Rule):
     name = "frozen-parameter"
     severity = Severity.WARNING
     needs = ("weights/moved", "train/loss", "run")
-    instead = ("asked",)
+    instead = ("asked", "awaited")
     explains = ("learning-rate-too-low", "underfitting", "undertrained")
 
     batches: int = 30
@@ -67,11 +69,16 @@ class FrozenParameter(Rule):
     slow: float = 1e-4
     pull: float = 0.01
     alike: float = 0.1
+    never: float = 20.0
 
     def judge(self, record: Record) -> Iterator[Finding]:
         unheeded = record.facts.get("asked")
         if unheeded:
             yield from map(self._unheeded, unheeded)
+            return
+        late = self._too_late(record)
+        if late is not None:
+            yield late
             return
         require(record, *self.needs)
         if not record.series("weights/moved").value.any():
@@ -139,6 +146,23 @@ class FrozenParameter(Rule):
             fix=f"call self.{name}.requires_grad_({wanted})" + (", and see that the optimizer holds them" if wanted else ""),
             parameters=entry["parameters"],
         )
+
+    def _too_late(self, record: Record) -> Finding | None:
+        """What is frozen until a moment that the run does not reach."""
+        waiting, facts = record.facts.get("awaited") or {}, record.facts.get("run", {})
+        for moment in waiting.get("moments", ()):
+            length = planned_steps(record) if moment["unit"] == "steps" else facts.get("max_epochs")
+            if length and length <= moment["at"] <= self.never * length and (moment["unit"] or facts.get("finished")):
+                said = f"{moment['who']} is {moment['at']} in a run of {length:g} {moment['unit'] or 'epochs'}"
+                return self.finding(
+                    f"{said}, so {listed(waiting['frozen'])} stays frozen throughout",
+                    where=waiting["frozen"][0],
+                    fix=f"thaw it before the end: set {moment['who'].rpartition('.')[2]} below {length:g}, or train for longer",
+                    at=moment["at"],
+                    length=length,
+                    limit=self.never,
+                )
+        return None
 
     def _idle(self, record: Record) -> Iterator[Finding]:
         """Of several optimizers those that leave their weights where they were."""

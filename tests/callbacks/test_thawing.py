@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import BaseFinetuning
+from lightning.pytorch.callbacks import BackboneFinetuning, BaseFinetuning
 from torch import Tensor, nn
 
 from diagnose.callbacks import Doctor
@@ -186,3 +186,19 @@ def test_an_attribute_of_a_module_freezes_nothing() -> None:
     (finding,) = check(module, data(), rules=build(["T313"])).findings
     assert "2 of them are trained all the same" in finding.message
     assert finding.fix == "call self.first.requires_grad_(False)"
+
+
+@pytest.mark.parametrize(("at", "told"), [(10, ["first"]), (2, [])])
+def test_a_callback_that_thaws_after_the_end_is_named(at: int, told: list[str]) -> None:
+    class Whole(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone = self.first
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.second.parameters(), lr=self.lr)
+
+    doctor = Doctor(every_n_steps=1, strict=True, select=["T313"])
+    fit(Whole(), BackboneFinetuning(unfreeze_backbone_at_epoch=at), doctor, max_epochs=5)
+    assert [f.where for f in doctor.diagnosis.findings] == told
+    assert all("BackboneFinetuning.unfreeze_backbone_at_epoch is 10 in a run of 5 epochs" in f.message for f in doctor.diagnosis.findings)

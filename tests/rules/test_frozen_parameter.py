@@ -12,7 +12,7 @@ from diagnose.rules import run
 from diagnose.rules.frozen_parameter import FrozenParameter
 from diagnose.values import Severity
 from tests.rules.playing import ROWS, game
-from tests.rules.training import findings, not_run, training
+from tests.rules.training import RUN, findings, not_run, training
 
 LABELS = {"update_ratio__layers": ["a", "b"], "grad_norm__layers": ["a", "b"]}
 
@@ -132,3 +132,30 @@ def test_an_attribute_that_parameters_do_not_follow(wanted: bool, left: str) -> 
     assert found.fix.startswith(f"call self.backbone.requires_grad_({wanted})")
     record.add("asked", [])
     assert run(FrozenParameter(), record).reason == "weights/moved was not recorded"
+
+
+@pytest.mark.parametrize(
+    ("at", "unit", "finished", "found"),
+    [
+        (25, "epochs", False, 1),
+        (10, "epochs", False, 1),
+        (9, "epochs", False, 0),
+        (999, "epochs", False, 0),  # never, by intent
+        (25, "", False, 0),  # steps or epochs: the end will show
+        (25, "", True, 1),
+        (300, "steps", False, 1),
+        (299, "steps", False, 0),
+    ],
+)
+def test_what_is_thawed_only_after_the_end_is_found(at: int, unit: str, finished: bool, found: int) -> None:
+    waiting = {"moments": [{"who": "Rest.unfreeze_at", "at": at, "unit": unit}], "frozen": ["backbone", "neck"]}
+    record = Record()
+    record.add("run", {**RUN, "finished": finished})
+    record.add("awaited", waiting)
+    said = run(FrozenParameter(), record).findings
+    assert [f.where for f in said] == ["backbone"] * found
+    assert all("so backbone, neck stays frozen throughout" in f.message for f in said)
+
+
+def test_what_is_thawed_already_waits_for_nothing() -> None:
+    assert "weights/moved" in not_run(FrozenParameter(), training([1.1] * 300, facts={"awaited": {}}))
