@@ -11,6 +11,7 @@ import torch
 
 from diagnose.experiments import data_identity, data_shift, data_windows
 from diagnose.experiments.data_copies import Unreadable
+from diagnose.experiments.data_encoding import encoding
 from diagnose.experiments.data_fields import Target, describe, describe_target, target
 from diagnose.experiments.data_leak import telling
 from diagnose.experiments.data_nearest import nearest
@@ -22,7 +23,7 @@ from diagnose.experiments.loader_batches import chosen_rows
 from diagnose.namespace import is_combined
 from diagnose.record import Record
 
-FACTS = ("data.order", "data.sampling", "data.overlap", "data.shift", "data.conflicts", "data.telling", "data.nearest")
+FACTS = ("data.order", "data.sampling", "data.overlap", "data.shift", "data.conflicts", "data.telling", "data.encoding", "data.nearest")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,6 +78,7 @@ def measure_data(
           ``values`` (see `data_shift.values`, or ``None``), ``loss`` (its kind).
         - ``data.conflicts``: see `data_identity.conflicts`.
         - ``data.telling``: see `data_leak.telling`.
+        - ``data.encoding``: see `data_encoding.encoding`, of the first validation loader.
         - ``data.nearest``: see `data_nearest.nearest`, of the first validation loader.
     """
     try:
@@ -111,9 +113,15 @@ def measure_data(
         record.add("data.telling", column)
     _identity(record, first, others, found, parts, loss, (train, loaders), "; ".join(reasons) or "there is no validation loader")
     _shift(record, first, others, found, parts, loss, "; ".join(reasons) or "there is no validation loader")
-    near = None
-    if "val/0" in others and len(parts.inputs) == 1 and parts.target and "target" not in parts.guessed:
-        near = nearest(first, others["val/0"], parts.inputs[0], (found, target(others["val/0"], parts.target, loss)))
+    near = encoded = None
+    if "val/0" in others and parts.target and "target" not in parts.guessed:
+        targets = found, target(others["val/0"], parts.target, loss)
+        encoded = encoding(first, others["val/0"], parts.inputs, targets)
+        near = nearest(first, others["val/0"], parts.inputs[0], targets) if len(parts.inputs) == 1 else None
+    if encoded is None:
+        record.skip("data.encoding", "no column of a table has values that recur in training and validation and tell the target")
+    else:
+        record.add("data.encoding", encoded)
     if near is None:
         record.skip("data.nearest", "there are no validation rows with one field of real numbers and one class or value each")
     else:

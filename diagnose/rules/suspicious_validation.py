@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from diagnose.record import Record
-from diagnose.rules import NotRun, Rule
+from diagnose.rules import NotRun, Rule, require
 from diagnose.rules.evidence import last_phase, refuse_games, tail
 from diagnose.rules.skill import skill
 from diagnose.statistics import finite, median
@@ -31,6 +31,11 @@ class SuspiciousValidation(Rule):
     `skill` of what there is over a constant prediction. And whether all of at least `validations` validations are without one wrong answer,
     while the shares of their classes change from one to the next and training answers `erring` or more of its rows wrongly: such targets
     are made of the predictions.
+
+    And whether a column holds means of the target per group, taken over training and validation rows together: over the rows of a group
+    such a column leaves nothing over, so what is left over in training and in validation cancels. A correlation below -`cancel` over at
+    least `values` of its values says so (means of training rows or of other data gave -0.55 at the least in 281 honest columns, means over
+    both parts -0.94 to -0.99).
 
     And whether a logged validation loss is that of the loss calls divided once more by the size of a batch, `batch` or more, within
     `exact` in each of at least `validations` validations, and below `ratio` of the training loss, while no loss of training is logged so:
@@ -58,6 +63,7 @@ class SuspiciousValidation(Rule):
     name = "suspicious-validation"
     severity = Severity.WARNING
     needs = ("val/loss", "train/loss")
+    instead = ("data.encoding",)
 
     ratio: float = 0.1
     gap: float = 0.15
@@ -71,8 +77,15 @@ class SuspiciousValidation(Rule):
     unit: float = 2.0
     batch: int = 8
     exact: float = 0.03
+    cancel: float = 0.65
+    values: int = 30
 
     def judge(self, record: Record) -> Iterator[Finding]:
+        encoded = self._encoded(record)
+        if encoded is not None:
+            yield encoded
+            return
+        require(record, *self.needs)
         refuse_games(record)
         leak = self._column(record)
         if leak is not None:
@@ -165,6 +178,21 @@ class SuspiciousValidation(Rule):
                     validations=len(shares),
                 )
                 return
+
+    def _encoded(self, record: Record) -> Finding | None:
+        seen = record.facts.get("data.encoding")
+        if seen is None or seen["values"] < self.values or seen["correlation"] > -self.cancel:
+            return None
+        return self.finding(
+            f"column {seen['column']} of {seen['path']} holds means of the target that were taken over training and validation rows "
+            f"together: over {seen['values']} of its values, what is left over in both cancels (correlation {seen['correlation']:.2f})",
+            where=f"train, {seen['path']}[:, {seen['column']}]",
+            fix="split first, and take the means of the training rows alone (out of fold for these themselves)",
+            correlation=seen["correlation"],
+            limit=-self.cancel,
+            values=seen["values"],
+            told=seen["told"],
+        )
 
     def _column(self, record: Record) -> Finding | None:
         seen, learned = record.facts.get("data.telling"), skill(record)
