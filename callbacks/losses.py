@@ -31,6 +31,7 @@ PREDICTED = {
 }
 STAGES = ("val", "valid", "validation", "eval", "dev")
 CHANGES = 10  # more are losses that take turns, of which one more says nothing
+CLASSES = 100  # of more the counts per class are not kept
 LOSS_NAMES = ("loss", "nll", "mse", "bce", "ce")
 
 
@@ -148,7 +149,10 @@ class Validation(Instrument):
     logs one, if training weighs or masks what a call that is not reduced gives: its plain mean is nobody's loss then.
     """
 
-    writes = ("val/loss", "val/accuracy", "val/top_share", "val/target_top_share", "val/std", "val/target_std")
+    writes = (
+        *("val/loss", "val/accuracy", "val/top_share", "val/target_top_share", "val/predicted", "val/actual"),
+        *("val/std", "val/target_std"),
+    )
 
     def __init__(self) -> None:
         self.stack = ExitStack()
@@ -182,13 +186,13 @@ class Validation(Instrument):
             self.seen = {"loss": call.kind, "calls": len(calls)}
             self.weighed = call.options.get("reduction") == "none" and self._weighed()
             for name, value in score(call if self.share is None else own_samples(call, self.share)).items():
-                self.sums[name] = self.sums[name] + value if name in self.sums else value
+                self.sums[name] = added(self.sums[name], value) if name in self.sums else value
 
     def after_validation(self, trainer: Trainer, module: LightningModule) -> None:
         sums, self.sums, self.began = self.sums, {}, False
         if trainer.sanity_checking:
             return
-        sums = {} if self.off else summed(trainer, sums)
+        sums = {} if self.off else {name: value for name, value in summed(trainer, sums).items() if value.numel()}
         logged = not sums or (self.weighed and logged_loss(trainer.callback_metrics) is not None)
         if logged:
             self._take_logged(trainer)
@@ -206,6 +210,9 @@ class Validation(Instrument):
         if "predicted" in sums:
             self.notes.put("val/top_share", sums["predicted"].max() / n)
             self.notes.put("val/target_top_share", sums["actual"].max() / n)
+            if len(sums["actual"]) <= CLASSES:
+                self.notes.put("val/predicted", sums["predicted"])
+                self.notes.put("val/actual", sums["actual"])
         if "s1" in sums:
             for name, first, second in (("val/std", "s1", "s2"), ("val/target_std", "t1", "t2")):
                 variance = sums[second] / n - (sums[first] / n).square()
@@ -232,6 +239,15 @@ class Validation(Instrument):
     def release(self) -> None:
         self._leave()
         self.sums = {}
+
+
+def added(sums: Tensor, batch: Tensor) -> Tensor:
+    """The sums and those of one more batch; empty where batches differ in their classes or outputs, as contrasts of pairs do.
+
+    >>> added(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 0.0])), added(torch.tensor([1.0, 2.0]), torch.tensor([1.0]))
+    (tensor([2., 2.]), tensor([]))
+    """
+    return sums + batch if sums.shape == batch.shape else sums.new_zeros(0)
 
 
 def place(call: LossCall, calls: Sequence[LossCall]) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
+from diagnose.rules.validated import evaluated
 from diagnose.values import Finding, Severity
 
 
@@ -20,7 +21,8 @@ class BelowBaseline(Rule):
     ruled out) and the area is at most `area`. Values: it fires when the 95 % interval of R² does not lie above 0, the R² of answering
     with the mean, and ends below `r2`. At least `samples` samples are needed, and for classes `others` outside of the largest. Answers at
     random and answers that are always the same give kappa 0 whatever the shares of the classes; accuracy alone would pass about half of
-    the models that answer at random.
+    the models that answer at random. Of a training of classes that nobody evaluated, the middle one of its last third of at least
+    `validations` validations is judged.
 
     ## Why it matters
     Such a model has learned nothing that it can use on new data, whatever its training loss says.
@@ -41,6 +43,7 @@ class BelowBaseline(Rule):
     name = "below-baseline"
     severity = Severity.ERROR
     needs = ("evaluation",)
+    instead = ("val/predicted",)
     role = "symptom"
     explains = ("unpredicted-class", "collapsed-embedding")
 
@@ -49,10 +52,11 @@ class BelowBaseline(Rule):
     r2: float = 0.05
     samples: int = 20
     others: int = 10
+    validations: int = 3
 
     def judge(self, record: Record) -> Iterator[Finding]:
         judged = 0
-        for loader, entry in record.facts["evaluation"].items():
+        for loader, entry in evaluated(record, self.validations).items():
             if entry["n"] < self.samples or entry["task"] == "multilabel":
                 continue
             intervals, baseline = entry.get("intervals") or {}, entry.get("baseline") or {}

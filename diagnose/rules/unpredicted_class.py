@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
+from diagnose.rules.validated import evaluated
 from diagnose.values import Finding, Severity
 
 
@@ -19,7 +20,7 @@ class UnpredictedClass(Rule):
     predicted as. It is a warning for classes with at least `usual` times the samples of an average class, and an info for rarer ones: a
     model whose probabilities are right seldom gives a rare class the largest. It is an info as well where the model is right on less
     than the share `accuracy` of the other samples and predicts most classes: of what is uncertain by nature, such as the next word, one
-    class can always be second.
+    class can always be second. Of a training that nobody evaluated, its last third of at least `validations` validations is judged.
 
     ## Why it matters
     Recall of such a class is zero, and accuracy hides it. Often all samples go to few classes because training has collapsed.
@@ -41,15 +42,17 @@ class UnpredictedClass(Rule):
     name = "unpredicted-class"
     severity = Severity.WARNING
     needs = ("evaluation",)
+    instead = ("val/predicted",)
     role = "symptom"
 
     support: int = 5
     share: float = 0.01
     usual: float = 0.5
     accuracy: float = 0.5
+    validations: int = 3
 
     def judge(self, record: Record) -> Iterator[Finding]:
-        entries = {k: e for k, e in record.facts["evaluation"].items() if e.get("per_class") and e["task"] != "multilabel"}
+        entries = {k: e for k, e in evaluated(record, self.validations).items() if e.get("per_class") and e["task"] != "multilabel"}
         entries = {k: e for k, e in entries.items() if sum(row["support"] > 0 for row in e["per_class"]) > 1}
         if not entries:
             raise NotRun("no evaluated loader has two classes or more")

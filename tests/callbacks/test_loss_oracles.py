@@ -156,3 +156,32 @@ def test_of_a_masked_loss_the_logged_one_is_what_validation_is_judged_by(masked:
     trainer = fit(Masked(), monitor, val=data())
     assert monitor.record.series("val/loss").value[-1] == pytest.approx(float(trainer.callback_metrics["val_loss"]), rel=1e-5)
     assert ("logged" in monitor.record.facts["validation"]) is masked
+
+
+def test_batches_of_different_numbers_of_classes_are_summed_without_them() -> None:
+    """Contrasts within a batch: each row is a class of its own, and the last batch is smaller."""
+
+    class Pairs(Net):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            scores = self(batch[0]) @ self(batch[0].flip(1)).T
+            return nn.functional.cross_entropy(scores, torch.arange(len(scores)))
+
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            self.log("val_loss", self.training_step(batch, batch_idx))
+
+    monitor, loader = LossMonitor(every_n_steps=1, strict=True), data(rows=10)
+    module = Pairs(lr=0.0)
+    fit(module, monitor, loader=loader, val=loader)
+    assert monitor.record.series("val/loss").value[0] == pytest.approx(
+        sum(module.training_step(batch, 0).item() * len(batch[0]) for batch in loader) / 10, rel=1e-5
+    )
+    assert "val/predicted" not in monitor.record
+
+
+def test_predictions_of_a_validation_are_counted_by_class() -> None:
+    monitor, loader = LossMonitor(every_n_steps=1, strict=True), data()
+    module = Net(lr=0.0)
+    fit(module, monitor, val=loader)
+    x, y = loader.dataset.tensors  # type: ignore[attr-defined]
+    for name, classes in (("val/predicted", module(x).argmax(1)), ("val/actual", y)):
+        assert monitor.record.series(name).value.tolist() == [torch.bincount(classes, minlength=3).tolist()]

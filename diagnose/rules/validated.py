@@ -1,0 +1,51 @@
+"""What the last validations of a training show, in the form of an evaluation, where none was made."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from diagnose.record import Record
+from diagnose.rules import NotRun, require
+from diagnose.rules.evidence import refuse_games, run
+
+Z = 1.96
+
+
+def evaluated(record: Record, validations: int) -> dict[str, dict[str, Any]]:
+    """The evaluated loaders; of a training that nobody evaluated its validation, by the last third of them and at least three.
+
+    A class counts as predicted where any of these validations predicted it. The agreement beyond chance (Cohen's kappa) is that of the
+    middle one of them, with its interval (normal approximation, J. Cohen, 1960).
+
+    Raises:
+        NotRun: There is neither, or training goes on, or it validated fewer than ``validations`` times.
+    """
+    if "evaluation" in record:
+        return dict(record.facts["evaluation"])
+    require(record, "val/accuracy")
+    refuse_games(record)
+    if not run(record).get("finished"):
+        raise NotRun("training goes on, and the test data were not evaluated")
+    predicted, actual = record.series("val/predicted").value, record.series("val/actual").value
+    right = record.series("val/accuracy").value
+    if not len(right) == len(predicted) == len(actual):
+        raise NotRun("not every validation could be counted by classes")
+    if len(right) < validations:
+        raise NotRun(f"too short: {len(right)} validations, at least {validations} are needed")
+    last = slice(-max(validations, round(len(right) / 3)), None)
+    given, true, right = predicted[last], actual[last], right[last]
+    size = true.sum(1)
+    by_chance = (given * true).sum(1) / np.maximum(size, 1) ** 2
+    if not size.all() or (by_chance >= 1).any():
+        raise NotRun("the validation data are of one class")
+    kappa = (right - by_chance) / (1 - by_chance)
+    mid = int(np.argsort(kappa)[len(kappa) // 2])
+    error = math.sqrt(right[mid] * (1 - right[mid]) / size[mid]) / (1 - by_chance[mid])
+    support = true.mean(0)
+    rows = [{"name": str(i), "support": round(s), "predicted": int(p)} for i, (s, p) in enumerate(zip(support, given.sum(0), strict=True))]
+    entry = {"task": "multiclass", "n": round(size.mean()), "accuracy": float(right[mid]), "per_class": rows, "kappa": float(kappa[mid])}
+    entry |= {"intervals": {"kappa": (kappa[mid] - Z * error, kappa[mid] + Z * error)}}
+    return {"validation": entry | {"baseline": {"accuracy": float(support.max() / support.sum())}}}
