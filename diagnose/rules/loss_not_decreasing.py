@@ -64,6 +64,7 @@ class LossNotDecreasing(Rule):
     severity = Severity.ERROR
     needs = ("train/loss",)
     role = "symptom"
+    explains = ("below-baseline", "unpredicted-class")
 
     rows: int = 100
     epochs: int = 3

@@ -56,6 +56,7 @@ class Underfitting(Rule):
     severity = Severity.WARNING
     needs = ("train/loss",)
     role = "symptom"
+    explains = ("below-baseline", "unpredicted-class")
 
     gained: float = 0.1
     still: float = 0.02

@@ -160,6 +160,26 @@ def test_layers_of_the_users_own() -> None:
     assert judge(*(layer(name, 40.0, kind="own", output_std=7.0) for name in "ab")) == []  # which axis is summed over is not known
 
 
+def fading(gain: float, last: float) -> list[dict[str, Any]]:
+    """Four layers of this gain, each behind what the one before lets through, and a last one that ``last`` reaches."""
+    return [
+        *(layer(n, gain, input_std=gain**i, output_std=gain ** (i + 1)) for i, n in enumerate("abcd")),
+        layer("e", input_std=last, last=True),
+    ]
+
+
+def test_weights_that_together_let_nothing_through() -> None:
+    (finding,) = judge(*fading(0.1, 1e-4))
+    assert finding.message.startswith("signals shrink from 1 to 0.0001 through 4 layers")
+    assert finding.evidence["limit"] == 0.3
+
+
+def test_small_weights_are_healthy_where_something_comes_through() -> None:
+    assert judge(*fading(0.2, 0.01)) == []
+    assert judge(*fading(0.1, 1.0)) == []  # behind a normalisation
+    assert judge(*fading(0.58, 1e-4)) == []  # torch's default
+
+
 def test_layers_of_the_users_own_that_shrink_signals() -> None:
     own = [layer(name, 0.01, kind="own", output_std=0.01) for name in "abc"]
     (finding,) = judge(*own[:2], {**own[2], "last": True})
