@@ -12,6 +12,7 @@ from torch import Tensor
 
 from diagnose.callbacks.instrument import Instrument
 from diagnose.callbacks.monitor import Monitor
+from diagnose.callbacks.passes import share
 from diagnose.callbacks.ranks import Share, shares, summed
 from diagnose.measure.activations import compiled
 from diagnose.measure.fast_paths import FastPaths
@@ -45,14 +46,8 @@ class Losses(Instrument):
     """``train/loss`` of every batch; of measured batches ``train/watched_loss`` (that of the loss call) and what was predicted."""
 
     writes = (
-        "train/loss",
-        "train/watched_loss",
-        "backward/share",
-        "train/accuracy",
-        "prediction/top_share",
-        "prediction/std",
-        "target/top_share",
-        "target/std",
+        *("train/loss", "train/watched_loss", "backward/share", "backward/passes", "train/accuracy"),
+        *("prediction/top_share", "prediction/std", "target/top_share", "target/std"),
     )
     always = ("before_backward", "after_batch")
 
@@ -60,6 +55,7 @@ class Losses(Instrument):
         self.calls: list[LossCall] = []
         self.written = WrittenLosses()
         self.backward: list[Tensor] = []
+        self.before: list[int] = []  # loss calls before each of these
         self.manual = False
         self.kind = ""
         self.changes = 0
@@ -82,9 +78,10 @@ class Losses(Instrument):
             self.written.clear()
         if self.manual:
             self.backward.append(plain(loss).detach())
+            self.before.append(len(self.calls))
 
     def after_batch(self, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
-        calls, backward = self.calls, self.backward
+        calls, backward, before = self.calls, self.backward, self.before
         if calls or backward or self.notes.watched:
             self.release()
         loss = self._loss(module, outputs, backward)
@@ -102,9 +99,10 @@ class Losses(Instrument):
                 self.notes.put("train/watched_loss", watched)
                 unreduced = call.options.get("reduction") == "none"
                 self.notes.unreduced = (watched, loss.detach()) if unreduced and loss is not None else None
-            if len(backward) == 1 and call.value is not None and call.options.get("reduction") != "sum":  # sums add up to the sum
-                share = backward[0].reshape(()) / loss_scale(module) / call.value.detach().reshape(-1).mean()
-                self.notes.put("backward/share", share)
+            part = share(backward, before, call, calls, loss_scale(module))
+            if part is not None:
+                self.notes.put("backward/share", part)
+                self.notes.put("backward/passes", len(backward))
 
     def _loss(self, module: LightningModule, outputs: Any, backward: list[Tensor]) -> Tensor | None:
         """The loss of the batch, not divided for accumulation; one number."""
@@ -132,7 +130,7 @@ class Losses(Instrument):
             self.notes.put(PREDICTED[name], value)
 
     def release(self) -> None:
-        self.calls, self.backward = [], []
+        self.calls, self.backward, self.before = [], [], []
         self.written.clear()
 
 

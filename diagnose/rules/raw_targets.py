@@ -25,12 +25,13 @@ def unreached(record: Record, raw: float = 300.0, left: float = 1.5, usual: floa
     """The end of a finished regression that is still on its way to the mean of its targets, since they are so large; else ``None``.
 
     The targets are ``raw`` times as large as the first predictions vary, the loss fell and is still above ``left`` times that of a constant
-    prediction, and the steps moved the weights by ``usual`` of their size or more, so that the rate is not to blame.
+    prediction, and the steps moved the weights by ``usual`` of their size or more, so that the rate is not to blame. Where the
+    loss call sees one sample, nothing is known of how targets and predictions vary.
     """
     first = record.facts.get("probe.initial_loss", {})
     moved = record.series("update_ratio/layers").value if "update_ratio/layers" in record else np.empty((0, 1))
     moved = moved[np.isfinite(moved).any(axis=1)]
-    if not first.get("target_rms") or first.get("frozen") or not run(record).get("finished") or not len(moved):
+    if not first.get("target_rms") or not first["chance"] or first.get("frozen") or not run(record).get("finished") or not len(moved):
         return None
     name = "train/loss" if first["total"] == first["loss"] else "train/watched_loss"
     values = finite(record.series(name).value) if name in record else np.empty(0)

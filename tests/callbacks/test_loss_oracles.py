@@ -185,3 +185,29 @@ def test_predictions_of_a_validation_are_counted_by_class() -> None:
     x, y = loader.dataset.tensors  # type: ignore[attr-defined]
     for name, classes in (("val/predicted", module(x).argmax(1)), ("val/actual", y)):
         assert monitor.record.series(name).value.tolist() == [torch.bincount(classes, minlength=3).tolist()]
+
+
+@pytest.mark.parametrize("odd", [False, True])
+@pytest.mark.parametrize(("divisor", "share"), [(1, 1.0), (4, 0.25)])
+def test_passes_that_each_follow_a_call_of_the_same_loss_are_held_against_them(divisor: int, share: float, odd: bool) -> None:
+    class OneByOne(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.automatic_optimization = False
+
+        def training_step(self, batch: Any, batch_idx: int) -> None:
+            optimizer = self.optimizers()
+            optimizer.zero_grad()  # type: ignore[union-attr]
+            for x, y in zip(*batch, strict=True):
+                self.manual_backward(nn.functional.cross_entropy(self(x), y) / divisor)
+            if odd:
+                self.manual_backward(nn.functional.mse_loss(self(batch[0]), batch[0][:, :3]))
+            optimizer.step()  # type: ignore[union-attr]
+
+    monitor = LossMonitor(every_n_steps=1, strict=True)
+    fit(OneByOne(), monitor)
+    if odd:  # passes of different losses are not one that adds up
+        assert "backward/share" not in monitor.record
+    else:
+        assert monitor.record.series("backward/share").value == pytest.approx([share] * 10)
+        assert monitor.record.series("backward/passes").value == pytest.approx([4] * 10)

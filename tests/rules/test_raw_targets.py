@@ -55,3 +55,7 @@ def test_targets_within_reach(changes: dict[str, Any]) -> None:
     record = prices(**changes)
     assert not any("on their way" in finding.message for finding in run(InitialLoss(), record).findings)
     assert "initial-loss" not in run(LearningRateTooLow(), record).reason
+
+
+def test_a_loss_call_of_one_sample_tells_nothing_of_the_spread() -> None:
+    assert findings(InitialLoss(), prices(chance=0.0, prediction_std=0.0, ratio=float("nan"), shift=None)) == ()
