@@ -59,7 +59,8 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
     * ``probe.norms``: per batch norm ``name``, ``values`` (per channel, in training), ``bias_before`` (a layer whose bias it cancels),
       ``momentum`` where its running averages stand at their start, else ``None``;
     * ``probe.dropout``: per dropout that ran ``name`` (``""`` where it was called as a function on computed values), ``p``, and ``units``,
-      the channels of images, else the values per sample along the shortest axis;
+      the channels of images, else the values per sample along the shortest axis; ``written`` where it is a random mask over computed
+      values, of which ``p`` is the share of zeros (`WrittenDropout`);
     * ``probe.penalty``, where the step returns more than the watched loss: what each step ``added`` to it, the ``losses``, and the norms
       of the gradients of both parts, ``data_gradient`` and ``added_gradient``, in the first step.
     """
@@ -196,7 +197,9 @@ def _describe(
 ) -> None:
     anatomy.call = call
     record.add("probe.norms", seen.norms)
-    record.add("probe.dropout", seen.dropouts + called_dropouts(watch.dropouts, seen.dropouts))
+    written = watch.masked.found(call.input) if call is not None else []
+    by_hand = [{"name": "", "p": p, "units": units, "written": True} for p, units in written]
+    record.add("probe.dropout", seen.dropouts + called_dropouts(watch.dropouts, seen.dropouts) + by_hand)
     wrong = wrong_mode(sandbox.module, anatomy.ran)
     record.add("probe.modes", {"training": wrong, "apart": {n: anatomy.held[n] for n in wrong if n in anatomy.held}, "validation": []})
     facts: dict[str, Any] = {"raised": raised, "broadcast": watch.broadcast(loss)}

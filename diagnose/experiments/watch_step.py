@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
+from diagnose.experiments.written_dropout import WrittenDropout
 from diagnose.measure.calls import transformed
 from diagnose.measure.graph import MATMUL, op, reached
 from diagnose.measure.watched_losses import WatchLosses
@@ -48,6 +49,7 @@ class WatchStep(WatchLosses):
         self.targets = {t.data_ptr(): t for t in targets if t.layout is torch.strided and not t.is_nested and t.numel()}
         self.dropped: dict[Any, float] = {}  # node of the graph -> p
         self.dropouts: list[tuple[float, int]] = []  # p, and its `units`
+        self.masked = WrittenDropout()
         self.mixed: set[Any] = set()  # nodes that join a computed value with one that is outside the graph
         self.differences: list[tuple[Any, tuple[int, ...], tuple[int, ...]]] = []  # nodes, and the shapes of both sides
         self.backwards: list[Tensor] = []
@@ -58,6 +60,8 @@ class WatchStep(WatchLosses):
         result = super().__torch_function__(func, types, args, kwargs)
         if func is Tensor.backward:
             self.backwards.append(args[0])
+        if not transformed():
+            self.masked.see(func, args, kwargs or {}, result)
         if isinstance(result, (Tensor, tuple)):
             for arg in (*args, *(kwargs or {}).values()):
                 for tensor in arg if isinstance(arg, (list, tuple)) else (arg,):

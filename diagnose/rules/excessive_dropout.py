@@ -24,7 +24,10 @@ class ExcessiveDropout(Rule):
     ## When it is wrong
     Wide layers stand strong dropout: the variance that it adds, relative to the signal, is p / (1 - p) over the number of units. Hence a
     warning only from `p` on, and where this, summed over all dropouts from `high` on, is more than `noise`; else an `info`. A dropout that
-    is called as a function (`F.dropout`) is seen where it drops computed values: what masks the input may be a task of its own.
+    is called as a function (`F.dropout`) is seen where it drops computed values: what masks the input may be a task of its own. So is one
+    that is written by hand, by its share of zeros: a mask that is drawn in the step with fixed probabilities, tells units apart (and not
+    only samples, tokens or places), and is put over what a layer gave and another layer takes. A mask whose counterpart is put over
+    something as well mixes two things, as zoneout does, and is left alone.
 
     ## What to try
     p between 0.1 and 0.5 on hidden layers, none on the output.
@@ -58,7 +61,7 @@ class ExcessiveDropout(Rule):
             worst = max(strong, key=lambda d: float(d["p"]))
             noise = sum(d["p"] / max((1 - d["p"]) * d.get("units", 0), 1e-9) for d in strong)
             yield self.finding(
-                f"dropout sets {worst['p']:.0%} of the units to zero in every step",
+                f"{'a random mask' if worst.get('written') else 'dropout'} sets {worst['p']:.0%} of the units to zero in every step",
                 where=f"self.{worst['name']}" if worst["name"] else record.source("forward") or "F.dropout",
                 fix="lower p to between 0.1 and 0.5",
                 override=record.override("dropout", 0.2),

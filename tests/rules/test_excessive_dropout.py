@@ -18,6 +18,12 @@ def test_strong_dropout() -> None:
     assert finding.evidence == {"p": 0.9, "limit": 0.75, "noise": pytest.approx(9 / 64 + 1 / 64)}
 
 
+def test_a_mask_written_by_hand() -> None:
+    dropout = [{"name": "", "p": 0.9, "units": 64, "written": True}]
+    (finding,) = findings(ExcessiveDropout(), probe__dropout=dropout, probe__step=step())
+    assert (finding.where, finding.message) == ("model.py:20", "a random mask sets 90% of the units to zero in every step")
+
+
 def test_dropout_on_the_output_comes_first() -> None:
     dropout = [{"name": "net.5", "p": 0.9}]
     (finding,) = findings(ExcessiveDropout(), probe__dropout=dropout, probe__step=step(dropout_on_output=0.2))
