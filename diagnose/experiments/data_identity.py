@@ -144,8 +144,9 @@ def conflicts(rows: Sequence[int], found: Target, kind: Variety) -> dict[str, An
         ``rows``; ``distinct`` (different inputs); ``largest`` (share of the rows that have the most frequent input); ``groups`` (inputs
         that occur with more than one target), ``involved`` (rows in them) and their ``share``; ``kind``; ``floor``: the entropy of the
         targets given the input in nats for classes (its estimate from the groups), the unexplained share of the variance for values;
-        ``prior``: the same without the input (nats, or 1); ``example``, two rows as they were read; ``bits``, ``continuous``, ``cut``;
-        ``opposed``: see `opposed`.
+        ``expected``: the floor of new rows, as groups of few rows differ less than their targets do by nature (G. Miller, 1955, for
+        classes); ``prior``: the same without the input (nats, or 1); ``example``, two rows as they were read; ``bits``, ``continuous``,
+        ``cut``; ``opposed``: see `opposed`.
     """
     groups: dict[int, list[int]] = {}
     for position, key in enumerate(rows):
@@ -155,8 +156,10 @@ def conflicts(rows: Sequence[int], found: Target, kind: Variety) -> dict[str, An
     total = found.values
     if found.kind == "class":
         floor, prior = sum(len(g) * _entropy(total[g]) for g in mixed) / len(rows), _entropy(total)
+        missed = sum((len(np.unique(total[g])) - 1) / 2 for g in mixed) / len(rows)
     else:
         floor, prior = sum(len(g) * float(np.var(total[g])) for g in mixed) / len(rows) / max(float(np.var(total)), 1e-300), 1.0
+        missed = sum(float(np.var(total[g])) * len(g) / (len(g) - 1) for g in mixed) / len(rows) / max(float(np.var(total)), 1e-300)
     facts: dict[str, Any] = {
         "rows": len(rows),
         "distinct": len(groups),
@@ -166,6 +169,7 @@ def conflicts(rows: Sequence[int], found: Target, kind: Variety) -> dict[str, An
         "share": involved / len(rows),
     }
     facts |= {"kind": found.kind, "floor": floor, "prior": prior, "bits": kind.bits, "continuous": kind.continuous, "cut": kind.cut}
+    facts["expected"] = min(floor + missed, prior)
     facts["example"] = mixed[0][:2] if mixed else []
     facts["opposed"] = opposed([found.values[g] for g in groups.values() if len(g) > 1]) if found.kind == "class" else None
     return facts

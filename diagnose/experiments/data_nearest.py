@@ -34,17 +34,25 @@ def nearest(train: Sample, val: Sample, path: str, targets: tuple[Target | None,
     if kinds not in ({"class"}, {"value"}):
         return None
     mine, theirs = (t.values for t in targets if t is not None)
-    a, own = _table(first, TRAIN), _spread(mine, TRAIN)
-    b, held_out = _table(second, HELD_OUT), _spread(theirs, HELD_OUT)
+    a, own = table(first, TRAIN), spread(mine, TRAIN)
+    b, held_out = table(second, HELD_OUT), spread(theirs, HELD_OUT)
     if min(len(a), len(b)) < FEWEST or not (np.isfinite(a).all() and np.isfinite(b).all()):
         return None
-    scale = np.where(a.std(0) > 0, a.std(0), np.inf)
-    a, b = (a - a.mean(0)) / scale, (b - a.mean(0)) / scale
-    distances = (b**2).sum(1)[:, None] + (a**2).sum(1)[None] - 2 * b @ a.T
-    distances[distances < 1e-9 * a.shape[1]] = np.inf
-    close = own[np.argpartition(distances, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]]
+    close = own[np.argpartition(distances(a, b), NEIGHBOURS, axis=1)[:, :NEIGHBOURS]]
     fact = {"rows": len(held_out), "neighbours": NEIGHBOURS}
     return {**fact, **_votes(close, own, held_out)} if kinds == {"class"} else {**fact, **_means(close, held_out)}
+
+
+def distances(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
+    """Squares of the distances of the rows of ``b`` from those of ``a``, shape ``(len(b), len(a))``; infinite for equal rows.
+
+    Columns are measured in standard deviations of ``a``.
+    """
+    scale = np.where(a.std(0) > 0, a.std(0), np.inf)
+    a, b = (a - a.mean(0)) / scale, (b - a.mean(0)) / scale
+    squares: NDArray[np.float64] = (b**2).sum(1)[:, None] + (a**2).sum(1)[None] - 2 * b @ a.T
+    squares[squares < 1e-9 * a.shape[1]] = np.inf
+    return squares
 
 
 def _votes(close: NDArray[Any], own: NDArray[Any], held_out: NDArray[Any]) -> dict[str, Any]:
@@ -56,17 +64,17 @@ def _votes(close: NDArray[Any], own: NDArray[Any], held_out: NDArray[Any]) -> di
 
 
 def _means(close: NDArray[Any], held_out: NDArray[Any]) -> dict[str, float]:
-    spread = max(float(held_out.var()), 1e-300)
-    left = (close.mean(1) - held_out) ** 2 / spread
+    variance = max(float(held_out.var()), 1e-300)
+    left = (close.mean(1) - held_out) ** 2 / variance
     return {"explained": float(1 - left.mean()), "error": float(left.std() / len(left) ** 0.5)}
 
 
-def _table(rows: Tensor, most: int) -> NDArray[np.float64]:
+def table(rows: Tensor, most: int) -> NDArray[np.float64]:
     """Some of the columns of some of the rows: images have many more than are needed."""
-    flat = _spread(rows.flatten(1).numpy(), most)
+    flat = spread(rows.flatten(1).numpy(), most)
     return flat[:, :: max(1, flat.shape[1] // COLUMNS)].astype(np.float64)
 
 
-def _spread(rows: NDArray[Any], most: int) -> NDArray[Any]:
+def spread(rows: NDArray[Any], most: int) -> NDArray[Any]:
     """At most so many rows, spread over all."""
     return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
-
-import torch
 
 from diagnose.experiments import data_identity, data_shift, data_windows
 from diagnose.experiments.data_copies import Unreadable
@@ -17,22 +13,25 @@ from diagnose.experiments.data_leak import telling
 from diagnose.experiments.data_nearest import nearest
 from diagnose.experiments.data_order import order
 from diagnose.experiments.data_reading import read
+from diagnose.experiments.data_roles import Roles, assign
 from diagnose.experiments.data_sample import ENOUGH, Sample
 from diagnose.experiments.data_sampling import sampling
+from diagnose.experiments.data_transfer import transfer
 from diagnose.experiments.loader_batches import chosen_rows
 from diagnose.namespace import is_combined
 from diagnose.record import Record
 
-FACTS = ("data.order", "data.sampling", "data.overlap", "data.shift", "data.conflicts", "data.telling", "data.encoding", "data.nearest")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Roles:
-    """Which fields are inputs and which one is the target; ``guessed`` says which of the two nobody has told."""
-
-    inputs: tuple[str, ...]
-    target: str | None
-    guessed: tuple[str, ...] = ()
+FACTS = (
+    "data.order",
+    "data.sampling",
+    "data.overlap",
+    "data.shift",
+    "data.conflicts",
+    "data.telling",
+    "data.encoding",
+    "data.nearest",
+    "data.transfer",
+)
 
 
 def measure_data(
@@ -79,7 +78,7 @@ def measure_data(
         - ``data.conflicts``: see `data_identity.conflicts`.
         - ``data.telling``: see `data_leak.telling`.
         - ``data.encoding``: see `data_encoding.encoding`, of the first validation loader.
-        - ``data.nearest``: see `data_nearest.nearest`, of the first validation loader.
+        - ``data.nearest``, ``data.transfer``: see `data_nearest.nearest` and `data_transfer.transfer`, of the first validation loader.
     """
     try:
         first = read(train, batches=batches, samples=samples, seconds=seconds)
@@ -101,77 +100,30 @@ def measure_data(
     record.add("data", facts)
     found = target(first, parts.target, loss) if parts.target else None
     _order(record, first, found, parts)
-    drawn = sampling(first, found)
-    if drawn is None:
-        record.skip("data.sampling", "no sampler weighs the rows of each class alike")
-    else:
-        record.add("data.sampling", drawn)
+    _keep(record, "data.sampling", sampling(first, found), "no sampler weighs the rows of each class alike")
     column = telling(first, parts.inputs, found) if found is not None else None
-    if column is None:
-        record.skip("data.telling", "the training batches are no table of at least 100 rows with one target each")
-    else:
-        record.add("data.telling", column)
+    _keep(record, "data.telling", column, "the training batches are no table of at least 100 rows with one target each")
     _identity(record, first, others, found, parts, loss, (train, loaders), "; ".join(reasons) or "there is no validation loader")
     _shift(record, first, others, found, parts, loss, "; ".join(reasons) or "there is no validation loader")
-    near = encoded = None
+    near = encoded = carried = None
     if "val/0" in others and parts.target and "target" not in parts.guessed:
         targets = found, target(others["val/0"], parts.target, loss)
         encoded = encoding(first, others["val/0"], parts.inputs, targets)
-        near = nearest(first, others["val/0"], parts.inputs[0], targets) if len(parts.inputs) == 1 else None
-    if encoded is None:
-        record.skip("data.encoding", "no column of a table has values that recur in training and validation and tell the target")
+        if len(parts.inputs) == 1:
+            near = nearest(first, others["val/0"], parts.inputs[0], targets)
+            carried = transfer(first, others["val/0"], parts.inputs[0], targets)
+    _keep(record, "data.encoding", encoded, "no column of a table has values that recur in training and validation and tell the target")
+    _keep(record, "data.nearest", near, "there are no validation rows with one field of real numbers and one class or value each")
+    why = "there are no 400 training and 100 validation rows of one field with one class or value each"
+    _keep(record, "data.transfer", carried, why)
+
+
+def _keep(record: Record, name: str, fact: dict[str, Any] | None, reason: str) -> None:
+    """The fact, or why there is none."""
+    if fact is None:
+        record.skip(name, reason)
     else:
-        record.add("data.encoding", encoded)
-    if near is None:
-        record.skip("data.nearest", "there are no validation rows with one field of real numbers and one class or value each")
-    else:
-        record.add("data.nearest", near)
-
-
-def assign(sample: Sample, roles: Mapping[str, str], loss: Mapping[str, Any] | None) -> Roles:
-    """The roles as told, completed by guesses."""
-    paths = [p for p in sample.fields if p in roles]
-    told = [p for p in paths if roles[p] == "target"]
-    rest = [p for p in sample.fields if p not in told]
-    if (
-        told
-        and rest
-        and (_row_size(sample, told[0]) or 2) > 1
-        and all(_is_label(sample, p) for p in rest)
-        and told[0] == next(iter(sample.fields))
-    ):
-        return Roles((told[0],), None)  # the input is its own target, beside labels that the loss does not use
-    if told:
-        return Roles(tuple(p for p in sample.fields if p not in told and _is_feature(sample, p)), told[0])
-    if paths:  # the step changes the target before the loss sees it, or makes it: a later field of the same size stands for it
-        candidates = [p for p in list(sample.fields)[1:] if _row_size(sample, p) == _target_size(sample, loss)]
-        candidates = candidates or [p for p in list(sample.fields)[1:] if _is_label(sample, p)]
-    else:
-        candidates = [p for p in sample.fields if len(sample.fields) > 1 and _is_label(sample, p)]
-    candidates = [p for p in candidates if sample.fields[p][0].dtype is not torch.bool] or candidates  # masks stand beside labels
-    label = next((p for p in reversed(candidates) if not data_identity.is_number(sample, p)), None)
-    inputs = tuple(p for p in sample.fields if p != label and _is_feature(sample, p))
-    guessed = (*(() if paths else ("input",)), *(("target",) if label else ()))
-    return Roles(inputs, label, guessed)
-
-
-def _is_label(sample: Sample, path: str) -> bool:
-    return not sample.fields[path][0].is_floating_point() and _row_size(sample, path) == 1
-
-
-def _row_size(sample: Sample, path: str) -> int | None:
-    """Values per row of a field, ``None`` where batches differ."""
-    whole = sample.of(path)
-    return None if whole is None else whole[0].numel()
-
-
-def _target_size(sample: Sample, loss: Mapping[str, Any] | None) -> float:
-    """Values per row of the target that the loss was given, NaN without a loss."""
-    return math.nan if loss is None else math.prod(loss["target_shape"]) / sample.sizes[0]
-
-
-def _is_feature(sample: Sample, path: str) -> bool:
-    return sample.fields[path][0].dim() > 0 and not data_identity.is_number(sample, path)
+        record.add(name, fact)
 
 
 def _separate(val: Any) -> list[Any]:

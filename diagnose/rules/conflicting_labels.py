@@ -19,12 +19,12 @@ class ConflictingLabels(Rule):
     `share` are worth an `info`; they are a warning where equal inputs cannot be chance (some column holds fine real numbers, or the entropy
     of the columns, cut to a third, makes fewer than `chance` equal rows likely), where all columns look standardised and then cast to
     integers (whole numbers of both signs, at least half of them zero, the mean within a tenth of the standard deviation from zero), or
-    where a share of `alike` of the inputs is one and the same, or has equal ones with other targets and the floor is `nothing` of the
-    labels' entropy or more, so that nothing can be learned; and the floor that they set is at least `floor` of that entropy (for regression
-    half of the variance). A floor of `heavy` is a warning, too, where two labels of equal inputs differ more often than any labels that are
-    drawn one by one can, `opposed` times as often and `certain` standard errors beyond: of two classes with the mean share m over the
-    inputs that occur again, that is 2 m (1 - m) at most. Such labels were made as counterparts, as where a positive row stands once and
-    negative rows are drawn that may be the same, or the inputs lack what tells the rows apart.
+    where a share of `alike` of the inputs is one and the same, or has equal ones with other targets and the floor to be expected of new
+    rows is `nothing` of the labels' entropy or more, so that nothing can be learned; and the floor that they set is at least `floor` of
+    that entropy (for regression half of the variance). A floor of `heavy` is a warning, too, where two labels of equal inputs differ more
+    often than any labels that are drawn one by one can, `opposed` times as often and `certain` standard errors beyond: of two classes with
+    the mean share m over the inputs that occur again, that is 2 m (1 - m) at most. Such labels were made as counterparts, as where a
+    positive row stands once and negative rows are drawn that may be the same, or the inputs lack what tells the rows apart.
 
     ## Why it matters
     The loss cannot fall below the entropy of the labels given the input, whatever the network and the training. The cause is mostly a
@@ -78,7 +78,11 @@ class ConflictingLabels(Rule):
             return
         cut = bool(seen.get("cut"))
         alike = seen["continuous"] or cut or seen["rows"] * 2.0 ** (-seen["bits"] / 3) < self.chance
-        alike = alike or most >= self.alike or (seen["share"] >= self.alike and seen["floor"] >= self.nothing * seen["prior"])
+        alike = (
+            alike
+            or most >= self.alike
+            or (seen["share"] >= self.alike and seen.get("expected", seen["floor"]) >= self.nothing * seen["prior"])
+        )
         pairs = seen.get("opposed") if not alike and seen["floor"] >= self.heavy * seen["prior"] else None
         opposed = pairs if pairs and pairs["apart"] >= self.opposed * pairs["most"] and pairs["z"] >= self.certain else {}
         alike = alike or bool(opposed)

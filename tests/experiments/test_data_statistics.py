@@ -210,6 +210,16 @@ def test_conflicts_set_the_floor_of_the_entropy() -> None:
     assert (values["kind"], values["floor"]) == ("value", pytest.approx(1.0))
 
 
+@pytest.mark.parametrize("values", [False, True])
+def test_the_floor_of_new_rows_is_above_that_of_few_equal_ones(values: bool) -> None:
+    g = torch.Generator().manual_seed(0)
+    x, y = table(40).repeat(20, 1), torch.randint(0, 4, (800,), generator=g)
+    y = torch.randn(800, generator=g) if values else y
+    seen = facts(loader(x, y), **({"loss": MSE} if values else {})).facts["data.conflicts"]
+    assert seen["floor"] < 0.97 * seen["prior"]
+    assert seen["expected"] == pytest.approx(seen["prior"], rel=0.02)
+
+
 def test_labels_that_differ_more_often_than_chance_allows() -> None:
     g = torch.Generator().manual_seed(0)
     pairs = torch.cartesian_prod(torch.arange(40), torch.arange(40))

@@ -54,6 +54,8 @@ def test_inputs_that_leave_nothing_to_learn() -> None:
     (finding,) = judge(largest=0.2, distinct=7, continuous=False, bits=3.0, floor=0.685)
     assert finding.severity is Severity.WARNING
     assert judge(largest=0.2, distinct=7, continuous=False, bits=3.0, floor=0.66)[0].severity is Severity.INFO
+    (finding,) = judge(largest=0.02, distinct=80, continuous=False, bits=6.0, floor=0.65, expected=0.685)
+    assert finding.severity is Severity.WARNING
     for changes in ({"largest": 0.2, "distinct": 7, "continuous": False, "bits": 3.0, "floor": 0.685}, {}):
         record = Record()
         record.add("data.conflicts", {**JOINED, **changes})
