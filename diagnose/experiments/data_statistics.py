@@ -12,6 +12,7 @@ from diagnose.experiments.data_fields import Target, describe, describe_target, 
 from diagnose.experiments.data_leak import telling
 from diagnose.experiments.data_nearest import nearest
 from diagnose.experiments.data_order import order
+from diagnose.experiments.data_padding import padding
 from diagnose.experiments.data_reading import read
 from diagnose.experiments.data_roles import Roles, assign
 from diagnose.experiments.data_sample import ENOUGH, Sample
@@ -31,6 +32,7 @@ FACTS = (
     "data.encoding",
     "data.nearest",
     "data.transfer",
+    "data.padding",
 )
 
 
@@ -77,7 +79,7 @@ def measure_data(
           ``values`` (see `data_shift.values`, or ``None``), ``loss`` (its kind).
         - ``data.conflicts``: see `data_identity.conflicts`.
         - ``data.telling``: see `data_leak.telling`.
-        - ``data.encoding``: see `data_encoding.encoding`, of the first validation loader.
+        - ``data.encoding``, ``data.padding``: see `data_encoding.encoding` and `data_padding.padding`, of the first validation loader.
         - ``data.nearest``, ``data.transfer``: see `data_nearest.nearest` and `data_transfer.transfer`, of the first validation loader.
     """
     try:
@@ -105,10 +107,11 @@ def measure_data(
     _keep(record, "data.telling", column, "the training batches are no table of at least 100 rows with one target each")
     _identity(record, first, others, found, parts, loss, (train, loaders), "; ".join(reasons) or "there is no validation loader")
     _shift(record, first, others, found, parts, loss, "; ".join(reasons) or "there is no validation loader")
-    near = encoded = carried = None
+    near = encoded = carried = padded = None
     if "val/0" in others and parts.target and "target" not in parts.guessed:
         targets = found, target(others["val/0"], parts.target, loss)
         encoded = encoding(first, others["val/0"], parts.inputs, targets)
+        padded = padding(first, others["val/0"], parts.target, loss)
         if len(parts.inputs) == 1:
             near = nearest(first, others["val/0"], parts.inputs[0], targets)
             carried = transfer(first, others["val/0"], parts.inputs[0], targets)
@@ -116,6 +119,7 @@ def measure_data(
     _keep(record, "data.nearest", near, "there are no validation rows with one field of real numbers and one class or value each")
     why = "there are no 400 training and 100 validation rows of one field with one class or value each"
     _keep(record, "data.transfer", carried, why)
+    _keep(record, "data.padding", padded, "validation scores no target at places of a value that training ignores")
 
 
 def _keep(record: Record, name: str, fact: dict[str, Any] | None, reason: str) -> None:

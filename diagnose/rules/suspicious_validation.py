@@ -37,6 +37,10 @@ class SuspiciousValidation(Rule):
     least `values` of its values says so (means of training rows or of other data gave -0.55 at the least in 281 honest columns, means over
     both parts -0.94 to -0.99).
 
+    And whether validation scores places that training ignores: one value of an input (the padding token, a zero of an attention mask) of at
+    least `places` training places has a target at none of them, all but one in a thousand are ignored, and at such places stands `padded`
+    or more of what validation scores.
+
     And whether a logged validation loss is that of the loss calls divided once more by the size of a batch, `batch` or more, within
     `exact` in each of at least `validations` validations, and below `ratio` of the training loss, while no loss of training is logged so:
     the means of batches were summed up and divided by the number of samples.
@@ -63,7 +67,7 @@ class SuspiciousValidation(Rule):
     name = "suspicious-validation"
     severity = Severity.WARNING
     needs = ("val/loss", "train/loss")
-    instead = ("data.encoding",)
+    instead = ("data.encoding", "data.padding")
 
     ratio: float = 0.1
     gap: float = 0.15
@@ -79,11 +83,13 @@ class SuspiciousValidation(Rule):
     exact: float = 0.03
     cancel: float = 0.65
     values: int = 30
+    padded: float = 0.1
+    places: int = 100
 
     def judge(self, record: Record) -> Iterator[Finding]:
-        encoded = self._encoded(record)
-        if encoded is not None:
-            yield encoded
+        before = self._encoded(record) or self._padded(record)
+        if before is not None:
+            yield before
             return
         require(record, *self.needs)
         refuse_games(record)
@@ -192,6 +198,20 @@ class SuspiciousValidation(Rule):
             limit=-self.cancel,
             values=seen["values"],
             told=seen["told"],
+        )
+
+    def _padded(self, record: Record) -> Finding | None:
+        seen = record.facts.get("data.padding")
+        if seen is None or seen["places"] < self.places or seen["share"] < self.padded:
+            return None
+        return self.finding(
+            f"{seen['share']:.0%} of what validation scores stands where {seen['path']} is {seen['value']:g}, {seen['agree']:.0%} of it "
+            f"with the target {seen['label']}; training ignores its {seen['places']} places of that value",
+            where="val_dataloader",
+            fix="give the padding of validation the target that the loss ignores, as that of training has",
+            share=seen["share"],
+            limit=self.padded,
+            places=seen["places"],
         )
 
     def _column(self, record: Record) -> Finding | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from diagnose.record import Record
 from diagnose.rules.suspicious_validation import SuspiciousValidation
 from tests.rules.training import findings, not_run, training
@@ -118,3 +120,10 @@ def test_logged_losses_of_another_scale_are_healthy() -> None:
     assert findings(SuspiciousValidation(), averaged(1 / 4, size=4)) == ()
     assert findings(SuspiciousValidation(), averaged(1 / 50, train_share=1 / 50)) == ()  # training is logged alike
     assert findings(SuspiciousValidation(), averaged(1 / 50, wobble=0.1)) == ()  # another quantity
+
+
+@pytest.mark.parametrize(("share", "places", "found"), [(0.12, 200, 1), (0.08, 200, 0), (0.5, 90, 0)])
+def test_padding_that_validation_scores(share: float, places: int, found: int) -> None:
+    fact = {"path": "batch[0]", "value": 0.0, "places": places, "share": share, "known": 1.0, "label": 0, "agree": 1.0}
+    record = training([1.0] * 300, facts={"data.padding": fact}, val__loss=[0.6] * 10)
+    assert len(findings(SuspiciousValidation(), record)) == found

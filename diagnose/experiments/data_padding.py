@@ -1,0 +1,75 @@
+"""Whether validation scores the places of an input that training ignores, as where only one of the two ignores the padding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diagnose.experiments.data_fields import CLASSIFICATION
+from diagnose.experiments.data_sample import Sample
+
+ALL = 0.999  # of the places of a value: so many are ignored in training
+
+
+def padding(train: Sample, val: Sample, path: str, loss: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The value of an input at whose places training has no target and validation has one.
+
+    Only of targets by place: of sequences, or of pixels. A value is that of a field of the shape of the target (tokens, an attention mask),
+    or zero in all columns of a field with one more axis.
+
+    Returns:
+        ``path`` (of the field), ``value``, ``places`` (how many training places have it; 99.9 % or more of these are ignored), ``share``
+        (of what validation scores, how much stands at such places), ``known`` (share of these places that validation scores), ``label``
+        (what most of them have there) and ``agree`` (the share of them that have it). ``None`` where no value is ignored so, or training
+        ignores all or nothing.
+    """
+    if loss is None or loss["kind"] not in CLASSIFICATION or path not in train.fields or path not in val.fields:
+        return None
+    found: dict[str, Any] | None = None
+    for field in train.fields:
+        own, theirs = _beside(train, path, field), _beside(val, path, field) if field != path else None
+        if not own or not theirs:
+            continue
+        scored = torch.cat([_scored(t, loss) for t, _ in own])
+        values = torch.cat([v for _, v in own])
+        if bool(scored.all()) or not bool(scored.any()):
+            continue
+        value = values[~scored].mode().values
+        here = values == value
+        if float((~scored[here]).float().mean()) < ALL:
+            continue
+        target, held = torch.cat([t for t, _ in theirs]), torch.cat([v for _, v in theirs]) == value
+        kept = torch.cat([_scored(t, loss) for t, _ in theirs])
+        labels = target[held & kept]
+        if not len(labels):
+            continue
+        label = labels.mode().values
+        fact: dict[str, Any] = {"path": field, "value": float(value), "places": int(here.sum()), "share": len(labels) / int(kept.sum())}
+        fact |= {"known": len(labels) / int(held.sum()), "label": int(label), "agree": float((labels == label).float().mean())}
+        found = fact if found is None or fact["share"] > found["share"] else found
+    return found
+
+
+def _scored(target: Tensor, loss: Mapping[str, Any]) -> Tensor:
+    """Which targets the loss scores."""
+    scored: Tensor = (target >= 0) & (target < loss["classes"]) & (target != loss.get("ignore_index", -100))
+    return scored
+
+
+def _beside(sample: Sample, path: str, field: str) -> list[tuple[Tensor, Tensor]]:
+    """Targets by place and the field's values there, both flat, of the batches that have both; empty where their shapes do not match."""
+    values = dict(zip(sample.batches.get(field, []), sample.fields.get(field, []), strict=True))
+    pairs = []
+    for number, target in zip(sample.batches[path], sample.fields[path], strict=True):
+        given = values.get(number)
+        if given is None or target.dim() < 2 or target.is_floating_point() or given.shape[: target.dim()] != target.shape:
+            return []
+        if given.dim() == target.dim() + 1 and given.is_floating_point():
+            given = (given != 0).any(-1)  # a row of zeros
+        if given.dim() != target.dim():
+            return []
+        pairs.append((target.reshape(-1), given.reshape(-1).float()))
+    return pairs
