@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from diagnose.experiments.batches import changed, has_unknown, leaves, roles, same, size, take
+from diagnose.experiments.fading import fading
 from diagnose.experiments.mixing import mixes
 from diagnose.experiments.sandbox import Sandbox
 from diagnose.measure.losses import LossCall
@@ -95,7 +96,7 @@ def swap_samples(sandbox: Sandbox, record: Record) -> None:
     Writes ``probe.dependence``: ``kept`` (largest change of an output whose own sample stayed, in units of the outputs' standard
     deviation), ``swapped`` (the same for outputs whose sample was replaced), ``noise`` (largest change between two equal runs),
     ``samples``; where the replaced ones did not change, ``mixed_by`` (see `mixes`), and where no output changed at all, ``unheard`` (see
-    the function of this name).
+    the function of this name). And ``probe.fading``, where the replaced ones did not change: see `fading`.
     """
     batch, run = _step_for_swapping(sandbox)
     n = size(batch)
@@ -153,6 +154,7 @@ def swap_samples(sandbox: Sandbox, record: Record) -> None:
     if swapped <= 1e-6:
         mixed_by = mixes(sandbox.module, lambda b: run(sandbox, b), batch, take(batch, rows), even, n)
         record.add("probe.dependence", {**record.facts["probe.dependence"], "mixed_by": mixed_by})
+        record.add("probe.fading", fading(sandbox.module, lambda b: run(sandbox, b), batch, take(batch, rows)))
     if swapped == 0:
         record.add("probe.dependence", {**record.facts["probe.dependence"], "unheard": unheard(sandbox, batch, run, first, record)})
 

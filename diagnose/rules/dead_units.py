@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from diagnose.record import Record
-from diagnose.rules import NotRun, Rule
+from diagnose.rules import NotRun, Rule, run
 from diagnose.rules.evidence import later, left_of_both
-from diagnose.statistics import finite, median
+from diagnose.rules.vanishing_gradient import VanishingGradient
+from diagnose.statistics import Values, finite, median
 from diagnose.values import Finding, Severity
 
 
@@ -19,10 +20,12 @@ class DeadUnits(Rule):
     """Most units of an activation give the same value for every sample.
 
     ## What it measures
-    The share of units whose output does not vary over the samples of a batch. At least `share` of the units of one activation must be
-    dead in `persistence` of the steps measured after the first third of the run so far, of at least `records` in all. Bounded activations
-    are judged by saturated-units. Where predictions and targets have both shrunk below `shrunk` of their first spread, the model makes its
-    own targets, and prediction-collapse speaks.
+    The share of units whose output does not vary over the samples of a batch. At least `share` of the units of one activation must be dead
+    in `persistence` of the steps measured after the first third of the run so far, of at least `records` in all. Bounded activations are
+    judged by saturated-units. Where vanishing-gradient is found in `depth` layers or more, none of which takes more than `leap` of the fall
+    of the gradient (in decades), and less than `alive` of the units of the first activation are dead, that rule speaks: deep in such a
+    network units are constant because next to nothing of the input comes to them. Where predictions and targets have both shrunk below
+    `shrunk` of their first spread, the model makes its own targets, and prediction-collapse speaks.
 
     ## Why it matters
     A ReLU unit that is zero for every sample gets no gradient and cannot come back: the layer is narrower than it looks, or dead
@@ -50,6 +53,9 @@ class DeadUnits(Rule):
     persistence: float = 0.8
     records: int = 5
     shrunk: float = 0.05
+    depth: int = 6
+    leap: float = 0.34
+    alive: float = 0.4
 
     def judge(self, record: Record) -> Iterator[Finding]:
         if left_of_both(record) < self.shrunk:
@@ -66,6 +72,10 @@ class DeadUnits(Rule):
                 found.append((name, median(values), often))
         if short:
             raise NotRun(f"too short: fewer than {self.records} measured steps with at least eight samples per unit")
+        if found and self._starved(record, finite(rows[:, 0])):
+            raise NotRun(
+                "units end deep in the network, since what the input changes gets lost on its way, of which vanishing-gradient speaks"
+            )
         if found:
             name, dead, often = found[0]
             others = f", and most of {len(found) - 1} further activations" if len(found) > 1 else ""
@@ -78,3 +88,10 @@ class DeadUnits(Rule):
                 persistence=often,
                 activations=len(found),
             )
+
+    def _starved(self, record: Record, first: Values) -> bool:
+        """Whether the gradient fades little by little through many layers, of which the first is alive."""
+        if not len(first) or median(first) >= self.alive:
+            return False
+        fading = [f.evidence for f in run(VanishingGradient(), record).findings]
+        return any(e.get("layers", 0) >= self.depth and e.get("leap", 1.0) <= self.leap for e in fading)

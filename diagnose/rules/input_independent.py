@@ -21,8 +21,8 @@ class InputIndependent(Rule):
     Samples of a batch are replaced by others, and the change in their own outputs is taken, in units of the outputs' standard deviation. Up
     to `tolerance` counts as none. The question is then asked again after five training steps, since a last layer that starts at zero is
     common and harmless; under manual optimisation it stays open. A change that is tiny and not nothing is left to vanishing-gradient once
-    that is found: deep sigmoid layers lose the input as they lose the gradient. Modules that run without a gradient and whose weights can
-    be drawn anew with no change in the outputs are named: what they compute is thrown away.
+    that is found, and so is one that gets lost little by little: deep sigmoid layers lose the input as they lose the gradient. Modules that
+    run without a gradient and whose weights can be drawn anew with no change in the outputs are named: what they compute is thrown away.
 
     The same is asked of one field of the batch at a time, where it differs in at least `samples` samples. Where its rows end or begin with
     padding, the padding stays as it is, and what it leaves over is exchanged: so a mask that keeps the padding and hides the content is
@@ -62,7 +62,7 @@ class InputIndependent(Rule):
         seen = record.facts.get("probe.dependence")
         if seen is None and not unread:
             raise NotRun(record.missing.get("probe.dependence", "probe.dependence was not recorded"))
-        if seen is not None and 0 < seen["swapped"] <= self.tolerance and run(VanishingGradient(), record).findings:
+        if seen is not None and seen["swapped"] <= self.tolerance and self._vanishes(record, seen["swapped"]):
             raise NotRun("what the input changes is lost on its way, of which vanishing-gradient speaks")
         if seen is not None and seen["swapped"] <= self.tolerance:
             unheard = sorted({name.rpartition(".")[0] or name for name in seen.get("unheard", ())})
@@ -80,6 +80,10 @@ class InputIndependent(Rule):
             return
         for field in unread:
             yield self._field(record, field)
+
+    def _vanishes(self, record: Record, change: float) -> bool:
+        vanishing = VanishingGradient()
+        return vanishing.blurs(record) is not None or (change > 0 and bool(run(vanishing, record).findings))
 
     def _field(self, record: Record, field: Mapping[str, Any]) -> Finding:
         kept = f"what padding leaves over of {field['path']}" if field["padded"] else field["path"]

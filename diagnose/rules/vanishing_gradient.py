@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from diagnose.record import Record
-from diagnose.rules import NotRun, Rule
+from diagnose.rules import NotRun, Rule, require
 from diagnose.rules.evidence import falls_steadily, losses, planned_steps, refuse_early, refuse_games, update_of
 from diagnose.rules.games import players
 from diagnose.rules.skill import come_nowhere, never_better, skill
 from diagnose.statistics import median, medians, progress
 from diagnose.values import Finding, Severity
+
+
+def largest_step(sizes: Sequence[float]) -> float:
+    """The share that the largest step down has in a fall, in decades.
+
+    >>> largest_step([1.0, 0.1, 0.01]), largest_step([1.0, 0.9, 1e-9]) > 0.9
+    (0.5, True)
+    """
+    logs = np.log(sizes)
+    return float(-np.diff(logs).min() / max(logs[0] - logs[-1], 1e-9))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +42,10 @@ class VanishingGradient(Rule):
     `done` of the run at least, the loss did not fall by what loss-not-decreasing asks for, or it lost less than `progress` and fell at the
     end as fast as at the start or was never better than a constant prediction in validation, though the layer could have moved by `travel`
     of its size.
+
+    Before training, where the outputs hardly change when samples are replaced by others: what each layer gives then changes less and less,
+    in `depth` layers or more, none of which takes more than `leap` of the fall (in decades), to less than `blurred` of its size and `ratio`
+    of what it was. What is lost in one place is left to input-independent.
 
     Of several optimizers that have a loss each, when the run is over: one whose gradient in the last third of the measured steps is less
     than `ratio` of that in the first ten, while its own loss went up.
@@ -60,6 +74,7 @@ class VanishingGradient(Rule):
     name = "vanishing-gradient"
     severity = Severity.WARNING
     needs = ("grad_norm/layers", "train/loss")
+    instead = ("probe.fading",)
     explains = ("learning-rate-too-low", "frozen-parameter", "underfitting", "overfitting")
 
     ratio: float = 1e-3
@@ -75,12 +90,20 @@ class VanishingGradient(Rule):
     epochs: int = 3
     done: float = 0.3
     travel: float = 0.02
+    depth: int = 6
+    leap: float = 0.34
+    blurred: float = 1e-5
 
     def judge(self, record: Record) -> Iterator[Finding]:
         faded = list(self._faded(record))
         if faded:
             yield from faded
             return
+        blurred = self.blurs(record)
+        if blurred is not None:
+            yield blurred
+            return
+        require(record, *self.needs)
         refuse_games(record)
         lost = self._lost_in_time(record)
         if lost is not None:
@@ -101,7 +124,8 @@ class VanishingGradient(Rule):
         if small < self.persistence:
             return
         come = progress(loss)
-        rising = float(np.mean(np.diff(np.log(medians(value))) > 0))
+        sizes = medians(value)
+        rising = float(np.mean(np.diff(np.log(sizes)) > 0))
         name = series.labels[kept[0]]
         moves = update_of(record, name)
         learned = skill(record)
@@ -119,7 +143,29 @@ class VanishingGradient(Rule):
                 persistence=small,
                 update=moves,
                 progress=come.relative,
+                layers=len(kept),
+                leap=largest_step(sizes[::-1].tolist()),
             )
+
+    def blurs(self, record: Record) -> Finding | None:
+        """What the samples differ in gets smaller from layer to layer until nothing of it arrives; not where one layer takes it all."""
+        layers = [e for e in record.facts.get("probe.fading", ()) if e["change"] > 0]
+        if len(layers) < self.depth:
+            return None
+        first, last, leap = layers[0], layers[-1], largest_step([e["change"] for e in layers])
+        if last["change"] >= min(self.blurred, self.ratio * first["change"]) or leap > self.leap:
+            return None
+        return self.finding(
+            f"what the samples differ in shrinks from {first['change']:.2g} of what {first['name']} gives to {last['change']:.1g} of what "
+            f"{last['name']} gives, little by little through {len(layers)} layers, and so does the gradient on its way back",
+            where=first["name"],
+            fix="use residual connections, normalisation, or ReLU-like activations with nn.init.kaiming_normal_ between the first and the "
+            "last layer",
+            change=last["change"],
+            limit=self.blurred,
+            layers=len(layers),
+            leap=leap,
+        )
 
     def _faded(self, record: Record) -> Iterator[Finding]:
         """Of several optimizers those that lose, and whose gradient all but vanished: a critic that is always right tells nothing more."""

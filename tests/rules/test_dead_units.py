@@ -43,3 +43,18 @@ def test_units_that_end_with_their_own_targets_are_left_to_another_rule() -> Non
     shrinking = [0.05 * 0.8**n for n in range(24)]
     both: dict[str, Any] = {"prediction__std": shrinking, "target__std": shrinking}
     assert "shrunk with its predictions" in not_run(DeadUnits(), training(labels=LABELS, activation__dead=[[1.0, 0.9]] * 10, **both))
+
+
+def deep(first: float, *gradients: float) -> Record:
+    """Nothing is learned, and the units of the last of three activations are dead."""
+    names = [f"net.{i}" for i in range(len(gradients))]
+    labels = {"activation__dead": ["a", "b", "c"], "grad_norm__layers": names, "update_ratio__layers": names}
+    rows: dict[str, Any] = {"grad_norm__layers": [list(gradients)] * 20, "update_ratio__layers": [[1e-6] * len(gradients)] * 20}
+    return training([1.39] * 300, labels=labels, activation__dead=[[first, 0.5, 0.9]] * 20, **rows)
+
+
+def test_units_to_which_nothing_comes_are_left_to_the_vanishing_gradient() -> None:
+    little_by_little = [10.0**-i for i in range(7, -1, -1)]
+    assert "of which vanishing-gradient speaks" in not_run(DeadUnits(), deep(0.1, *little_by_little))
+    assert len(findings(DeadUnits(), deep(0.6, *little_by_little))) == 1  # they end from the start
+    assert len(findings(DeadUnits(), deep(0.1, 1e-7, 2e-7, 3e-7, 0.3, 0.5, 0.6, 0.8, 1.0))) == 1  # in one place

@@ -81,3 +81,15 @@ def test_what_is_lost_little_by_little_is_left_to_the_vanishing_gradient() -> No
     assert run(VanishingGradient(), deep(5e-7)).findings
     assert "of which vanishing-gradient speaks" in run(InputIndependent(), deep(5e-7)).reason
     assert run(InputIndependent(), deep(0.0)).findings
+
+
+def test_what_is_seen_to_be_lost_little_by_little_before_training_too() -> None:
+    def lost(*changes: float) -> str:
+        layers = [{"name": f"layer{i}", "change": change} for i, change in enumerate(changes)]
+        record = Record()
+        for name, fact in (("step", step()), ("dependence", seen(0.0)), ("fading", layers)):
+            record.add(f"probe.{name}", fact)
+        return run(InputIndependent(), record).reason
+
+    assert "of which vanishing-gradient speaks" in lost(1.0, 0.1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 0.0)
+    assert lost(1.0, 0.9, 0.8, 0.7, 1e-6, 1e-6, 1e-6, 0.0) == ""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from diagnose.record import Record
+from diagnose.rules import run
 from diagnose.rules.vanishing_gradient import VanishingGradient
 from tests.rules.playing import game
 from tests.rules.training import falling, findings, not_run, training
@@ -93,3 +96,32 @@ def test_a_player_that_lost_and_still_gets_a_gradient_or_won_is_no_fault() -> No
     lost, won = [0.6] * 10 + [9.0] * 30, [0.6] * 10 + [0.0] * 30
     assert "several optimizers" in not_run(VanishingGradient(), game(pulls=[0.3] * 10 + [5.0] * 30, losses=(lost, won)))
     assert "several optimizers" in not_run(VanishingGradient(), game(pulls=[0.3] * 10 + [1e-6] * 30, losses=(won, lost)))
+
+
+def fading(*changes: float) -> Record:
+    """Before training: what each layer gives changes by so much with its sample."""
+    record = Record()
+    record.add("probe.fading", [{"name": f"layer{i}", "change": change} for i, change in enumerate(changes)])
+    return record
+
+
+def test_what_samples_differ_in_gets_lost_little_by_little() -> None:
+    (found,) = findings(VanishingGradient(), fading(*(10.0**-i for i in range(8))))
+    assert found.where == "layer0"
+    assert found.message.startswith(
+        "what the samples differ in shrinks from 1 of what layer0 gives to 1e-07 of what layer7 gives, little by"
+    )
+    assert len(findings(VanishingGradient(), fading(*(10.0**-i for i in range(8)), 0.0))) == 1  # below the precision in the end
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [1.0, 0.5, 0.4, 0.3, 1e-7, 1e-7, 1e-7],  # in one place
+        [1.0, 0.5, 0.4, 0.3, 0.2, 0.2, 0.0],  # a last layer that starts at zero
+        [1.0, 1e-2, 1e-4, 1e-6, 1e-8],  # in few layers
+        [1e-6, 8e-7, 6e-7, 5e-7, 4e-7, 3e-7],  # never there: inputs far away from zero
+    ],
+)
+def test_what_samples_differ_in_gets_lost_otherwise(changes: list[float]) -> None:
+    assert "grad_norm/layers was not recorded" in run(VanishingGradient(), fading(*changes)).reason
