@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,7 +144,7 @@ def conflicts(rows: Sequence[int], found: Target, kind: Variety) -> dict[str, An
         ``rows``; ``distinct`` (different inputs); ``largest`` (share of the rows that have the most frequent input); ``groups`` (inputs
         that occur with more than one target), ``involved`` (rows in them) and their ``share``; ``kind``; ``floor``: the entropy of the
         targets given the input in nats for classes (its estimate from the groups), the unexplained share of the variance for values;
-        ``expected``: the floor of new rows, as groups of few rows differ less than their targets do by nature (G. Miller, 1955, for
+        ``expected``: the floor of new rows, as groups of few rows differ less than their targets do by nature (by Pearson's X² for
         classes); ``prior``: the same without the input (nats, or 1); ``example``, two rows as they were read; ``bits``, ``continuous``,
         ``cut``; ``opposed``: see `opposed`.
     """
@@ -156,7 +156,7 @@ def conflicts(rows: Sequence[int], found: Target, kind: Variety) -> dict[str, An
     total = found.values
     if found.kind == "class":
         floor, prior = sum(len(g) * _entropy(total[g]) for g in mixed) / len(rows), _entropy(total)
-        missed = sum((len(np.unique(total[g])) - 1) / 2 for g in mixed) / len(rows)
+        missed = prior - _information(groups.values(), total) - floor
     else:
         floor, prior = sum(len(g) * float(np.var(total[g])) for g in mixed) / len(rows) / max(float(np.var(total)), 1e-300), 1.0
         missed = sum(float(np.var(total[g])) * len(g) / (len(g) - 1) for g in mixed) / len(rows) / max(float(np.var(total)), 1e-300)
@@ -169,10 +169,22 @@ def conflicts(rows: Sequence[int], found: Target, kind: Variety) -> dict[str, An
         "share": involved / len(rows),
     }
     facts |= {"kind": found.kind, "floor": floor, "prior": prior, "bits": kind.bits, "continuous": kind.continuous, "cut": kind.cut}
-    facts["expected"] = min(floor + missed, prior)
+    facts["expected"] = min(floor + max(missed, 0.0), prior)
     facts["example"] = mixed[0][:2] if mixed else []
     facts["opposed"] = opposed([found.values[g] for g in groups.values() if len(g) > 1]) if found.kind == "class" else None
     return facts
+
+
+def _information(groups: Iterable[Sequence[int]], classes: NDArray[Any]) -> float:
+    """What the group tells of the class, in nats, less what as many groups tell by chance: (X² - df) / 2n, where it is little.
+
+    X² is Pearson's, whose mean is df where nothing is told, however few the rows of a group are.
+    """
+    _, index, counts = np.unique(classes, return_inverse=True, return_counts=True)
+    share = counts / len(classes)
+    tables = [np.bincount(index[list(g)], minlength=len(counts)) for g in groups]
+    square = sum(float(((t - t.sum() * share) ** 2 / (t.sum() * share)).sum()) for t in tables)
+    return max(0.0, square - (len(tables) - 1) * (len(counts) - 1)) / (2 * len(classes))
 
 
 def opposed(groups: Sequence[NDArray[Any]]) -> dict[str, float] | None:
