@@ -1,17 +1,17 @@
 """What watching costs: the time of a training under each callback over the time of the same training without.
 
-    python scripts/benchmark.py [--only NAME ...] [--seconds 4] [--rounds 3] [--quick] [--json FILE]
+    python scripts/benchmark.py [--only NAME ...] [--ways NAME ...] [--seconds 4] [--rounds 3] [--quick] [--json FILE]
 
 All ways to train stand in one round, one after the other in turning order, so that a slow minute of the machine meets all of them; the
 ratio is taken within a round, the table shows the median of the rounds, and grows while they run. *Step* is the mean time of a batch after
 the first twelve, *fit* the whole ``trainer.fit`` with what is done once at its start and end. *CPU* is the time of the process, which other
 processes disturb less than that of the clock. *Least* takes each batch where it was fastest: its CPU time is the least of the rounds, and
-the ratio is that of the sums over all batches. What a busy machine adds comes and goes, what the work itself takes is there in every
-round; with eight rounds or more the figure holds on a machine that is not quiet. *Same weights* says whether training ended in the same
-bits. The last row of a model is the floor: what one ``torch._foreach_norm`` over its gradients would cost at each step. ``--only`` takes
-names or globs of models, and ``jobs`` (all of them, as by default), ``growth`` (how a measurement grows with layers and parameters),
-``record`` (what it takes on disk) and ``memory`` (whether it grows over 10,000 steps), all from `scripts/growth.py`. ``--quick`` is one
-round of short trainings.
+the ratio is that of the sums over all batches. What a busy machine adds comes and goes, what the work itself takes is there in every round;
+with eight rounds or more the figure holds on a machine that is not quiet. *Same weights* says whether training ended in the same bits. The
+last row of a model is the floor: what one ``torch._foreach_norm`` over its gradients would cost at each step. ``--only`` takes names or
+globs of models, and ``jobs`` (all of them, as by default), ``growth`` (how a measurement grows with layers and parameters), ``record``
+(what it takes on disk) and ``memory`` (whether it grows over 10,000 steps), all from `scripts/growth.py`. ``--ways`` leaves all other ways
+to train out, apart from the bare one, so that there is time for more rounds. ``--quick`` is one round of short trainings.
 """
 
 from __future__ import annotations
@@ -204,13 +204,12 @@ def floor(model: str) -> float:
     return growth.milliseconds(lambda: torch._foreach_norm(gradients), repeats=30)
 
 
-def compare(model: str, seconds: float, rounds: int) -> dict[str, dict[str, Any]]:
-    """The figures of every way to train one model; each fit takes about so many seconds."""
-    for way in WAYS:
+def compare(model: str, names: list[str], seconds: float, rounds: int) -> dict[str, dict[str, Any]]:
+    """The figures of these ways to train one model, ``bare`` among them; each fit takes about so many seconds."""
+    for way in names:
         train(model, way, 2)  # what is done once per process
     steps = max(40, min(1000, int(seconds / train(model, "bare", 20).step)))
-    runs: dict[str, list[Fit]] = {way: [] for way in WAYS}
-    names = list(WAYS)
+    runs: dict[str, list[Fit]] = {way: [] for way in names}
     for r in range(rounds):
         for way in names[r % len(names) :] + names[: r % len(names)]:
             runs[way].append(train(model, way, steps))
@@ -231,7 +230,7 @@ def compare(model: str, seconds: float, rounds: int) -> dict[str, dict[str, Any]
             **{f"{field}_ratio": round(least(way) / least("bare"), 3) if field == "least" else ratio(way, field) for field in FIELDS},
             "same_weights": {run.weights for run in runs[way]} == {bare[0].weights},
         }
-        for way in WAYS
+        for way in names
     }
     lowest = floor(model)
     share = round(1 + lowest / figures["bare"]["step_ms"], 3)
@@ -252,6 +251,7 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=["jobs"], metavar="NAME", help="models by name or glob, jobs, growth, record, memory")
+    parser.add_argument("--ways", nargs="+", default=["*"], metavar="NAME", help="ways to train by name or glob; bare is always one")
     parser.add_argument("--seconds", type=float, default=4.0, help="about how long one fit takes")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
@@ -267,6 +267,10 @@ def main() -> int:
     wrong = [only for only in args.only if only not in ("jobs", *parts) and not any(fnmatch(name, only) for name in MODELS)]
     if wrong:
         parser.error(f"--only: expected models ({', '.join(MODELS)}), jobs, growth, record or memory, got {wrong[0]!r}")
+    wrong = [one for one in args.ways if not any(fnmatch(name, one) for name in WAYS)]
+    if wrong:
+        parser.error(f"--ways: expected some of {', '.join(WAYS)}, got {wrong[0]!r}")
+    names = ["bare", *(name for name in WAYS if name != "bare" and any(fnmatch(name, one) for one in args.ways))]
 
     figures: dict[str, Any] = {"cores": os.cpu_count(), "threads": args.threads, "load": os.getloadavg()[0]}
     print(f"{figures['cores']} CPU cores, {args.threads} used, load {figures['load']:.1f} at the start", flush=True)
@@ -276,7 +280,7 @@ def main() -> int:
         print("|---|---|--:|--:|--:|--:|--:|--:|--:|---|", flush=True)
     watched = []
     for model in models:
-        figures[model] = compare(model, seconds, rounds)
+        figures[model] = compare(model, names, seconds, rounds)
         watched += [f for way, f in figures[model].items() if "Doctor" in way]
         for way, found in figures[model].items():
             print(row(model, way, found), flush=True)
