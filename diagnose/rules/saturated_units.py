@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diagnose.record import Record
+from diagnose.record import Record, Series
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import losses
 from diagnose.rules.skill import skill
@@ -23,11 +23,12 @@ class SaturatedUnits(Rule):
     The share of sigmoid or tanh units that lie within 0.01 of a bound for nearly every sample: at least `share` of the units of one
     activation, in `persistence` of at least `records` measured steps. It is a warning where the loss has lost less than `progress` of its
     start, where the model is hardly better than a constant prediction, or where `extreme` of the units of a hidden layer are saturated,
-    which no training needs; else it is worth knowing only. Units that are thrown from one bound to the other, so that none sits at one of
-    them for nearly every sample, count where this is so from the start: `share` of all entries of a hidden activation in the first
-    `records` measured steps, and in `persistence` of all, as many at the one bound as at the other; those are a warning already where the
-    model gains less than `content` of what there is. The gates of LSTM and GRU layers are judged together, and the states of plain
-    recurrent layers.
+    which no training needs; else it is worth knowing only. Where `extreme` of the units of a hidden sigmoid or tanh come to their bounds
+    later, and stay there for `stay` of the run and in `records` measured steps at least, it is a warning if next to nothing was learned by
+    those first two signs; gates are left out. Units that are thrown from one bound to the other, so that none sits at one of them for
+    nearly every sample, count where this is so from the start: `share` of all entries of a hidden activation in the first `records`
+    measured steps, and in `persistence` of all, as many at the one bound as at the other; those are a warning already where the model gains
+    less than `content` of what there is. The gates of LSTM and GRU layers are judged together, and the states of plain recurrent layers.
 
     ## Why it matters
     At its bounds the slope of the activation is almost zero, so nothing before it learns.
@@ -56,6 +57,7 @@ class SaturatedUnits(Rule):
     extreme: float = 0.9
     progress: float = 0.2
     content: float = 0.7
+    stay: float = 0.5
     records: int = 5
 
     def judge(self, record: Record) -> Iterator[Finding]:
@@ -85,6 +87,17 @@ class SaturatedUnits(Rule):
                     persistence=often,
                     progress=come.relative,
                 )
+            elif stuck and self._hidden(record, series.labels, place) and (late := self._come_later(series, place)) is not None:
+                name = series.labels[place]
+                yield self.finding(
+                    f"{late:.0%} of the units of {name} came to their bounds for nearly every sample, and stayed there to the end",
+                    where=name,
+                    fix="keep what reaches this activation small: a factor before it that grows more slowly, a lower learning rate, or a "
+                    "normalisation",
+                    share=late,
+                    limit=self.extreme,
+                    progress=come.relative,
+                )
             elif pushed is not None and self._hidden(record, series.labels, place):
                 entries = finite(pushed.column(series.labels[place]))
                 wide = float(np.mean(entries >= self.share)) if len(entries) >= self.records else 0.0
@@ -101,6 +114,16 @@ class SaturatedUnits(Rule):
                         persistence=wide,
                         progress=come.relative,
                     )
+
+    def _come_later(self, series: Series, place: int) -> float | None:
+        """The share of saturated units of an activation, no gate, that came to `extreme` and stayed there to the end; else ``None``."""
+        known = np.isfinite(series.value[:, place])
+        values, steps = series.value[known, place], series.step[known]
+        away = np.flatnonzero(values < self.extreme)
+        since = int(away[-1]) + 1 if len(away) else 0
+        if len(values) - since < self.records or steps[-1] - steps[since] < self.stay * steps[-1]:
+            return None
+        return None if series.labels[place].endswith(" → gates") else median(values[since:])
 
     def _hidden(self, record: Record, labels: Sequence[str], place: int) -> bool:
         """Whether an activation is none of the output: it is not the last, or the loss is known to be given something else."""

@@ -80,3 +80,30 @@ def test_codes_of_zeros_and_ones_that_are_learned_are_healthy() -> None:
     assert thrown([1.09] * 200, [0.0, 0.1, 0.2, 0.3, 0.4, *[0.9] * 40]) == ()
     assert thrown([1.09] * 200, [0.75] * 5 + [0.2] * 5) == ()
     assert thrown([1.09] * 200, [0.45] * 10) == ()
+
+
+def later(share: float, first: int = 5, name: str = "fc1 → tanh", of: int = 12) -> list[Finding]:
+    """A run without progress in which the units come to their bounds at a measured step; steps are dense in the beginning."""
+    steps = [0, 1, 2, 3, 4, 6, 15, 38, 94, 148, 232, 332][:of]
+    record = training([1.09] * 400)
+    record.label("activation/saturated", [name, "fc2 → sigmoid"])
+    for row, step in enumerate(steps):
+        record.append({"activation/saturated": [share if row >= first else 0.0, 0.0]}, step=step)
+    return list(SaturatedUnits().judge(record))
+
+
+def test_units_that_come_to_their_bounds_and_stay_there() -> None:
+    (found,) = later(1.0)
+    assert found.severity == Severity.WARNING
+    assert found.message == "100% of the units of fc1 → tanh came to their bounds for nearly every sample, and stayed there to the end"
+    assert later(0.85) == []
+    assert later(1.0, first=10) == []  # not long enough
+    assert later(1.0, name="lstm → gates") == []
+
+
+def test_codes_that_are_learned_are_healthy() -> None:
+    record = training(falling(1.1, 0.1))
+    record.label("activation/saturated", ["fc1 → tanh", "fc2 → sigmoid"])
+    for step in (0, 1, 2, 3, 4, 60, 94, 148, 232, 332):
+        record.append({"activation/saturated": [float(step > 4), 0.0]}, step=step)
+    assert findings(SaturatedUnits(), record) == ()
