@@ -65,7 +65,8 @@ def statistics(output: Tensor, kind: str, channels_first: bool = False) -> Stati
     """Scale, dead and saturated units of one activation.
 
     A unit is an entry of the last axis (of axis 1 for convolutions); its samples are all other axes. With fewer than eight samples no unit
-    is called dead or saturated. All but the dead units are measured on evenly spaced rows of the first axis, about 16,384 entries of them.
+    is called dead or saturated, and of one number per sample (a distance, a hinge of the loss) nothing is called dead. All but the dead
+    units are measured on evenly spaced rows of the first axis, about 16,384 entries of them.
 
     >>> statistics(torch.eye(10) * torch.tensor([0.0, 0, 1, 1, 1, 1, 1, 1, 1, 1]), "relu").dead
     tensor(0.2000)
@@ -74,7 +75,7 @@ def statistics(output: Tensor, kind: str, channels_first: bool = False) -> Stati
     rows = part(output)
     entries, total = rows.numel(), rows.sum()
     found = Statistics(entries, total, torch.linalg.vector_norm(torch.sub(rows, total, alpha=1 / entries)))
-    if kind in SCALED:
+    if kind in SCALED or (output.dim() < 2 and kind not in BOUNDS):
         return found
     bounds = BOUNDS.get(kind)
     whole = output if bounds is None else rows

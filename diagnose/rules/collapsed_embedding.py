@@ -9,7 +9,8 @@ from typing import Any
 from scipy.stats import binom
 
 from diagnose.record import Record
-from diagnose.rules import NotRun, Rule
+from diagnose.rules import NotRun, Rule, require
+from diagnose.rules.evidence import collapsed, refuse_early, refuse_games
 from diagnose.values import Finding, Severity
 
 
@@ -23,16 +24,22 @@ class CollapsedEmbedding(Rule):
     constant layer; for a layer at chance whose effective rank is below `rank`; and for a layer at chance after one that is clearly above
     (at a hundredth of that level).
 
+    While training, of at least `done` of the run: an activation whose spread has fallen below `left` of what it was in the first batches,
+    where the loss has fallen below `fallen` of what it was. Then the loss is least where all samples give the same.
+
     ## Why it matters
     What a layer has lost, no later layer can bring back.
 
     ## When it is wrong
-    Classes can lie so that neighbours do not show them (parity) and still be separable; hence the comparison with an earlier layer. A
-    layer at chance before one that is not is how deep networks work.
+    Classes can lie so that neighbours do not show them (parity) and still be separable; hence the comparison with an earlier layer. A layer
+    at chance before one that is not is how deep networks work. In training the spread of activations hardly ever falls: in 141 healthy
+    programs one fell to 0.14 of what it was, all others stayed above a half. Where several optimizers play against each other it is not
+    judged.
 
     ## What to try
-    Look for dead units, a saturated activation, a vanishing gradient or too strong a regularisation at this layer; lower the learning
-    rate; check that the layer is trained at all.
+    Look for dead units, a saturated activation, a vanishing gradient or too strong a regularisation at this layer; lower the learning rate;
+    check that the layer is trained at all. Of a loss that compares embeddings look at the sign of the margin, and at what keeps different
+    samples apart.
 
     ## References
     Roy and Vetterli, The effective rank: a measure of effective dimensionality, EUSIPCO 2007. Jing et al., Understanding Dimensional
@@ -43,13 +50,20 @@ class CollapsedEmbedding(Rule):
     name = "collapsed-embedding"
     severity = Severity.WARNING
     needs = ("embedding",)
+    instead = ("activation/std",)
     role = "symptom"
 
     rank: float = 1.1
     level: float = 0.01
     samples: int = 50
+    left: float = 0.05
+    fallen: float = 0.01
+    done: float = 0.3
 
     def judge(self, record: Record) -> Iterator[Finding]:
+        if "embedding" not in record:
+            yield from self._in_training(record)
+            return
         layers = {
             name: fact
             for name, fact in record.facts["embedding"].items()
@@ -75,6 +89,25 @@ class CollapsedEmbedding(Rule):
             elif informed:
                 other = layers[informed]["knn_accuracy"]
                 yield self.finding(f"{told}, while they agree in {informed} ({other:.1%})", where=name, fix=fix, **numbers)
+
+    def _in_training(self, record: Record) -> Iterator[Finding]:
+        """An activation that has become constant while the loss fell to next to nothing."""
+        found = collapsed(record, self.left, self.fallen)
+        if found is None:
+            require(record, "embedding")
+            return
+        refuse_games(record)
+        refuse_early(record, self.done)
+        name, spread, height = found
+        yield self.finding(
+            f"what {name} gives has shrunk to {spread:.1%} of the spread that it had at first, and the loss fell with it, to {height:.1g} "
+            "of its start: it is least where all samples give the same",
+            where=name,
+            fix="look at what is to keep different samples apart in the loss: the sign of a margin, negative pairs, a stopped gradient",
+            spread=spread,
+            limit=self.left,
+            loss=height,
+        )
 
     def _chance(self, fact: dict[str, Any]) -> float | None:
         """How likely chance gives such a k-NN accuracy."""

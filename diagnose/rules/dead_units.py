@@ -9,7 +9,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule, run
-from diagnose.rules.evidence import later, left_of_both
+from diagnose.rules.evidence import collapsed, later, left_of_both
 from diagnose.rules.vanishing_gradient import VanishingGradient
 from diagnose.statistics import Values, finite, median
 from diagnose.values import Finding, Severity
@@ -25,7 +25,8 @@ class DeadUnits(Rule):
     judged by saturated-units. Where vanishing-gradient is found in `depth` layers or more, none of which takes more than `leap` of the fall
     of the gradient (in decades), and less than `alive` of the units of the first activation are dead, that rule speaks: deep in such a
     network units are constant because next to nothing of the input comes to them. Where predictions and targets have both shrunk below
-    `shrunk` of their first spread, the model makes its own targets, and prediction-collapse speaks.
+    `shrunk` of their first spread, the model makes its own targets, and prediction-collapse speaks. Where the spread of an activation has
+    fallen as far, and the loss with it below `fallen` of its start, that is what the loss asks for, and collapsed-embedding speaks.
 
     ## Why it matters
     A ReLU unit that is zero for every sample gets no gradient and cannot come back: the layer is narrower than it looks, or dead
@@ -53,6 +54,7 @@ class DeadUnits(Rule):
     persistence: float = 0.8
     records: int = 5
     shrunk: float = 0.05
+    fallen: float = 0.01
     depth: int = 6
     leap: float = 0.34
     alive: float = 0.4
@@ -60,6 +62,8 @@ class DeadUnits(Rule):
     def judge(self, record: Record) -> Iterator[Finding]:
         if left_of_both(record) < self.shrunk:
             raise NotRun("the targets come of the model and have shrunk with its predictions: units that end with them are no cause")
+        if collapsed(record, self.shrunk, self.fallen) is not None:
+            raise NotRun("the loss fell to next to nothing while the activations became constant, of which collapsed-embedding speaks")
         series = record.series("activation/dead")
         rows = later(series)
         found = []

@@ -230,6 +230,23 @@ def left_of_both(record: Record) -> float:
     return max(float(median(v[-3:]) / max(median(v[:3]), 1e-12)) if len(v) >= 10 else 1.0 for v in known)
 
 
+def collapsed(record: Record, left: float, fallen: float) -> tuple[str, float, float] | None:
+    """The activation that has lost most of its spread, where the loss fell with it: its name, and what is left of both, or ``None``.
+
+    Less than ``left`` of the spread in the first measured batches, and than ``fallen`` of the loss.
+    """
+    if "activation/std" not in record or "train/loss" not in record:
+        return None
+    loss, series = finite(record.series("train/loss").value), record.series("activation/std")
+    known = [(name, finite(series.value[:, place])) for place, name in enumerate(series.labels)]
+    known = [(name, values) for name, values in known if len(values) >= 10 and median(values[:3]) > 0]
+    if len(loss) < 60 or not known or median(loss[:10]) <= 0:
+        return None
+    name, values = min(known, key=lambda entry: median(entry[1][-3:]) / median(entry[1][:3]))
+    spread, height = median(values[-3:]) / median(values[:3]), median(loss[-20:]) / median(loss[:10])
+    return (name, spread, height) if spread < left and abs(height) < fallen else None
+
+
 def remembered(record: Record) -> float:
     """How many steps the first optimizer remembers: 1 / (1 - momentum), or 1 / (1 - beta) of Adam's first moment."""
     optimizer = (run(record).get("optimizers") or [{}])[0]

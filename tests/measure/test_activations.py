@@ -61,6 +61,11 @@ def test_seven_samples_are_too_few_to_call_a_unit_dead() -> None:
     assert statistics(torch.zeros(7, 3), "relu").dead is None
 
 
+def test_one_number_per_sample_is_no_unit() -> None:
+    assert statistics(torch.zeros(32), "relu").dead is None
+    assert statistics(torch.ones(32), "sigmoid").saturated == 1  # of a probability its bounds tell something
+
+
 def test_a_logarithm_of_a_probability_that_is_sure_is_no_dead_unit() -> None:
     assert statistics(torch.zeros(100, 1), "logsigmoid").dead is None
     assert statistics(torch.zeros(100, 1), "relu").dead == 1

@@ -7,9 +7,10 @@ import pytest
 
 from diagnose.measure.embedding import project
 from diagnose.record import Record
-from diagnose.rules import NotRun
+from diagnose.rules import NotRun, run
 from diagnose.rules.collapsed_embedding import CollapsedEmbedding
 from diagnose.values import Finding, Severity
+from tests.rules.training import training
 
 RNG = np.random.default_rng(0)
 LABELS = np.arange(120) % 3
@@ -56,3 +57,31 @@ def test_a_signal_too_weak_for_any_layer() -> None:
 def test_layers_that_cannot_be_judged() -> None:
     with pytest.raises(NotRun, match="no mapped layer has 50 samples and two features"):
         judge(single=RNG.normal(size=(120, 1)))
+
+
+def trained(spread: float, loss: float) -> Record:
+    """A training in which the spread of the second activation and the loss end at these shares of what they were."""
+    record = training([1.0] * 20 + [loss] * 100)
+    record.label("activation/std", ["a", "b"])
+    for step in range(12):
+        record.append({"activation/std": [0.5, 0.1 if step < 6 else 0.1 * spread]}, step=10 * step)
+    return record
+
+
+def test_what_collapses_while_the_loss_falls_to_nothing() -> None:
+    (found,) = CollapsedEmbedding().judge(trained(0.01, 1e-5))
+    assert found.where == "b"
+    assert found.message.startswith(
+        "what b gives has shrunk to 1.0% of the spread that it had at first, and the loss fell with it, to 1e-05"
+    )
+
+
+@pytest.mark.parametrize(("spread", "loss"), [(0.06, 1e-5), (0.01, 0.02)])
+def test_what_keeps_its_spread_or_its_loss(spread: float, loss: float) -> None:
+    assert "embedding was not recorded" in run(CollapsedEmbedding(), trained(spread, loss)).reason
+
+
+def test_a_training_that_was_cut_off_is_too_short_to_collapse() -> None:
+    record = training([1.0, 1e-5])
+    record.append({"activation/std": [0.1]}, step=0)
+    assert run(CollapsedEmbedding(), record).findings == ()

@@ -58,3 +58,11 @@ def test_units_to_which_nothing_comes_are_left_to_the_vanishing_gradient() -> No
     assert "of which vanishing-gradient speaks" in not_run(DeadUnits(), deep(0.1, *little_by_little))
     assert len(findings(DeadUnits(), deep(0.6, *little_by_little))) == 1  # they end from the start
     assert len(findings(DeadUnits(), deep(0.1, 1e-7, 2e-7, 3e-7, 0.3, 0.5, 0.6, 0.8, 1.0))) == 1  # in one place
+
+
+def test_units_that_end_since_the_loss_asks_for_a_constant_are_left_to_another_rule() -> None:
+    spread = [[0.3, 0.2]] * 5 + [[0.3, 0.001]] * 7
+    rows: dict[str, Any] = {"activation__dead": [[0.1, 0.9]] * 12, "activation__std": spread}
+    labels = {**LABELS, "activation__std": LABELS["activation__dead"]}
+    assert "of which collapsed-embedding speaks" in not_run(DeadUnits(), training([1.0] * 20 + [1e-6] * 100, labels=labels, **rows))
+    assert len(findings(DeadUnits(), training([1.0] * 120, labels=labels, **rows))) == 1
