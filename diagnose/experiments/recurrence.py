@@ -20,7 +20,8 @@ def reach_back(sandbox: Sandbox, record: Record) -> None:
 
     Writes ``probe.recurrence``: per `nn.RNN`, `nn.LSTM` and `nn.GRU` that ran once on a tensor, and per layer with weights of its own that
     ran ten times or more, as in a loop over time: ``name``, ``kind``, ``steps``, and ``reach``, the norm of the gradient with respect to
-    the first tenth of the time steps over its largest norm at any step.
+    the first tenth of the time steps over its largest norm at any step; and ``growth``, its largest norm over that of the last tenth,
+    where it gets there.
 
     References:
         Y. Bengio, P. Simard and P. Frasconi (1994); R. Pascanu, T. Mikolov and Y. Bengio (2013), equation 5.
@@ -46,9 +47,11 @@ def reach_back(sandbox: Sandbox, record: Record) -> None:
         by_time = _by_time(module, mine)
         if by_time is None or not torch.isfinite(by_time).all():
             continue
-        largest, early = float(by_time.max()), float(by_time[: max(1, len(by_time) // 10)].max())
+        tenth = max(1, len(by_time) // 10)
+        largest, early, late = float(by_time.max()), float(by_time[:tenth].max()), float(by_time[-tenth:].max())
         if largest > 0:
-            found.append({"name": name, "kind": type(module).__name__, "steps": len(by_time), "reach": early / largest})
+            fact = {"name": name, "kind": type(module).__name__, "steps": len(by_time), "reach": early / largest}
+            found.append(fact | ({"growth": largest / late} if late > 0 else {}))
     record.add("probe.recurrence", found)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import losses, refuse_games
+from diagnose.rules.in_time import ALONG, LEAP, RATE, broken_in_time
 from diagnose.rules.objective import negated
 from diagnose.statistics import finite, median, progress, trend
 from diagnose.values import Finding, Severity
@@ -25,12 +26,18 @@ class ExplodingGradient(Rule):
     NaN; or its median in the first ten steps is above `huge` while the predictions spread `wide` times as far as the targets. In the first
     two cases the loss must not be falling towards a bound: it ends above its start, or far below zero.
 
+    Or a training broke on a loop (its loss became NaN or ended above twice its start) under a rate that is ordinary: all the steps that a
+    gradient of norm one gets by it, with momentum, move the weights by less than `rate` of their size. The gradient of a recurrent layer,
+    or of one that ran ten times or more, grew `along`-fold on its way back in time before training; or, where the optimizer does not divide
+    by the scale of the gradient and it reaches back through 20 steps or more, a measured norm was `leap` times the median of those before
+    it while the loss had not risen yet.
+
     ## Why it matters
     Each step is then larger than the last: training ends in NaN, or in a loss that runs off to minus infinity.
 
     ## When it is wrong
     A network that leaves a plateau has growing gradients for a while, and a falling loss: that is not reported. A rise from tiny to
-    ordinary gradients stays below `size`.
+    ordinary gradients stays below `size`. Without a loop, or under a rate that is large for any gradient, learning-rate-too-high speaks.
 
     ## What to try
     A lower learning rate, clipping of the gradient norm, normalisation, a smaller initialisation of recurrent weights, scaled targets;
@@ -53,9 +60,26 @@ class ExplodingGradient(Rule):
     huge: float = 1e4
     wide: float = 100.0
     records: int = 20
+    along: float = ALONG
+    leap: float = LEAP
+    rate: float = RATE
 
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
+        loop = broken_in_time(record, self.along, self.leap, self.rate)
+        if loop is not None:
+            yield self.finding(
+                f"the gradient of {loop.name} {loop.shown}; the loss "
+                + (f"went from {loop.start:.3g} to {loop.end:.3g}" if np.isfinite(loop.end) else "became NaN or infinite"),
+                where=loop.name,
+                fix="clip the gradient norm, to 1 first; make what a step of the loop adds smaller (a step size), or take fewer steps",
+                override=record.override("gradient_clip_val", 1.0),
+                growth=loop.growth,
+                steps=loop.steps,
+                along=self.along,
+                leap=self.leap,
+            )
+            return
         if negated(record) is not None:
             raise NotRun("the error is maximised, of which diverging-loss speaks")
         norms = record.series("grad_norm/total").value

@@ -12,6 +12,7 @@ from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import gathered, losses, moving_targets, periodic, refuse_games, refuse_unknown, run, tail
 from diagnose.rules.games import players
+from diagnose.rules.in_time import broken_in_time
 from diagnose.rules.skill import informed, near_chance, skill
 from diagnose.statistics import Values, blocks, finite, level, median, medians, progress, spread
 from diagnose.values import Finding, Severity
@@ -105,6 +106,8 @@ class LearningRateTooHigh(Rule):
             yield from runaways
             return
         refuse_games(record)
+        if broken_in_time(record) is not None:
+            raise NotRun("training broke on a gradient that grows through the steps of a loop, of which exploding-gradient speaks")
         ratios = record.series("update_ratio/layers").value
         known = ratios[np.isfinite(ratios).any(axis=1)]
         if len(known) < 2:

@@ -48,6 +48,7 @@ def test_the_reach_is_that_of_autograd(batch_first: bool) -> None:
     by_time = gradient.norm(dim=(0, 2))
     assert (found["name"], found["kind"], found["steps"]) == ("rnn", "RNN", 30)
     assert found["reach"] == pytest.approx(float(by_time[:3].max() / by_time.max()), rel=1e-3)
+    assert found["growth"] == pytest.approx(float(by_time.max() / by_time[-3:].max()), rel=1e-3)
 
 
 def test_an_identity_recurrence_reaches_far() -> None:
