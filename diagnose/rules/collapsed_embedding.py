@@ -25,7 +25,9 @@ class CollapsedEmbedding(Rule):
     (at a hundredth of that level).
 
     While training, of at least `done` of the run: an activation whose spread has fallen below `left` of what it was in the first batches,
-    where the loss has fallen below `fallen` of what it was. Then the loss is least where all samples give the same.
+    where the loss has fallen below `fallen` of what it was; where the loss compares embeddings, so that no predictions are known, also one
+    of whose units less than half of `dead` gave the same for every sample at first, and `dead` of them do in the end. Then the loss is
+    least where all samples give the same.
 
     ## Why it matters
     What a layer has lost, no later layer can bring back.
@@ -58,6 +60,7 @@ class CollapsedEmbedding(Rule):
     samples: int = 50
     left: float = 0.05
     fallen: float = 0.01
+    dead: float = 0.8
     done: float = 0.3
 
     def judge(self, record: Record) -> Iterator[Finding]:
@@ -92,20 +95,24 @@ class CollapsedEmbedding(Rule):
 
     def _in_training(self, record: Record) -> Iterator[Finding]:
         """An activation that has become constant while the loss fell to next to nothing."""
-        found = collapsed(record, self.left, self.fallen)
+        found = collapsed(record, self.left, self.fallen, self.dead)
         if found is None:
             require(record, "embedding")
             return
         refuse_games(record)
         refuse_early(record, self.done)
-        name, spread, height = found
+        name, kept, height = found
+        shrunk = kept < self.left
+        if shrunk:
+            what = f"what {name} gives has shrunk to {kept:.1%} of the spread that it had at first"
+        else:
+            what = f"{1 - kept:.0%} of the units of {name} have come to give the same for every sample"
         yield self.finding(
-            f"what {name} gives has shrunk to {spread:.1%} of the spread that it had at first, and the loss fell with it, to {height:.1g} "
-            "of its start: it is least where all samples give the same",
+            f"{what}, and the loss fell with it, to {height:.1g} of its start: it is least where all samples give the same",
             where=name,
             fix="look at what is to keep different samples apart in the loss: the sign of a margin, negative pairs, a stopped gradient",
-            spread=spread,
-            limit=self.left,
+            left=kept,
+            limit=self.left if shrunk else 1 - self.dead,
             loss=height,
         )
 

@@ -62,7 +62,7 @@ class DeadUnits(Rule):
     def judge(self, record: Record) -> Iterator[Finding]:
         if left_of_both(record) < self.shrunk:
             raise NotRun("the targets come of the model and have shrunk with its predictions: units that end with them are no cause")
-        if collapsed(record, self.shrunk, self.fallen) is not None:
+        if collapsed(record, self.shrunk, self.fallen, self.share) is not None:
             raise NotRun("the loss fell to next to nothing while the activations became constant, of which collapsed-embedding speaks")
         series = record.series("activation/dead")
         rows = later(series)

@@ -230,21 +230,30 @@ def left_of_both(record: Record) -> float:
     return max(float(median(v[-3:]) / max(median(v[:3]), 1e-12)) if len(v) >= 10 else 1.0 for v in known)
 
 
-def collapsed(record: Record, left: float, fallen: float) -> tuple[str, float, float] | None:
-    """The activation that has lost most of its spread, where the loss fell with it: its name, and what is left of both, or ``None``.
+def collapsed(record: Record, left: float, fallen: float, dead: float = 0.8) -> tuple[str, float, float] | None:
+    """The activation that has become constant, where the loss fell with it: its name, and what is left of its units and of the loss.
 
-    Less than ``left`` of the spread in the first measured batches, and than ``fallen`` of the loss.
+    Less than ``left`` of the spread in the first measured batches, and than ``fallen`` of the loss. Where no predictions are known, as in a
+    loss that compares embeddings, also one of whose units hardly any was dead at first, and ``dead`` of them are in the end.
     """
     if "activation/std" not in record or "train/loss" not in record:
         return None
-    loss, series = finite(record.series("train/loss").value), record.series("activation/std")
-    known = [(name, finite(series.value[:, place])) for place, name in enumerate(series.labels)]
-    known = [(name, values) for name, values in known if len(values) >= 10 and median(values[:3]) > 0]
-    if len(loss) < 60 or not known or median(loss[:10]) <= 0:
+    loss = finite(record.series("train/loss").value)
+    if len(loss) < 60 or median(loss[:10]) <= 0 or abs(height := median(loss[-20:]) / median(loss[:10])) >= fallen:
         return None
-    name, values = min(known, key=lambda entry: median(entry[1][-3:]) / median(entry[1][:3]))
-    spread, height = median(values[-3:]) / median(values[:3]), median(loss[-20:]) / median(loss[:10])
-    return (name, spread, height) if spread < left and abs(height) < fallen else None
+    known = [(median(v[-3:]) / median(v[:3]), name) for name, v in _columns(record, "activation/std") if median(v[:3]) > 0]
+    if known and min(known)[0] < left:
+        return min(known)[1], min(known)[0], height
+    compares = not record.facts.get("task", {"loss": "?"})["loss"] and "activation/dead" in record
+    died = [(1 - median(v[-3:]), name) for name, v in _columns(record, "activation/dead") if median(v[:3]) < dead / 2] if compares else []
+    return (min(died)[1], min(died)[0], height) if died and min(died)[0] <= 1 - dead + 1e-9 else None
+
+
+def _columns(record: Record, name: str) -> list[tuple[str, Values]]:
+    """The columns of a series with ten values or more."""
+    series = record.series(name)
+    columns = [(label, finite(series.value[:, place])) for place, label in enumerate(series.labels)]
+    return [(label, values) for label, values in columns if len(values) >= 10]
 
 
 def remembered(record: Record) -> float:

@@ -85,3 +85,15 @@ def test_a_training_that_was_cut_off_is_too_short_to_collapse() -> None:
     record = training([1.0, 1e-5])
     record.append({"activation/std": [0.1]}, step=0)
     assert run(CollapsedEmbedding(), record).findings == ()
+
+
+@pytest.mark.parametrize(("loss", "first", "found"), [("", 0.1, 1), ("mse_loss", 0.1, 0), ("", 0.5, 0)])
+def test_units_that_end_while_a_loss_that_compares_embeddings_falls_to_nothing(loss: str, first: float, found: int) -> None:
+    record = training([1.0] * 20 + [1e-5] * 100, facts={"task": {"loss": loss}})
+    record.label("activation/std", ["a"])
+    record.label("activation/dead", ["a"])
+    for step in range(12):
+        record.append({"activation/std": [0.5], "activation/dead": [first if step < 5 else 0.9]}, step=10 * step)
+    findings = run(CollapsedEmbedding(), record).findings
+    assert len(findings) == found
+    assert all(f.message.startswith("90% of the units of a have come to give the same for every sample, and the loss") for f in findings)
