@@ -202,7 +202,7 @@ def _describe(
     record.add("probe.dropout", seen.dropouts + called_dropouts(watch.dropouts, seen.dropouts) + by_hand)
     wrong = wrong_mode(sandbox.module, anatomy.ran)
     record.add("probe.modes", {"training": wrong, "apart": {n: anatomy.held[n] for n in wrong if n in anatomy.held}, "validation": []})
-    facts: dict[str, Any] = {"raised": raised, "broadcast": watch.broadcast(loss)}
+    facts: dict[str, Any] = {"raised": raised, "broadcast": watch.broadcast(loss), "weighed": watch.broadcast(loss, products=True)}
     facts |= {"calls": len(watch.calls), "input_max": anatomy.input_max}
     if call is None or call.target is None:
         record.add("probe.step", {**facts, "kind": "", "head": []})

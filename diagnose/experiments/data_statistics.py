@@ -11,6 +11,7 @@ from diagnose.experiments.data_encoding import encoding
 from diagnose.experiments.data_fields import Target, describe, describe_target, target
 from diagnose.experiments.data_leak import telling
 from diagnose.experiments.data_nearest import nearest
+from diagnose.experiments.data_numbering import numbering
 from diagnose.experiments.data_order import order
 from diagnose.experiments.data_padding import padding
 from diagnose.experiments.data_reading import read
@@ -24,6 +25,7 @@ from diagnose.record import Record
 
 FACTS = (
     "data.order",
+    "data.numbering",
     "data.sampling",
     "data.overlap",
     "data.shift",
@@ -72,6 +74,7 @@ def measure_data(
           ``guessed`` (of ``"input"``, ``"target"``), ``loss`` (as given) and ``fields``: path → see `describe`; the target's entry has
           ``target``, see `describe_target`.
         - ``data.order``: see `order`, and ``guessed``: whether the target is a guess.
+        - ``data.numbering``: see `data_numbering.numbering`.
         - ``data.sampling``: see `data_sampling.sampling`.
         - ``data.overlap``: loader → see `data_identity.overlap`, and ``estimate``: ``share`` over the share of training that was read;
           ``index_share``: the share of its rows that both take from one and the same data set, ``None`` where that is not known.
@@ -102,6 +105,7 @@ def measure_data(
     record.add("data", facts)
     found = target(first, parts.target, loss) if parts.target else None
     _order(record, first, found, parts)
+    _keep(record, "data.numbering", numbering(first, found), "targets are no classes, or no batch lacks one")
     _keep(record, "data.sampling", sampling(first, found), "no sampler weighs the rows of each class alike")
     column = telling(first, parts.inputs, found) if found is not None else None
     _keep(record, "data.telling", column, "the training batches are no table of at least 100 rows with one target each")

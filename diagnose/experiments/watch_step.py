@@ -40,6 +40,9 @@ def by_pairs(predicted: Tensor, given: Tensor) -> bool:
     return features and predicted.grad_fn is not None and op(predicted.grad_fn) == "Unsqueeze"
 
 
+Broadcast = tuple[Any, tuple[int, ...], tuple[int, ...]]  # node of the graph, and the shapes of both sides
+
+
 class WatchStep(WatchLosses):
     """Collects the loss calls of a step, the parameters that it uses, and implicit broadcasts between predictions and targets."""
 
@@ -51,7 +54,8 @@ class WatchStep(WatchLosses):
         self.dropouts: list[tuple[float, int]] = []  # p, and its `units`
         self.masked = WrittenDropout()
         self.mixed: set[Any] = set()  # nodes that join a computed value with one that is outside the graph
-        self.differences: list[tuple[Any, tuple[int, ...], tuple[int, ...]]] = []  # nodes, and the shapes of both sides
+        self.differences: list[Broadcast] = []
+        self.products: list[Broadcast] = []
         self.backwards: list[Tensor] = []
 
     def __torch_function__(
@@ -75,8 +79,8 @@ class WatchStep(WatchLosses):
                 self.dropped[result.grad_fn] = float(p) if training else 0.0
                 self.dropouts.append((self.dropped[result.grad_fn], units(result.shape)))
             name = getattr(func, "__name__", "").strip("_")
-            if name in ("sub", "rsub") and isinstance(result, Tensor):
-                self._watch_difference(args, result)
+            if name in ("sub", "rsub", "mul") and isinstance(result, Tensor):
+                self._watch_broadcast(self.products if name == "mul" else self.differences, args, result)
             if name in ARITHMETIC and isinstance(result, Tensor) and result.grad_fn is not None:
                 self._watch_mixture(name, args, result)
         return result
@@ -88,7 +92,7 @@ class WatchStep(WatchLosses):
         if len(pair) == 2 and len(outside) == 1 and not (name in SUMS and outside[0].data_ptr() in self.targets):
             self.mixed.add(result.grad_fn)
 
-    def _watch_difference(self, args: tuple[Any, ...], result: Tensor) -> None:
+    def _watch_broadcast(self, kept: list[Broadcast], args: tuple[Any, ...], result: Tensor) -> None:
         """Note where a batch's tensor and something computed have the same rows, but come to stand with them on different axes."""
         pair = [a for a in args[:2] if isinstance(a, Tensor)]
         if len(pair) != 2 or result.numel() <= max(p.numel() for p in pair) or 0 in (dims := [p.dim() for p in pair]):
@@ -96,17 +100,18 @@ class WatchStep(WatchLosses):
         predicted, given = pair if pair[0].requires_grad else pair[::-1]
         compared = predicted.grad_fn is not None and not given.requires_grad and given.data_ptr() in self.targets
         if compared and dims[0] != dims[1] and len(predicted) == len(given) > 1 and not by_pairs(predicted, given):
-            self.differences.append((result.grad_fn, tuple(predicted.shape), tuple(given.shape)))
+            kept.append((result.grad_fn, tuple(predicted.shape), tuple(given.shape)))
 
-    def broadcast(self, loss: Tensor | None) -> list[list[int]] | None:
-        """Shapes of predictions and targets that are broadcast against each other in a difference that a loss is made of.
+    def broadcast(self, loss: Tensor | None, products: bool = False) -> list[list[int]] | None:
+        """Shapes of predictions and targets that are broadcast against each other in a difference, or product, that a loss is made of.
 
         One with a layer between it and the loss (bumps around centres), one that becomes a likeness, and one before the predictions that
         a loss function is given belong to the network.
         """
-        if not self.differences:
+        seen = self.products if products else self.differences
+        if not seen:
             return None
         losses = [*self.backwards, *([] if loss is None else [loss])]
         last = set(reached(*losses, without=MATMUL | LIKENESS)[0])
         inner = set(reached(*(c.input for c in self.calls))[0])
-        return next(([list(p), list(t)] for node, p, t in self.differences if node in last - inner), None)
+        return next(([list(p), list(t)] for node, p, t in seen if node in last - inner), None)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from diagnose.record import Record
-from diagnose.rules import Rule
+from diagnose.rules import Rule, require
 from diagnose.values import Finding, Severity
 
 
@@ -25,6 +25,9 @@ class ConflictingLabels(Rule):
     often than any labels that are drawn one by one can, `opposed` times as often and `certain` standard errors beyond: of two classes with
     the mean share m over the inputs that occur again, that is 2 m (1 - m) at most. Such labels were made as counterparts, as where a
     positive row stands once and negative rows are drawn that may be the same, or the inputs lack what tells the rows apart.
+
+    And whether each batch numbers its classes anew: of `numbered` batches or more that lack a class, all hold the classes 0 to k - 1, which
+    no more than `usual` of batches filled at random from the same rows do. A row has another label then in another batch.
 
     ## Why it matters
     The loss cannot fall below the entropy of the labels given the input, whatever the network and the training. The cause is mostly a
@@ -49,6 +52,7 @@ class ConflictingLabels(Rule):
     name = "conflicting-labels"
     severity = Severity.WARNING
     needs = ("data.conflicts",)
+    instead = ("data.numbering",)
     explains = (
         "input-independent",
         "misaligned-labels",
@@ -69,8 +73,23 @@ class ConflictingLabels(Rule):
     opposed: float = 1.4
     certain: float = 4.0
     heavy: float = 0.2
+    numbered: int = 10
+    usual: float = 0.5
 
     def judge(self, record: Record) -> Iterator[Finding]:
+        anew = record.facts.get("data.numbering")
+        if anew and anew["batches"] >= self.numbered and anew["whole"] == 1 and anew["expected"] <= self.usual:
+            yield self.finding(
+                f"each batch numbers its classes anew: all of {anew['batches']} batches that lack some of {anew['classes']} classes hold "
+                f"just the first ones, which {anew['expected']:.0%} of batches filled at random do",
+                where="train",
+                fix="number the classes once, for the whole data set, and not in the collate function",
+                batches=anew["batches"],
+                expected=anew["expected"],
+                limit=self.usual,
+            )
+            return
+        require(record, *self.needs)
         seen = record.facts["data.conflicts"]
         classes, most = seen["kind"] == "class", float(seen.get("largest", seen["distinct"] == 1))
         least = self.floor * seen["prior"] if classes else 0.5

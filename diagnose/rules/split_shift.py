@@ -24,8 +24,8 @@ class SplitShift(Rule):
     `image` or spread differently by a factor of 2.5. Four times the distance that the number of validation rows alone may cause is added to
     each limit. For labels: classes that make up at least `missing` of training, each expected at least 10 times, and that do not occur in
     validation; classes that make up `unseen` of validation and do not occur in training (where only a part of it was read, in `sampled`
-    rows at least, and `per_class` for each class); and the distance of the class shares (total variation), a finding above `labels`, and
-    worth an `info` above half of it.
+    rows at least, and `per_class` for each class, and not where batches and quarters of the epoch are `sorted` by class); and the distance
+    of the class shares (total variation), a finding above `labels`, and worth an `info` above half of it.
 
     And whether what tells the targets apart among training rows does so in validation: a model of no training (the five nearest rows, or
     naive Bayes of words), made of three quarters of the training rows, gains at least `learn` of what there is to gain in mean recall
@@ -70,6 +70,7 @@ class SplitShift(Rule):
     sampled: int = 500
     per_class: int = 7
     drawn: float = 0.9
+    sorted: float = 0.5
     learn: float = 0.5
     lost: float = 0.2
     again: float = 0.6
@@ -79,12 +80,14 @@ class SplitShift(Rule):
         train = record.facts.get("data", {}).get("train", {})
         weighted, whole = train.get("order") == "weighted", train.get("coverage", 1.0) == 1.0
         share = train.get("drawn")
+        order = record.facts.get("data.order", {})
+        part = not whole and order.get("ratio", 1.0) <= self.sorted and order.get("along", 1.0) >= self.sorted  # later ones differ
         changing = "data.changed_by" in record or bool(run(record).get("reloads")) or (share is not None and share < self.drawn)
         for number, (name, facts) in enumerate(record.facts["data.shift"].items()):
             findings = [f for path, field in facts["inputs"].items() for f in self._input(name, path, field)]
             findings += [
                 *(self._values(name, facts["values"]) if "target" not in train.get("guessed", ()) else ()),
-                *self._labels(name, facts["labels"], weighted, whole, open_set(record, name)),
+                *(() if part else self._labels(name, facts["labels"], weighted, whole, open_set(record, name))),
                 *(self._relation(name, record.facts.get("data.transfer")) if number == 0 else ()),
             ]
             for finding in sorted(findings, key=lambda f: -f.severity.rank)[:1]:

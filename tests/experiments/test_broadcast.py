@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from diagnose.rules import run
+from diagnose.rules.loss_broadcast import LossBroadcast
 from tests.experiments.looking import look
 from tests.experiments.odd import Classifier, Regressor, blobs
 
@@ -26,6 +28,23 @@ def test_a_broadcast(written: str) -> None:
     x, _ = blobs()
     record, _ = look(Column(), x, x[:, 0])
     assert record.facts["probe.step"]["broadcast"] == [[16, 1], [16]]
+
+
+@pytest.mark.parametrize("column", [True, False])
+def test_weights_that_meet_the_losses_of_all_samples(column: bool) -> None:
+    class Weighed(Regressor):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            x, y, weight = batch
+            return (weight * (self(x)[:, 0] - y) ** 2).mean()
+
+    x, _ = blobs()
+    weight = x[:, 1:2].abs() if column else x[:, 1].abs()
+    record, _ = look(Weighed(), x, x[:, 0], weight)
+    step = record.facts["probe.step"]
+    assert (step["broadcast"], step["weighed"]) == (None, [[16], [16, 1]] if column else None)
+    said = [f.message for f in run(LossBroadcast(), record).findings]
+    assert len(said) == column
+    assert all(s.startswith("losses of shape (16,) are multiplied by weights of shape (16, 1)") for s in said)
 
 
 def test_what_is_meant_to_broadcast_is_none() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from diagnose.record import Record
+from diagnose.rules import run
 from diagnose.rules.conflicting_labels import ConflictingLabels
 from diagnose.values import Finding, Severity
 
@@ -113,3 +114,14 @@ def test_a_few_categories_are_no_alarm() -> None:
 @pytest.mark.parametrize("changes", [{"involved": 4}, {"share": 0.01}, {"floor": 0.001}])
 def test_few_conflicts(changes: dict[str, Any]) -> None:
     assert judge(**changes) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"), [({}, 1), ({"whole": 0.97}, 0), ({"batches": 9}, 0), ({"expected": 0.8}, 0)], ids=["", "not all", "few", "usual"]
+)
+def test_classes_that_each_batch_numbers_anew(changes: dict[str, float], found: int) -> None:
+    record = Record()
+    record.add("data.numbering", {"batches": 40, "whole": 1.0, "expected": 0.02, "classes": 12, **changes})
+    said = [f.message for f in run(ConflictingLabels(), record).findings]
+    assert len(said) == found
+    assert all(message.startswith("each batch numbers its classes anew: all of 40 batches") for message in said)

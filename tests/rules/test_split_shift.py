@@ -191,3 +191,14 @@ def test_a_target_that_is_but_guessed_is_not_compared() -> None:
     """Rewards in training, returns in validation: the loss gets what the step makes of the former."""
     assert judge(value=moved(150.0))[0].severity is Severity.WARNING
     assert judge(value=moved(150.0), guessed=["target"]) == []
+
+
+@pytest.mark.parametrize(("coverage", "ratio", "found"), [(0.5, 0.1, 0), (1.0, 0.1, 1), (0.5, 0.9, 1)])
+def test_classes_that_a_part_of_a_sorted_loader_lacks_are_not_missed(coverage: float, ratio: float, found: int) -> None:
+    record = Record()
+    record.add("run", {"reloads": False})
+    record.add("data", {"train": {"order": "custom", "coverage": coverage}})
+    record.add("data.order", {"ratio": ratio, "along": 0.9})
+    counts = labels(train={"0": 500, "1": 525}, unseen=[{"class": 2, "found": 80}], unseen_share=0.4)
+    record.add("data.shift", {"val/0": {"inputs": {}, "labels": counts, "values": None, "loss": "cross_entropy"}})
+    assert len(list(SplitShift().judge(record))) == found

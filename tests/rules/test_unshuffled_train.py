@@ -56,3 +56,9 @@ def test_mixed_batches(changes: dict[str, Any]) -> None:
 def test_too_few_batches() -> None:
     with pytest.raises(NotRun, match="2 batches are too few to see an order in; 3 are needed"):
         judge(batches=2)
+
+
+def test_a_sampler_of_ones_own_that_gives_one_class_after_another_is_found() -> None:
+    assert judge(order="custom", along=0.9, within=0.0, ratio=0.0)[0].severity is Severity.WARNING
+    assert judge(order="custom", along=0.1, within=0.0, ratio=0.0) == []  # any class may be next
+    assert judge(order="custom", along=0.9, within=0.0, ratio=0.0, kind="value", trend=1.0)[0].severity is Severity.INFO
