@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
+from diagnose.rules.skill import informed
 from diagnose.rules.validated import evaluated
 from diagnose.values import Finding, Severity
 
@@ -18,9 +19,11 @@ class UnpredictedClass(Rule):
     ## What it measures
     Per evaluated loader, the classes with at least `support` samples and at least the share `share` of all samples that no sample was
     predicted as. It is a warning for classes with at least `usual` times the samples of an average class, and an info for rarer ones: a
-    model whose probabilities are right seldom gives a rare class the largest. It is an info as well where the model is right on less
-    than the share `accuracy` of the other samples and predicts most classes: of what is uncertain by nature, such as the next word, one
-    class can always be second. Of a training that nobody evaluated, its last third of at least `validations` validations is judged.
+    model whose probabilities are right seldom gives a rare class the largest. It is an info as well where the model is right on less than
+    the share `accuracy` of the other samples and predicts most classes: of what is uncertain by nature, such as the next word, one class
+    can always be second. Of a training that nobody evaluated, its last third of at least `validations` validations is judged: a warning
+    takes `sure` of the other samples right there, or that half of the classes are missing and the loss is no lower than that of the
+    classes' shares.
 
     ## Why it matters
     Recall of such a class is zero, and accuracy hides it. Often all samples go to few classes because training has collapsed.
@@ -49,6 +52,7 @@ class UnpredictedClass(Rule):
     share: float = 0.01
     usual: float = 0.5
     accuracy: float = 0.5
+    sure: float = 0.8
     validations: int = 3
 
     def judge(self, record: Record) -> Iterator[Finding]:
@@ -61,8 +65,10 @@ class UnpredictedClass(Rule):
             never = [row for row in entry["per_class"] if row["support"] >= least and not row["predicted"]]
             usual = self.usual * entry["n"] / len(entry["per_class"])
             missed = sum(row["support"] for row in never)
-            certain = entry["accuracy"] * entry["n"] >= self.accuracy * (entry["n"] - missed)
+            least_right = self.sure if "evaluation" not in record else self.accuracy
+            certain = entry["accuracy"] * entry["n"] >= least_right * (entry["n"] - missed)
             few = 2 * len(never) >= sum(row["support"] > 0 for row in entry["per_class"])
+            few = few and ("evaluation" in record or not informed(record))
             grave = [row for row in never if row["support"] >= usual] if certain or few else []
             never = grave or never
             if never:
