@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from diagnose.experiments.data_fields import Array, Target
 from diagnose.experiments.data_sample import Sample
 
 FEWEST = 30  # values that stand in both parts
 LEFT = 1e-4  # of the variance per row: less is rounding
+PROBED, COLUMNS = 256, 256
 TOLD = 0.02  # of the target's variance: less is a column that means nothing
 
 
@@ -41,7 +44,7 @@ def encoding(train: Sample, val: Sample, inputs: Sequence[str], targets: tuple[T
             continue
         if not rows.is_floating_point() or len(rows) != len(own) or len(held) != len(theirs):
             continue
-        for k in range(rows.shape[1]):
+        for k in _recurring(rows):
             left = _left(rows[:, k].double().numpy(), own, held[:, k].double().numpy(), theirs)
             if left is not None:
                 found.append((left[0], path, k, left[1], left[2]))
@@ -49,6 +52,13 @@ def encoding(train: Sample, val: Sample, inputs: Sequence[str], targets: tuple[T
         return None
     correlation, path, column, values, told = min(found)
     return {"path": path, "column": column, "values": values, "correlation": correlation, "told": told}
+
+
+def _recurring(rows: Tensor) -> list[int]:
+    """The columns, of `COLUMNS` at most, of which values recur among the first rows: others hold real numbers of their own in each row."""
+    columns = torch.arange(0, rows.shape[1], max(1, -(-rows.shape[1] // COLUMNS)))
+    recurs = (rows[:PROBED, columns].sort(0).values.diff(dim=0) == 0).any(0)
+    return [int(k) for k in columns[recurs]]
 
 
 def _left(x: Array, y: Array, held: Array, theirs: Array) -> tuple[float, int, float] | None:

@@ -12,7 +12,7 @@ from diagnose.experiments.data_nearest import TRAIN, distances, spread, table
 from diagnose.experiments.data_sample import Sample
 
 FEWEST = 100  # rows of each part
-MOST = 512  # rows that are asked for
+MOST = 256  # rows of each part that are asked for
 CLASSES = 50
 WORDS = 200_000
 
@@ -38,11 +38,11 @@ def transfer(train: Sample, val: Sample, path: str, targets: tuple[Target | None
     own, theirs = first.values, second.values
     if min(len(own) // 4, len(theirs)) < FEWEST or (kinds == {"class"} and not 2 <= len(np.unique(own)) <= CLASSES):
         return None
-    asked, held = np.arange(3, len(own), 4)[:MOST], np.arange(len(theirs))[:: max(1, len(theirs) // MOST)][:MOST]
-    known = np.setdiff1d(np.arange(len(own)), np.arange(3, len(own), 4))
+    fourth = np.arange(len(own)) % 4 == 3
+    known, asked, held = np.flatnonzero(~fourth), spread(np.flatnonzero(fourth), MOST), spread(np.arange(len(theirs)), MOST)
     floating = train.fields[path][0].is_floating_point()
     answer = _nearest if floating else _words if kinds == {"class"} else None
-    given = answer(train, val, path, own, (known, asked, held)) if answer else None
+    given = answer(train, val, path, first, (known, asked, held)) if answer else None
     if given is None:
         return None
     inside, outside, apart = given
@@ -53,8 +53,8 @@ def transfer(train: Sample, val: Sample, path: str, targets: tuple[Target | None
     return fact | {"inside": _gain(inside, own[asked]), "held": _gain(outside, theirs[held]), **_renumbered(outside, theirs[held])}
 
 
-def _nearest(train: Sample, val: Sample, path: str, own: Array, parts: tuple[Array, Array, Array]) -> tuple[Array, Array, float] | None:
-    rows, others = train.of(path), val.of(path)
+def _nearest(train: Sample, val: Sample, path: str, target: Target, parts: tuple[Array, Array, Array]) -> tuple[Array, Array, float] | None:
+    rows, others, own = train.of(path), val.of(path), target.values
     if rows is None or others is None or rows.shape[1:] != others.shape[1:] or rows.dim() < 2 or len(rows) != len(own):
         return None
     known, asked, held = spread(parts[0], TRAIN), parts[1], parts[2]
@@ -67,20 +67,20 @@ def _nearest(train: Sample, val: Sample, path: str, own: Array, parts: tuple[Arr
         close = np.argpartition(squares, 5, axis=1)[:, :5]
         far.append(float(np.sqrt(np.median(squares.min(1)))))
         answers.append(own[known][close])
-    if np.issubdtype(own.dtype, np.floating):
+    if target.kind == "value":
         return answers[0].mean(1), answers[1].mean(1), far[1] / max(far[0], 1e-12)
     classes = np.unique(own)
     first, second = (classes[(votes[:, :, None] == classes).sum(1).argmax(1)] for votes in answers)
     return first, second, far[1] / max(far[0], 1e-12)
 
 
-def _words(train: Sample, val: Sample, path: str, own: Array, parts: tuple[Array, Array, Array]) -> tuple[Array, Array, float] | None:
+def _words(train: Sample, val: Sample, path: str, target: Target, parts: tuple[Array, Array, Array]) -> tuple[Array, Array, float] | None:
     if len(train.fields[path]) != len(train.sizes) or len(val.fields[path]) != len(val.sizes):
         return None
     tokens, theirs = _tokens(train, path), _tokens(val, path)
     if tokens is None or theirs is None:
         return None
-    known, asked, held = parts
+    own, (known, asked, held) = target.values, parts
     size = int(max(tokens[1].max(initial=0), theirs[1].max(initial=0))) + 1
     classes, label = np.unique(own, return_inverse=True)
     inside = np.isin(tokens[0], known)

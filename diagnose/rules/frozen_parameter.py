@@ -155,7 +155,7 @@ class FrozenParameter(Rule):
             if length and length <= moment["at"] <= self.never * length and (moment["unit"] or facts.get("finished")):
                 said = f"{moment['who']} is {moment['at']} in a run of {length:g} {moment['unit'] or 'epochs'}"
                 return self.finding(
-                    f"{said}, so {listed(waiting['frozen'])} stays frozen throughout",
+                    f"{said}, which ends before it thaws {listed(waiting['frozen'])}",
                     where=waiting["frozen"][0],
                     fix=f"thaw it before the end: set {moment['who'].rpartition('.')[2]} below {length:g}, or train for longer",
                     at=moment["at"],

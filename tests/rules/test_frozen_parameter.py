@@ -154,7 +154,7 @@ def test_what_is_thawed_only_after_the_end_is_found(at: int, unit: str, finished
     record.add("awaited", waiting)
     said = run(FrozenParameter(), record).findings
     assert [f.where for f in said] == ["backbone"] * found
-    assert all("so backbone, neck stays frozen throughout" in f.message for f in said)
+    assert all("which ends before it thaws backbone, neck" in f.message for f in said)
 
 
 def test_what_is_thawed_already_waits_for_nothing() -> None:
