@@ -82,7 +82,6 @@ class Doctor(Monitor):
         self.rules = tuple(rules) if rules is not None else build(select, ignore, options)
         self.on_error, self.probes = on_error, probes
         self.reproductions = Path(reproductions) if reproductions is not None else None
-        self._next_look = FIRST_LOOK
         self._told: set[tuple[str, str]] = set()
         super().__init__(record=record, every_n_steps=every_n_steps, logged=logged, strict=strict)
 
@@ -114,7 +113,7 @@ class Doctor(Monitor):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
         if stage == "fit":
-            self._told, self._next_look = set(), self.notes.batch + FIRST_LOOK
+            self._told, self.notes.look = set(), self.notes.batch + FIRST_LOOK
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
@@ -138,10 +137,9 @@ class Doctor(Monitor):
         if self.on_error == "raise" and "nonfinite" in self.notes.record.facts and trainer.world_size == 1:
             self._look(trainer)
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        if self.notes.batch >= self._next_look:
-            self._next_look = 3 * self.notes.batch
+    def look(self, trainer: Trainer) -> None:
+        if self.notes.batch >= self.notes.look:
+            self.notes.look = 3 * self.notes.batch
             self._flush()
             self._look(trainer)
 

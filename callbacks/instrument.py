@@ -23,13 +23,15 @@ class Instrument:
 
     ``writes`` names the series and facts it fills in, so that they are known to be missing where it fails or cannot work. The moments of
     a training batch pass by unless the batch is measured, except those in ``always``; one that is ``thorough`` is called in the steps in
-    which all is measured. While the forward pass of such a batch runs, the calls of ``functions`` are shown to those who look at them, and
-    the modules of ``hooks`` have theirs; `start` sets both.
+    which all is measured. One that is ``patient`` can do, at present, with `before_backward` alone in batches that are not measured:
+    ``notes.open`` is false in those, and ``notes.wake`` asks for their end. While the forward pass of a batch runs in which all is
+    measured, the calls of ``functions`` are shown to those who look at them, and the modules of ``hooks`` have theirs; `start` sets both.
     """
 
     writes: ClassVar[tuple[str, ...]] = ()
     always: ClassVar[tuple[str, ...]] = ()
     thorough: ClassVar[bool] = False
+    patient: bool = False
     notes: Notes
     functions: Mapping[Callable[..., Any], See] = MappingProxyType({})
     hooks: Hooks = ()

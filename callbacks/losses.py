@@ -50,6 +50,7 @@ class Losses(Instrument):
         *("prediction/top_share", "prediction/std", "target/top_share", "target/std"),
     )
     always = ("before_backward", "after_batch")
+    patient = True
 
     def __init__(self) -> None:
         self.calls: list[LossCall] = []
@@ -76,6 +77,8 @@ class Losses(Instrument):
         if self.notes.watched and self.written.noted:
             self.calls = with_written(self.calls, self.written, loss)
             self.written.clear()
+        if not self.notes.open:  # passed by: this is all that is seen of it
+            self._note(self._loss(module, loss, []))
         if self.manual:
             self.backward.append(plain(loss).detach())
             self.before.append(len(self.calls))
@@ -85,9 +88,7 @@ class Losses(Instrument):
         if calls or backward or self.notes.watched:
             self.release()
         loss = self._loss(module, outputs, backward)
-        if loss is not None:
-            self.notes.loss = loss.item() if loss.is_cpu else None
-            self.notes.put("train/loss", loss.reshape(()) if self.notes.loss is None else self.notes.loss)
+        self._note(loss)
         call = primary(calls, loss if loss is not None and loss.is_cpu else None) if calls else None
         if call is not None:
             self.notes.chosen = place(call, calls)
@@ -103,6 +104,11 @@ class Losses(Instrument):
             if part is not None:
                 self.notes.put("backward/share", part)
                 self.notes.put("backward/passes", len(backward))
+
+    def _note(self, loss: Tensor | None) -> None:
+        if loss is not None:
+            self.notes.loss = loss.item() if loss.is_cpu else None
+            self.notes.put("train/loss", loss.reshape(()) if self.notes.loss is None else self.notes.loss)
 
     def _loss(self, module: LightningModule, outputs: Any, backward: list[Tensor]) -> Tensor | None:
         """The loss of the batch, not divided for accumulation; one number."""

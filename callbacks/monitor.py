@@ -18,17 +18,13 @@ from diagnose.callbacks.instrument import HOOKS, IN_BATCH, Instrument, NotMonito
 from diagnose.callbacks.loggers import Loggers
 from diagnose.callbacks.notes import Cadence, Notes
 from diagnose.callbacks.ranks import anywhere
+from diagnose.callbacks.rest import EVERY, around, in_batch, rest
 from diagnose.namespace import Callback, LightningModule, Trainer, own_state
 from diagnose.record import EVENTS, Record
 
 log = logging.getLogger("diagnose")
 
-SPARE = {  # hooks inside of a batch, and the moment at which each calls instruments
-    "on_before_zero_grad": "after_forward",
-    "on_before_backward": "before_backward",
-    "on_after_backward": "",
-    "on_before_optimizer_step": "before_step",
-}
+AROUND_BATCH = ("before_batch", "after_batch")
 
 
 @dataclass(eq=False)
@@ -95,8 +91,8 @@ class Monitor(Callback, ABC):
         """Without what belongs to a running fit: the instruments, which hold the user's modules, and the open file of the record."""
         record = copy(self.notes.record)
         record._file = None
-        left_out = ("instruments", "_forward", "_calls", "_light", "_always", "_now", "_active", "_started", *self._spare)
-        state = {k: v for k, v in own_state(self).items() if k not in left_out}
+        left_out = ("instruments", "_forward", "_calls", "_light", "_always", "_now", "_active", "_started", "_spare", "_idle", "_resting")
+        state = {k: v for k, v in own_state(self).items() if k not in left_out and (v is not None or k not in EVERY)}
         return {**state, "_shelf": replace(self._shelf, record=record), "notes": self.notes.copy(record)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -116,8 +112,10 @@ class Monitor(Callback, ABC):
         self.instruments = (self._forward, *self.make())
         for instrument in self.instruments:
             instrument.notes = self.notes
-        self._started = self._resumed = self._rests = False
+        self._started = self._resumed = False
         self._spare: tuple[str, ...] = ()
+        self._idle: tuple[str, ...] = ()
+        self._resting: tuple[str, ...] = ()
         self._arrange(self.instruments)
 
     def _arrange(self, instruments: Sequence[Instrument]) -> None:
@@ -135,14 +133,13 @@ class Monitor(Callback, ABC):
         """Who is called in the present batch."""
         self._now = self._always if not self.notes.due else self._calls if self.notes.whole else self._light
 
-    def _rest(self, rests: bool) -> None:
-        """While steps are not measured, hooks that call nobody are no methods: Lightning passes those over, and calling costs most."""
-        self._rests = rests
-        for hook in self._spare:
-            if rests:
-                vars(self)[hook] = None
-            else:
-                vars(self).pop(hook, None)
+    def _rest(self, hooks: tuple[str, ...] = ()) -> None:
+        self._resting = rest(self, self._resting, hooks)
+
+    def _may_doze(self, trainer: Trainer) -> bool:
+        """Whether the next batches may be passed by."""
+        calm = bool(self._idle) and self.notes.calm(trainer)
+        return calm and all(i.patient for moment in AROUND_BATCH for i, _ in self._always[moment])
 
     def _each(self, moment: str, *arguments: Any) -> None:
         self._run(self._calls, moment, *arguments)
@@ -196,7 +193,7 @@ class Monitor(Callback, ABC):
             log.warning("the record could not be written (%s); training goes on, the rest of it stays in memory", why)
 
     def _release(self) -> None:
-        self._rest(False)
+        self._rest()
         self._each("release")
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -212,7 +209,7 @@ class Monitor(Callback, ABC):
             self.notes = Notes(shelf.record, self.notes.cadence, thorough=self.notes.thorough)
         if self.logged and trainer.loggers and trainer.is_global_zero:
             self.notes.tell = Loggers(trainer, self.logged).scalars
-        self._rest(False)  # a fit may have ended without a word
+        self._rest()  # a fit may have ended without a word
         self._equip()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -224,8 +221,8 @@ class Monitor(Callback, ABC):
             self._writing(self.notes.record.part, self.notes.batch if self._resumed else None)
         self._each("start", trainer, pl_module)
         if any(c is self for c in trainer.callbacks):  # type: ignore[attr-defined]  # else somebody else calls the hooks
-            ours = [hook for hook in SPARE if hook not in vars(self) and getattr(type(self), hook) is getattr(Monitor, hook)]
-            self._spare = tuple(hook for hook in ours if not self._always.get(SPARE[hook]))
+            self._spare = in_batch(self, Monitor, {moment for moment, calls in self._always.items() if calls})
+            self._idle = around(self, Monitor, self._spare) if pl_module.automatic_optimization else ()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if not self._started:  # a copy that was made during training
@@ -233,24 +230,36 @@ class Monitor(Callback, ABC):
         if self.notes.open:  # the batch before was skipped half way
             self._release()
         self.notes.begin(trainer, pl_module)
-        if self.notes.due or not self._rests:
+        if self.notes.due or not self._resting:
             self._choose()
-            self._rest(not self.notes.due)
+            self._rest(() if self.notes.due else self._spare)
         self._run(self._now, "before_batch", pl_module, batch, batch_idx)
 
     def on_before_zero_grad(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
         self._run(self._now, "after_forward", pl_module)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        passes_by = bool(self._idle) and self._resting is self._idle
+        if passes_by:
+            self.notes.pass_by(trainer)
         self._run(self._now, "before_backward", pl_module, loss)
+        if passes_by and self.notes.awaited:
+            self._rest(self._spare)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
         self._run(self._now, "before_step", pl_module, optimizer)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         self._run(self._now, "after_batch", pl_module, outputs, batch, batch_idx)
+        begun = self.notes.open
         if self.notes.end(trainer):
             self._flush()
+        self.look(trainer)
+        if begun and self._may_doze(trainer):
+            self._rest(self._idle)
+
+    def look(self, trainer: Trainer) -> None:
+        """A batch is over and written down; those that are passed by but for ``notes.look``."""
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0

@@ -17,7 +17,8 @@ from diagnose.namespace import LightningModule, Trainer
 class NonFinite(Instrument):
     """The fact ``nonfinite``, once per run.
 
-    On a CPU every loss is looked at before it is differentiated. On other devices that would wait for the device, so losses are looked at
+    On a CPU every loss is looked at before it is differentiated; of a batch that is passed by the weights are kept then, until the batch
+    is at hand. On other devices that would wait for the device, so losses are looked at
     when they are transferred, unless ``eager``. Steps that a gradient scaler skips are no incident. The random state is kept while steps
     draw random numbers; whether they do is seen when a forward pass is watched.
 
@@ -35,8 +36,14 @@ class NonFinite(Instrument):
         self.random_state: Tensor | None = None
         self.draws = True
         self.index = 0
+        self.weights: dict[str, Tensor] | None = None
+        self.waits = False
         self.seen = False
         self.scaled = False
+
+    @property
+    def patient(self) -> bool:  # type: ignore[override]
+        return self.seen or not (self.eager or self.draws or self.scaled)
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
         self.scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
@@ -50,11 +57,18 @@ class NonFinite(Instrument):
     def before_backward(self, module: LightningModule, loss: Tensor) -> None:
         looks = not self.seen and not self.scaled and (self.eager or loss.is_cpu)
         if looks and loss.numel() == 1 and not math.isfinite(loss.item()):
-            self._investigate(module)
+            if self.notes.open:
+                self._investigate(module)
+            else:
+                self.weights = {name: v.detach().clone() for name, v in module.state_dict().items() if isinstance(v, Tensor)}
+                self.waits = self.notes.wake = True
 
     def after_batch(self, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
         if not self.seen:
-            if self.notes.loss is not None and not math.isfinite(self.notes.loss):
+            if self.waits:
+                self.batch, self.index = batch, index
+                self._investigate(module)
+            elif self.notes.loss is not None and not math.isfinite(self.notes.loss):
                 self._investigate(module)
             elif self.notes.nonfinite is not None and not self.scaled:
                 step, epoch, at = self.notes.nonfinite
@@ -73,7 +87,7 @@ class NonFinite(Instrument):
         precision = str(module.trainer.precision)
         try:
             state = self.random_state
-            again = locate(module, self.batch, self.index, random_state=state, precision=precision)
+            again = locate(module, self.batch, self.index, random_state=state, precision=precision, weights=self.weights)
             found = again if again["what"] else {**found, "reason": "the step is finite when it is run again"}
         except Exception as error:
             found["reason"] = f"the step could not be run again ({type(error).__name__}: {error})"
@@ -97,11 +111,26 @@ class NonFinite(Instrument):
         file = self.folder / f"nonfinite-batch-{fact['batch']}.pt"
         precision = str(module.trainer.precision)
         try:
-            save_reproduction(file, module, self.batch, index=self.index, random_state=self.random_state, precision=precision, found=fact)
+            save_reproduction(
+                file,
+                module,
+                self.batch,
+                index=self.index,
+                random_state=self.random_state,
+                precision=precision,
+                found=fact,
+                weights=self.weights,
+            )
         except (OSError, TypeError) as error:
             log.warning("the step that is not finite could not be saved: %s", error)
             return ""
         return str(file)
 
+    def finish(self, trainer: Trainer, module: LightningModule) -> None:
+        if self.waits and not self.seen:
+            step, epoch, batch = self.notes.place
+            found = {"what": "loss", "module": "", "operation": "", "direction": "forward"}
+            self._add(None, {**found, "reason": "training broke off in this step"}, step=step, epoch=epoch, batch=batch)
+
     def release(self) -> None:
-        self.batch = self.random_state = None
+        self.batch = self.random_state = self.weights = None

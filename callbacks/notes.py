@@ -45,6 +45,8 @@ class Cadence:
 
 SELDOM = Cadence()
 WAITING = 64  # rows
+EARLY = 3  # batches, each of which is noted from its beginning to its end
+GOLDEN, TIMED = 0.618033988749895, 1 / 16  # later ones are timed in this share, in no step with the workers of a loader
 
 
 @dataclass(eq=False)
@@ -65,6 +67,8 @@ class Notes:
         seldom: Whether it is the first batch of a step at which that is looked at which takes long and tells little of a single step:
             the measured steps, and of these no more than there are at the default cadence.
         thorough: In which of the measured steps all is measured.
+        look: Batch at whose end somebody wants to look at what was written.
+        wake: Whether an instrument wants to be called at the end of the present batch, which is passed by.
         loss: Loss of the present batch, where it costs no transfer to know it.
         accumulate: Batches per optimizer step.
         chosen: Which of the loss calls of a training step it is judged by, and of how many.
@@ -85,6 +89,8 @@ class Notes:
     seldom: bool = False
     whole: bool = False
     thorough: Cadence = Cadence(dense=0, every=1)
+    look: float = math.inf
+    wake: bool = False
     loss: float | None = None
     accumulate: int = 1
     chosen: tuple[int, int] | None = None
@@ -94,6 +100,7 @@ class Notes:
     next: int = 0
     next_whole: int = 0
     tell: Callable[[Record, dict[str, Any], int], None] | None = None
+    _ready: int | None = None
     _window: int = 0
     _position: int = 0
     _next_seldom: int = 0
@@ -106,10 +113,8 @@ class Notes:
 
     def begin(self, trainer: Any, module: Any) -> None:
         """A training batch begins."""
-        self.batch += 1
-        self.open = True
-        self.step, self.epoch, self.loss = trainer.global_step, trainer.current_epoch, None
-        self.place = (self.step, self.epoch, self.batch)
+        self._count(trainer, 1)
+        self.open, self.wake = True, False
         self.accumulate = trainer.accumulate_grad_batches
         # batches under manual optimisation, where steps may be many per batch or hidden
         self._position = self.step if module.automatic_optimization else self.batch
@@ -132,6 +137,28 @@ class Notes:
             if trainer.global_step > self.step or self._window >= self.accumulate:
                 self.next, self._window = self.cadence.after(self._position), 0
         return (self.due and (self.whole or self.tell is not None)) or len(self._rows) >= WAITING
+
+    def pass_by(self, trainer: Any) -> None:
+        """A training batch is under way of which only the loss is noted."""
+        self._count(trainer, 0)
+
+    def _count(self, trainer: Any, least: int) -> None:
+        ready = trainer.fit_loop.epoch_loop.batch_progress.total.ready  # batches that were skipped while they were passed by count too
+        self.batch += 1 if self._ready is None else max(least, ready - self._ready)
+        self._ready = ready
+        self.step, self.epoch, self.loss = trainer.global_step, trainer.current_epoch, None
+        self.place = (self.step, self.epoch, self.batch)
+
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody waits for the end of a batch that is passed by, or for the next one."""
+        if self.wake or self.step + 1 >= self.next or self.batch >= self.look or len(self._rows) >= WAITING:
+            return True
+        return (self.batch * GOLDEN) % 1.0 < TIMED
+
+    def calm(self, trainer: Any) -> bool:
+        """Whether nobody waits for the next batch, the present one being over."""
+        return not self.due and self.batch >= EARLY and trainer.global_step + 1 < self.next
 
     def put(self, name: str, value: float | Sequence[float] | Tensor) -> None:
         """A number, or a vector in the order of the series' labels; tensors may stay on their device."""

@@ -38,11 +38,13 @@ def give_back() -> None:
 class Pace(Instrument):
     """``lr``, ``time/step``, ``time/data`` and ``memory/rss`` of measured steps, and on a GPU ``memory/device``.
 
-    Times are means over the batches since the last record, those that were measured left out: measuring takes time itself.
+    Times are means over the batches since the last record that were timed: those that were measured are left out, as measuring takes time
+    itself, and of those that are passed by a sixteenth is timed.
     """
 
     writes = ("lr", "time/step", "time/data", "memory/rss")
     always = ("before_batch", "after_batch")
+    patient = True
 
     def __init__(self) -> None:
         self.optimizers: list[Any] = []
@@ -89,8 +91,10 @@ class Pace(Instrument):
         self.ended = 0.0
         if not self.notes.due:
             self.ended = perf_counter()
-            self.busy += self.ended - self.began
-            self.count += 1
+            if self.began:  # it was not passed by
+                self.busy += self.ended - self.began
+                self.count += 1
+        self.began = 0.0
 
     def finish(self, trainer: Trainer, module: LightningModule) -> None:
         if self.optimizers:

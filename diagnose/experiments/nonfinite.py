@@ -88,7 +88,13 @@ def broken(tensor: Tensor, infinity: bool = True) -> bool:
 
 
 def locate(
-    module: LightningModule, batch: Any, index: int = 0, *, random_state: Tensor | None = None, precision: str = "32-true"
+    module: LightningModule,
+    batch: Any,
+    index: int = 0,
+    *,
+    random_state: Tensor | None = None,
+    precision: str = "32-true",
+    weights: Mapping[str, Tensor] | None = None,
 ) -> dict[str, str]:
     """Run one training step again on a copy and say where NaN or infinity comes in.
 
@@ -98,6 +104,7 @@ def locate(
         index: Its index in the epoch.
         random_state: State of torch's CPU generator before the step.
         precision: As for the Trainer.
+        weights: The module's state as that step began, where the module has gone on since.
 
     Returns:
         ``what`` (``input``, ``weight``, ``activation``, ``loss``, ``gradient``, or ``""`` where the step is finite), ``module`` (the first
@@ -110,12 +117,17 @@ def locate(
     for path, tensor in leaves(batch):
         if broken(tensor):
             return {**found, "what": "input", "module": path}
-    poisoned = [name for name, p in module.named_parameters() if broken(p)]
+    state = weights or {}
+    poisoned = [name for name, p in module.named_parameters() if broken(state.get(name, p))]
     if poisoned:
         name = clean(poisoned[-1])
         return {**found, "what": "weight", "module": name.rpartition(".")[0] or name, "direction": "backward"}
 
     def use(sandbox: Sandbox) -> None:
+        with torch.no_grad():
+            for name, value in (*sandbox.module.named_parameters(), *sandbox.module.named_buffers()):
+                if name in state:
+                    value.copy_(state[name])
         if random_state is not None:
             torch.set_rng_state(random_state)
         with FirstNonFinite() as mode, mode.naming(sandbox.module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +27,19 @@ def save_reproduction(
     random_state: Tensor | None,
     precision: str,
     found: dict[str, Any],
+    weights: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write a step to a file that holds only tensors and plain values.
 
     Args:
         path: The file; its folder is made.
-        module: The module with the weights that the step began with.
+        module: The module with the weights that the step began with, unless they are given.
         batch: The batch, on any device.
         index: Its index in the epoch.
         random_state: State of torch's CPU generator before the step.
         precision: The Trainer's precision.
         found: What was seen, for the report of `replay`.
+        weights: The state that the step began with, where the module has gone on since.
 
     Raises:
         TypeError: The batch holds something that is neither a tensor nor a plain value.
@@ -46,7 +49,7 @@ def save_reproduction(
         "schema": SCHEMA,
         "module": f"{kind.__module__}:{kind.__qualname__}",
         "hyper_parameters": {k: v for k, v in dict(module.hparams).items() if _is_plain(v)},
-        "weights": {name: value.detach().cpu() for name, value in module.state_dict().items() if isinstance(value, Tensor)},
+        "weights": {name: value.detach().cpu() for name, value in (weights or module.state_dict()).items() if isinstance(value, Tensor)},
         "batch": tree_map(_storable, batch),
         "index": index,
         "random_state": random_state,

@@ -153,7 +153,8 @@ class Hooks(Callback):
         self.seen.append((self.monitor.notes.due, [callable(getattr(self.monitor, name)) for name in self.names]))
 
 
-def test_hooks_that_call_nobody_are_passed_over_while_steps_are_not_measured() -> None:
+def test_hooks_that_call_nobody_are_passed_over_while_steps_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diagnose.callbacks.notes.EARLY", 1000)
     doctor = Doctor(probes=False)
     hooks = Hooks(doctor)
     fit(Net(), doctor, hooks, loader=data(160))
