@@ -19,6 +19,7 @@ from diagnose.experiments.data_roles import Roles, assign
 from diagnose.experiments.data_sample import ENOUGH, Sample
 from diagnose.experiments.data_sampling import sampling
 from diagnose.experiments.data_transfer import transfer
+from diagnose.experiments.data_turned import turned
 from diagnose.experiments.loader_batches import chosen_rows
 from diagnose.namespace import is_combined
 from diagnose.record import Record
@@ -31,6 +32,7 @@ FACTS = (
     "data.shift",
     "data.conflicts",
     "data.telling",
+    "data.turned",
     "data.encoding",
     "data.nearest",
     "data.transfer",
@@ -81,7 +83,7 @@ def measure_data(
         - ``data.shift``: loader → ``inputs`` (path → see `data_shift.inputs`), ``labels`` (see `data_shift.labels`, or ``None``),
           ``values`` (see `data_shift.values`, or ``None``), ``loss`` (its kind).
         - ``data.conflicts``: see `data_identity.conflicts`.
-        - ``data.telling``: see `data_leak.telling`.
+        - ``data.telling``, ``data.turned``: see `data_leak.telling` and `data_turned.turned`.
         - ``data.encoding``, ``data.padding``: see `data_encoding.encoding` and `data_padding.padding`, of the first validation loader.
         - ``data.nearest``, ``data.transfer``: see `data_nearest.nearest` and `data_transfer.transfer`, of the first validation loader.
     """
@@ -109,6 +111,8 @@ def measure_data(
     _keep(record, "data.sampling", sampling(first, found), "no sampler weighs the rows of each class alike")
     column = telling(first, parts.inputs, found) if found is not None else None
     _keep(record, "data.telling", column, "the training batches are no table of at least 100 rows with one target each")
+    fit = turned(first, parts.inputs, parts.target) if parts.target else None
+    _keep(record, "data.turned", fit, "there are no 32 training rows of an image with a target for each of its pixels")
     _identity(record, first, others, found, parts, loss, (train, loaders), "; ".join(reasons) or "there is no validation loader")
     _shift(record, first, others, found, parts, loss, "; ".join(reasons) or "there is no validation loader")
     near = encoded = carried = padded = None

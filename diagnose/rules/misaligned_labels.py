@@ -18,15 +18,17 @@ class MisalignedLabels(Rule):
 
     ## What it measures
     In the step: one sample's input and its target are changed in turn, and are apart where they reach different rows of the loss; that is
-    an error. In the data: a copy is trained on some batches and its predictions are held against the targets of others, by a permutation
-    test: how many standard deviations the match lies above that with shuffled targets. It is reported when the match is clear on the
-    batches trained on (`memorised`), not on the others (`clear`; `early` for the best of three looks after the first passes), and the
-    training loss does not end below that with shuffled labels by `gain` of it. A large network learns both sorts of labels by heart, and
-    both losses end at nearly nothing, one of them at a tenth of the other: then the whole fall is judged, and the finding is made where the
-    area under the loss is not smaller than with shuffled labels by `lead` of it, and no look at the other batches showed more than `faint`.
-    Then the same is tried with the targets of the rows before and after: where those are learned (`neighbour`), in a data set whose
-    neighbouring rows are no more alike than any two, the targets are shifted by one. Where the network can learn one batch by heart
-    (`overfits`) but not all of them in this time, an info says that nothing was found that holds elsewhere.
+    an error. In images with a target for each pixel: what the pixels of a class look like tells which image a target belongs to, for at
+    least `known` of the rows, and for `turned` of them only after it was mirrored or turned, which gains half of what the own target gains
+    over another row's, or more. In the data: a copy is trained on some batches and its predictions are held against the targets of others,
+    by a permutation test: how many standard deviations the match lies above that with shuffled targets. It is reported when the match is
+    clear on the batches trained on (`memorised`), not on the others (`clear`; `early` for the best of three looks after the first passes),
+    and the training loss does not end below that with shuffled labels by `gain` of it. A large network learns both sorts of labels by
+    heart, and both losses end at nearly nothing, one of them at a tenth of the other: then the whole fall is judged, and the finding is
+    made where the area under the loss is not smaller than with shuffled labels by `lead` of it, and no look at the other batches showed
+    more than `faint`. Then the same is tried with the targets of the rows before and after: where those are learned (`neighbour`), in a
+    data set whose neighbouring rows are no more alike than any two, the targets are shifted by one. Where the network can learn one batch
+    by heart (`overfits`) but not all of them in this time, an info says that nothing was found that holds elsewhere.
 
     ## Why it matters
     Features that were shuffled without their labels, or a join that matched the wrong rows, leave data that look right column by
@@ -42,7 +44,8 @@ class MisalignedLabels(Rule):
     trainings by heart end at losses that differ by a third by chance, hence the size of `gain`; the areas under two such falls differ by up
     to 0.27 of them, and by 0.7 where labels are learned that hold for the rows of the same person or place alone. Where something was
     learned, healthy programs match the other samples by 2.6 standard deviations or more; a weak signal in a few hundred rows does by 1 to
-    2, hence `faint`.
+    2, hence `faint`. Targets of images fit better when they are turned in 8 % of the rows or fewer of healthy programs, and in about half
+    of them where one flip is drawn apart.
 
     ## What to try
     Look at a few samples next to their labels, as they come out of the loader. Look for a shuffle, sort or join that moved only one of
@@ -79,11 +82,16 @@ class MisalignedLabels(Rule):
     overfits: float = 0.8
     samples: int = 100
     opposed: float = 4.0
+    known: float = 0.85
+    turned: float = 0.2
 
     def judge(self, record: Record) -> Iterator[Finding]:
-        pairing = record.facts.get("probe.pairing")
+        pairing, turned = record.facts.get("probe.pairing"), record.facts.get("data.turned")
         if pairing is not None and 2 * pairing["apart"] > pairing["samples"]:
             yield self._apart(record, pairing)
+            return
+        if turned is not None and turned["known"] >= self.known and turned["turned"] >= self.turned:
+            yield self._turned(turned)
             return
         if "probe.learning" not in record:
             raise NotRun(record.missing.get("probe.learning", "probe.learning was not recorded"))
@@ -148,6 +156,17 @@ class MisalignedLabels(Rule):
             severity=Severity.ERROR,
             apart=pairing["apart"],
             samples=pairing["samples"],
+        )
+
+    def _turned(self, found: Mapping[str, Any]) -> Finding:
+        return self.finding(
+            f"in {found['turned']:.0%} of {found['samples']} training images the target fits only after it is mirrored or turned "
+            f"(most often: {found['most']}), so image and target are turned apart from each other",
+            where=f"{found['input']} and its target in the training loader",
+            fix="draw the parameters of a random flip or rotation once, and apply them to the image and to its target",
+            turned=found["turned"],
+            limit=self.turned,
+            known=found["known"],
         )
 
     def _shifted(self, seen: Mapping[str, Any], shifted: Mapping[str, Any]) -> Finding:

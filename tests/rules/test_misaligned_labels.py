@@ -38,6 +38,16 @@ def test_labels_that_belong_to_other_rows() -> None:
     assert finding.evidence == {"held_out": -0.4, "clear": 2.0, "train": 25.0, "gain": 0.0}
 
 
+@pytest.mark.parametrize(("known", "turned", "count"), [(0.98, 0.5, 1), (0.98, 0.15, 0), (0.6, 0.4, 0)])
+def test_targets_that_are_turned_apart_from_their_images(known: float, turned: float, count: int) -> None:
+    fact = {"input": "batch[0]", "samples": 256, "known": known, "turned": turned, "most": "mirrored left to right"}
+    found = findings(MisalignedLabels(), data__turned=fact, probe__learning={**SHUFFLED, "held_out": 40.0})
+    assert len(found) == count
+    if found:
+        assert found[0].message.startswith("in 50% of 256 training images the target fits only after it is mirrored or turned")
+        assert found[0].evidence == {"turned": 0.5, "limit": 0.2, "known": 0.98}
+
+
 @pytest.mark.parametrize(("held_out", "count"), [(1.9, 1), (3.0, 0)])
 def test_what_holds_after_one_pass_over_many_batches_is_clean(held_out: float, count: int) -> None:
     once = {"held_out": held_out, "samples": 3000, "steps": 240}
