@@ -9,6 +9,7 @@ from diagnose.experiments import data_identity, data_shift, data_windows
 from diagnose.experiments.data_copies import Unreadable
 from diagnose.experiments.data_encoding import encoding
 from diagnose.experiments.data_fields import Target, describe, describe_target, target
+from diagnose.experiments.data_ignored import ignored
 from diagnose.experiments.data_leak import telling
 from diagnose.experiments.data_nearest import nearest
 from diagnose.experiments.data_numbering import numbering
@@ -28,6 +29,7 @@ FACTS = (
     "data.order",
     "data.numbering",
     "data.sampling",
+    "data.ignored",
     "data.overlap",
     "data.shift",
     "data.conflicts",
@@ -77,7 +79,7 @@ def measure_data(
           ``target``, see `describe_target`.
         - ``data.order``: see `order`, and ``guessed``: whether the target is a guess.
         - ``data.numbering``: see `data_numbering.numbering`.
-        - ``data.sampling``: see `data_sampling.sampling`.
+        - ``data.sampling``, ``data.ignored``: see `data_sampling.sampling` and `data_ignored.ignored`.
         - ``data.overlap``: loader → see `data_identity.overlap`, and ``estimate``: ``share`` over the share of training that was read;
           ``index_share``: the share of its rows that both take from one and the same data set, ``None`` where that is not known.
         - ``data.shift``: loader → ``inputs`` (path → see `data_shift.inputs`), ``labels`` (see `data_shift.labels`, or ``None``),
@@ -109,6 +111,8 @@ def measure_data(
     _order(record, first, found, parts)
     _keep(record, "data.numbering", numbering(first, found), "targets are no classes, or no batch lacks one")
     _keep(record, "data.sampling", sampling(first, found), "no sampler weighs the rows of each class alike")
+    hidden = ignored(first, parts.target, loss) if parts.target else None
+    _keep(record, "data.ignored", hidden, "the loss ignores no class, or none that stands between others")
     column = telling(first, parts.inputs, found) if found is not None else None
     _keep(record, "data.telling", column, "the training batches are no table of at least 100 rows with one target each")
     fit = turned(first, parts.inputs, parts.target) if parts.target else None

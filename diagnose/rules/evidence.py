@@ -233,7 +233,8 @@ def left_of_both(record: Record) -> float:
 def collapsed(record: Record, left: float, fallen: float, dead: float = 0.8) -> tuple[str, float, float] | None:
     """The activation that has become constant, where the loss fell with it: its name, and what is left of its units and of the loss.
 
-    Less than ``left`` of the spread in the first measured batches, and than ``fallen`` of the loss. Where no predictions are known, as in a
+    Less than ``left`` of the spread in the first measured batches, and than ``fallen`` of the loss; only of activations whose units are
+    looked at, which are not known of one number per sample, such as a hinge of the loss. Where no predictions are known, as in a
     loss that compares embeddings, also one of whose units hardly any was dead at first, and ``dead`` of them are in the end.
     """
     if "activation/std" not in record or "train/loss" not in record:
@@ -241,16 +242,20 @@ def collapsed(record: Record, left: float, fallen: float, dead: float = 0.8) -> 
     loss = finite(record.series("train/loss").value)
     if len(loss) < 60 or median(loss[:10]) <= 0 or abs(height := median(loss[-20:]) / median(loss[:10])) >= fallen:
         return None
-    known = [(median(v[-3:]) / median(v[:3]), name) for name, v in _columns(record, "activation/std") if median(v[:3]) > 0]
+    units = {name for kind in ("dead", "saturated") for name, _ in _columns(record, f"activation/{kind}")}
+    spread = [(name, v) for name, v in _columns(record, "activation/std") if name in units and median(v[:3]) > 0]
+    known = [(median(v[-3:]) / median(v[:3]), name) for name, v in spread]
     if known and min(known)[0] < left:
         return min(known)[1], min(known)[0], height
-    compares = not record.facts.get("task", {"loss": "?"})["loss"] and "activation/dead" in record
+    compares = not record.facts.get("task", {"loss": "?"})["loss"]
     died = [(1 - median(v[-3:]), name) for name, v in _columns(record, "activation/dead") if median(v[:3]) < dead / 2] if compares else []
     return (min(died)[1], min(died)[0], height) if died and min(died)[0] <= 1 - dead + 1e-9 else None
 
 
 def _columns(record: Record, name: str) -> list[tuple[str, Values]]:
-    """The columns of a series with ten values or more."""
+    """The columns of a series with ten values or more; none where it was not recorded."""
+    if name not in record:
+        return []
     series = record.series(name)
     columns = [(label, finite(series.value[:, place])) for place, label in enumerate(series.labels)]
     return [(label, values) for label, values in columns if len(values) >= 10]

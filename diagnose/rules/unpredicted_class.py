@@ -23,7 +23,8 @@ class UnpredictedClass(Rule):
     the share `accuracy` of the other samples and predicts most classes: of what is uncertain by nature, such as the next word, one class
     can always be second. Of a training that nobody evaluated, its last third of at least `validations` validations is judged: a warning
     takes `sure` of the other samples right there, or that half of the classes are missing and the loss is no lower than that of the
-    classes' shares.
+    classes' shares. Before training: a class that the loss ignores (`ignore_index`), since it pads the targets, and that is also `ignored`
+    or more of the places between the targets of a sequence.
 
     ## Why it matters
     Recall of such a class is zero, and accuracy hides it. Often all samples go to few classes because training has collapsed.
@@ -45,7 +46,7 @@ class UnpredictedClass(Rule):
     name = "unpredicted-class"
     severity = Severity.WARNING
     needs = ("evaluation",)
-    instead = ("val/predicted",)
+    instead = ("val/predicted", "data.ignored")
     role = "symptom"
 
     support: int = 5
@@ -54,8 +55,21 @@ class UnpredictedClass(Rule):
     accuracy: float = 0.5
     sure: float = 0.8
     validations: int = 3
+    ignored: float = 0.05
 
     def judge(self, record: Record) -> Iterator[Finding]:
+        hidden = record.facts.get("data.ignored")
+        if hidden is not None and hidden["share"] >= self.ignored and hidden["ends"] >= self.support:
+            yield self.finding(
+                f"the loss ignores class {hidden['value']}, the padding of the targets, and {hidden['share']:.0%} of the places inside of "
+                "sequences are of this class: it is never learned",
+                where=record.source("training_step") or "ignore_index",
+                fix="pad the targets with a number that is no class, such as -100, and let the loss ignore that",
+                share=hidden["share"],
+                limit=self.ignored,
+                places=hidden["inside"],
+            )
+            return
         entries = {k: e for k, e in evaluated(record, self.validations).items() if e.get("per_class") and e["task"] != "multilabel"}
         entries = {k: e for k, e in entries.items() if sum(row["support"] > 0 for row in e["per_class"]) > 1}
         if not entries:

@@ -32,7 +32,7 @@ class UnshuffledTrain(Rule):
     ## When it is wrong
     The same order in every epoch is harmless where the rows are independent, and stays silent, and so do samplers of one's own that fill
     each batch with a few classes (metric learning, episodes). Those that sort the epoch are `info`, since a curriculum may be meant, unless
-    a batch holds but one class (`pure` of the entropy of mixed batches or less); so are series that are read in the order of time.
+    their batches hold few classes (`few` of the entropy of mixed batches or less); so are series that are read in the order of time.
 
     ## What to try
     DataLoader(..., shuffle=True), which is refused beside a sampler of one's own: that has to mix its rows itself; a shuffle buffer, or
@@ -69,7 +69,7 @@ class UnshuffledTrain(Rule):
     batches: int = 3
     trend: float = 0.98
     along: float = 0.5
-    pure: float = 0.01
+    few: float = 0.35
 
     def judge(self, record: Record) -> Iterator[Finding]:
         seen = record.facts["data.order"]
@@ -90,7 +90,7 @@ class UnshuffledTrain(Rule):
             f"the training loader gives its samples in order, not mixed: {what}",
             where="train",
             fix=FIXES.get(seen["order"], "DataLoader(..., shuffle=True)"),
-            severity=self.severity if sorted_ and (not own or (classes and seen["ratio"] <= self.pure)) else Severity.INFO,
+            severity=self.severity if sorted_ and (not own or (classes and seen["ratio"] <= self.few)) else Severity.INFO,
             within=seen["within"],
             expected=seen["expected"],
             ratio=seen["ratio"],

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -59,12 +60,14 @@ def test_layers_that_cannot_be_judged() -> None:
         judge(single=RNG.normal(size=(120, 1)))
 
 
-def trained(spread: float, loss: float) -> Record:
+def trained(spread: float, loss: float, units: bool = True) -> Record:
     """A training in which the spread of the second activation and the loss end at these shares of what they were."""
     record = training([1.0] * 20 + [loss] * 100)
     record.label("activation/std", ["a", "b"])
+    record.label("activation/dead", ["a", "b"])
     for step in range(12):
-        record.append({"activation/std": [0.5, 0.1 if step < 6 else 0.1 * spread]}, step=10 * step)
+        values = [0.5, 0.1 if step < 6 else 0.1 * spread]
+        record.append({"activation/std": values, "activation/dead": [0.0, 0.0 if units else math.nan]}, step=10 * step)
     return record
 
 
@@ -79,6 +82,10 @@ def test_what_collapses_while_the_loss_falls_to_nothing() -> None:
 @pytest.mark.parametrize(("spread", "loss"), [(0.06, 1e-5), (0.01, 0.02)])
 def test_what_keeps_its_spread_or_its_loss(spread: float, loss: float) -> None:
     assert "embedding was not recorded" in run(CollapsedEmbedding(), trained(spread, loss)).reason
+
+
+def test_a_hinge_that_is_met_is_no_embedding() -> None:
+    assert run(CollapsedEmbedding(), trained(0.01, 1e-5, units=False)).findings == ()
 
 
 def test_a_training_that_was_cut_off_is_too_short_to_collapse() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from diagnose.evaluation import evaluate_predictions
 from diagnose.record import Record
-from diagnose.rules import NotRun
+from diagnose.rules import NotRun, run
 from diagnose.rules.unpredicted_class import UnpredictedClass
 from diagnose.values import Finding, Severity
 
@@ -19,6 +19,15 @@ def test_a_class_that_is_never_predicted() -> None:
     (finding,) = judge(target, np.where(target == 3, 0, target))
     assert finding.message == "class d has 25 of 100 samples of test and is never predicted"
     assert (finding.severity, finding.where) == (Severity.WARNING, "test, d")
+
+
+@pytest.mark.parametrize(("share", "ends", "count"), [(0.2, 900, 1), (0.02, 900, 0), (0.2, 0, 0)])
+def test_a_class_that_pads_and_is_ignored(share: float, ends: int, count: int) -> None:
+    record = Record()
+    record.add("data.ignored", {"value": 0, "inside": 300, "ends": ends, "share": share})
+    found = run(UnpredictedClass(), record).findings
+    assert len(found) == count
+    assert all(f.message.startswith("the loss ignores class 0, the padding of the targets, and 20% of the places inside") for f in found)
 
 
 def test_several() -> None:

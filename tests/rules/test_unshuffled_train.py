@@ -35,7 +35,7 @@ def test_sorted_by_value() -> None:
 
 def test_a_series_in_time_and_a_sampler_of_ones_own_are_no_alarm() -> None:
     assert judge(kind="value", trend=0.4)[0].severity is Severity.INFO
-    assert judge(order="custom")[0].severity is Severity.INFO
+    assert judge(order="custom", ratio=0.4)[0].severity is Severity.INFO
 
 
 def test_a_sampler_of_ones_own_is_told_what_it_can_do() -> None:
@@ -59,6 +59,7 @@ def test_too_few_batches() -> None:
 
 
 def test_a_sampler_of_ones_own_that_gives_one_class_after_another_is_found() -> None:
+    assert judge(order="custom", along=0.6, ratio=0.28)[0].severity is Severity.WARNING  # sorted by a length that goes with the class
     assert judge(order="custom", along=0.9, within=0.0, ratio=0.0)[0].severity is Severity.WARNING
     assert judge(order="custom", along=0.1, within=0.0, ratio=0.0) == []  # any class may be next
     assert judge(order="custom", along=0.9, within=0.0, ratio=0.0, kind="value", trend=1.0)[0].severity is Severity.INFO
