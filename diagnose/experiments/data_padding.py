@@ -1,4 +1,4 @@
-"""Whether validation scores the places of an input that training ignores, as where only one of the two ignores the padding."""
+"""Whether the padding of sequences is scored: by the loss, or by validation alone."""
 
 from __future__ import annotations
 
@@ -51,6 +51,36 @@ def padding(train: Sample, val: Sample, path: str, loss: Mapping[str, Any] | Non
         fact |= {"known": len(labels) / int(held.sum()), "label": int(label), "agree": float((labels == label).float().mean())}
         found = fact if found is None or fact["share"] > found["share"] else found
     return found
+
+
+def counted(train: Sample, path: str, loss: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """How much of what the loss scores is the padding of sequences that differ in length.
+
+    Padding is a value of an input at the end of a row, and nowhere before, at whose places all targets are one class.
+
+    Returns:
+        ``path`` (of the input), ``value``, ``label``, ``places`` (how many) and ``share`` (of the targets that are scored). ``None`` where
+        there is none, or it is ignored.
+    """
+    if loss is None or loss["kind"] not in CLASSIFICATION or path not in train.fields:
+        return None
+    if any(part.dim() != 2 for part in train.fields[path]):
+        return None
+    for field in train.fields:
+        pairs = _beside(train, path, field) if field != path else []
+        if not pairs:
+            continue
+        rows = [(t.reshape(part.shape), v.reshape(part.shape)) for (t, v), part in zip(pairs, train.fields[path], strict=True)]
+        value = torch.cat([v[:, -1] for _, v in rows]).mode().values
+        here = [v == value for _, v in rows]
+        lengths = torch.cat([h.sum(1) for h in here])
+        target, padded = torch.cat([t for t, _ in pairs]), torch.cat([h.reshape(-1) for h in here])
+        ends = all(bool((h == h.flip(1).int().cummin(1).values.flip(1).bool()).all()) for h in here)
+        labels = target[padded & _scored(target, loss)]
+        if ends and len(labels) == int(padded.sum()) and len(labels.unique()) == 1 and len(lengths.unique()) > 1:  # type: ignore[no-untyped-call]
+            share = len(labels) / int(_scored(target, loss).sum())
+            return {"path": field, "value": float(value), "label": int(labels[0]), "places": len(labels), "share": share}
+    return None
 
 
 def _scored(target: Tensor, loss: Mapping[str, Any]) -> Tensor:

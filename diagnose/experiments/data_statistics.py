@@ -14,7 +14,7 @@ from diagnose.experiments.data_leak import telling
 from diagnose.experiments.data_nearest import nearest
 from diagnose.experiments.data_numbering import numbering
 from diagnose.experiments.data_order import order
-from diagnose.experiments.data_padding import padding
+from diagnose.experiments.data_padding import counted, padding
 from diagnose.experiments.data_reading import read
 from diagnose.experiments.data_roles import Roles, assign
 from diagnose.experiments.data_sample import ENOUGH, Sample
@@ -30,6 +30,7 @@ FACTS = (
     "data.numbering",
     "data.sampling",
     "data.ignored",
+    "data.counted",
     "data.overlap",
     "data.shift",
     "data.conflicts",
@@ -86,6 +87,7 @@ def measure_data(
           ``values`` (see `data_shift.values`, or ``None``), ``loss`` (its kind).
         - ``data.conflicts``: see `data_identity.conflicts`.
         - ``data.telling``, ``data.turned``: see `data_leak.telling` and `data_turned.turned`.
+        - ``data.counted``: see `data_padding.counted`; only where the loss takes the targets as the loader gives them.
         - ``data.encoding``, ``data.padding``: see `data_encoding.encoding` and `data_padding.padding`, of the first validation loader.
         - ``data.nearest``, ``data.transfer``: see `data_nearest.nearest` and `data_transfer.transfer`, of the first validation loader.
     """
@@ -113,6 +115,8 @@ def measure_data(
     _keep(record, "data.sampling", sampling(first, found), "no sampler weighs the rows of each class alike")
     hidden = ignored(first, parts.target, loss) if parts.target else None
     _keep(record, "data.ignored", hidden, "the loss ignores no class, or none that stands between others")
+    filler = counted(first, parts.target, loss) if parts.target and "target" not in parts.guessed else None
+    _keep(record, "data.counted", filler, "the loss scores no padding of sequences")
     column = telling(first, parts.inputs, found) if found is not None else None
     _keep(record, "data.telling", column, "the training batches are no table of at least 100 rows with one target each")
     fit = turned(first, parts.inputs, parts.target) if parts.target else None

@@ -34,11 +34,15 @@ class ClassImbalance(Rule):
     And so it is where a weighted sampler draws the rarest class `widened` times more rarely than it is, in a data set whose largest class
     has more than `unequal` times as many rows: its weights were the counts, and not their inverse.
 
+    And where sequences are padded and the loss counts the padding, of `padding` or more of all that it counts: as if that were one large
+    class, which is learned first and hides the others in the loss and in any accuracy.
+
     ## Why it matters
     Accuracy then says little (always answering with the largest class looks good), and rare classes may never be predicted.
 
     ## When it is wrong
     Imbalance is a property of many problems, not a fault; well separated rare classes are learned without any measure. Hence `info`.
+    Padding that is to be predicted as well (where a sequence ends) needs one such place per sequence, not all of them.
 
     ## What to try
     Judge by recall per class, balanced accuracy or the area under the precision-recall curve; weight the loss (weight=, pos_weight=) or
@@ -53,6 +57,7 @@ class ClassImbalance(Rule):
     severity = Severity.INFO
     needs = ("data",)
 
+    padding: float = 0.5
     ratio: float = 10.0
     unequal: float = 2.0
     widened: float = 2.0
@@ -61,6 +66,10 @@ class ClassImbalance(Rule):
     low: float = 0.1
 
     def judge(self, record: Record) -> Iterator[Finding]:
+        padded = list(self._padded(record))
+        if padded:
+            yield from padded
+            return
         facts = record.facts["data"]["train"]
         target = facts["fields"][facts["target"]]["target"] if facts["target"] else None
         if target is None or target["kind"] != "class" or not target["counts"]:
@@ -97,6 +106,25 @@ class ClassImbalance(Rule):
                 weight=weights[most],
                 rare_weight=weights[least],
             )
+
+    def _padded(self, record: Record) -> Iterator[Finding]:
+        """Padding that the loss counts."""
+        known, step = record.facts.get("data.counted"), record.facts.get("probe.step", {})
+        if known is None or known["share"] < self.padding or step.get("reduction") == "none":
+            return
+        weights = (step.get("class_weights") or {}).get("weight", [])
+        if known["label"] < len(weights) and not weights[known["label"]]:
+            return
+        yield self.finding(
+            f"{known['share']:.0%} of the targets that the loss counts are padding: class {known['label']}, at the end of sequences, where "
+            f"{known['path']} is {known['value']:g}",
+            where=record.source("training_step") or known["path"],
+            fix="pad the targets with ignore_index (-100), or mask these places in the loss and in the metrics",
+            severity=Severity.WARNING,
+            share=known["share"],
+            limit=self.padding,
+            places=known["places"],
+        )
 
     def _widened(self, record: Record) -> Iterator[Finding]:
         """A sampler that draws rare classes more rarely than they are."""

@@ -62,6 +62,14 @@ def test_padding_that_both_treat_alike_or_training_alone_scores_is_healthy(kind:
     assert "data.padding" not in seen(kind, mine, theirs).facts
 
 
+@pytest.mark.parametrize("kind", ["tokens", "values"])
+def test_padding_that_the_loss_counts_is_measured(kind: str) -> None:
+    found, sound = seen(kind, 0, 0).facts, seen(kind, -100, -100).facts
+    assert (found["data.counted"]["value"], found["data.counted"]["label"], found["data.counted"]["path"]) == (0, 0, 'batch["x"]')
+    assert 0.4 < found["data.counted"]["share"] < 0.6
+    assert "data.counted" not in sound
+
+
 def test_words_that_are_left_out_by_chance_are_healthy() -> None:
     rows = [sentences(n, -100, "tokens", n) for n in (128, 64)]
     for n, part in enumerate(rows):  # as a masked language model asks for some of its words, other ones each time

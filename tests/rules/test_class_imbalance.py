@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from diagnose.record import Record
-from diagnose.rules import NotRun, build, diagnose
+from diagnose.rules import NotRun, build, diagnose, run
 from diagnose.rules.class_imbalance import ClassImbalance
 from diagnose.values import Severity
 from tests.rules.training import training
@@ -48,6 +48,25 @@ def test_a_rare_class_that_the_modules_own_recall_says_is_never_found(changes: d
     (finding,) = ClassImbalance().judge(payments)
     assert (finding.severity is Severity.WARNING) is warned
     assert ("50 to 1, 99.9% of the predictions are one class, and val_recall is 0.03" in finding.message) is warned
+
+
+@pytest.mark.parametrize(
+    ("share", "step", "count"),
+    [
+        (0.8, {}, 1),
+        (0.4, {}, 0),
+        (0.8, {"reduction": "none"}, 0),  # a mask may follow
+        (0.8, {"class_weights": {"weight": [0.0, 1.0], "count": [5, 5]}}, 0),
+    ],
+)
+def test_padding_that_the_loss_counts(share: float, step: dict[str, Any], count: int) -> None:
+    padded = record(None)
+    padded.add("data.counted", {"path": "x", "value": 0.0, "label": 0, "places": 900, "share": share})
+    padded.add("probe.step", {"class_weights": None, **step})
+    found = run(ClassImbalance(), padded).findings
+    assert len(found) == count
+    assert all(f.message.startswith("80% of the targets that the loss counts are padding: class 0, at the end of") for f in found)
+    assert all(f.severity is Severity.WARNING for f in found)
 
 
 def test_classes_of_like_size() -> None:
