@@ -19,6 +19,7 @@ from diagnose.experiments.data_reading import read
 from diagnose.experiments.data_roles import Roles, assign
 from diagnose.experiments.data_sample import ENOUGH, Sample
 from diagnose.experiments.data_sampling import sampling
+from diagnose.experiments.data_scaling import scaling
 from diagnose.experiments.data_transfer import transfer
 from diagnose.experiments.data_turned import turned
 from diagnose.experiments.loader_batches import chosen_rows
@@ -36,6 +37,7 @@ FACTS = (
     "data.conflicts",
     "data.telling",
     "data.turned",
+    "data.scaling",
     "data.encoding",
     "data.nearest",
     "data.transfer",
@@ -86,7 +88,7 @@ def measure_data(
         - ``data.shift``: loader → ``inputs`` (path → see `data_shift.inputs`), ``labels`` (see `data_shift.labels`, or ``None``),
           ``values`` (see `data_shift.values`, or ``None``), ``loss`` (its kind).
         - ``data.conflicts``: see `data_identity.conflicts`.
-        - ``data.telling``, ``data.turned``: see `data_leak.telling` and `data_turned.turned`.
+        - ``data.telling``, ``data.turned``, ``data.scaling``: see `data_leak.telling`, `data_turned.turned` and `data_scaling.scaling`.
         - ``data.counted``: see `data_padding.counted`; only where the loss takes the targets as the loader gives them.
         - ``data.encoding``, ``data.padding``: see `data_encoding.encoding` and `data_padding.padding`, of the first validation loader.
         - ``data.nearest``, ``data.transfer``: see `data_nearest.nearest` and `data_transfer.transfer`, of the first validation loader.
@@ -121,6 +123,8 @@ def measure_data(
     _keep(record, "data.telling", column, "the training batches are no table of at least 100 rows with one target each")
     fit = turned(first, parts.inputs, parts.target) if parts.target else None
     _keep(record, "data.turned", fit, "there are no 32 training rows of an image with a target for each of its pixels")
+    scaled = scaling(first, parts.inputs, parts.target) if parts.target else None
+    _keep(record, "data.scaling", scaled, "no training rows have one scale of input and target together that the input alone has not")
     _identity(record, first, others, found, parts, loss, (train, loaders), "; ".join(reasons) or "there is no validation loader")
     _shift(record, first, others, found, parts, loss, "; ".join(reasons) or "there is no validation loader")
     near = encoded = carried = padded = None

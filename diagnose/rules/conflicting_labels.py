@@ -9,6 +9,8 @@ from diagnose.record import Record
 from diagnose.rules import Rule, require
 from diagnose.values import Finding, Severity
 
+SIDE = 8  # pixels of a picture, at least
+
 
 @dataclass(frozen=True, kw_only=True)
 class ConflictingLabels(Rule):
@@ -35,10 +37,10 @@ class ConflictingLabels(Rule):
 
     ## When it is wrong
     A few categorical columns leave people with the same answers and other outcomes: that is noise of the problem, hence `info` where the
-    inputs tell anything at all, or the field is but guessed to be the target (whole numbers of many values are not judged then: they may be
-    names of things, users and items). So are repeated measurements on a grid, and several annotators' labels of one sample, though their
-    floor is real. A log in which a row is tried again until it succeeds has opposed labels where most tries do: the number of the try is
-    then an input that is missing.
+    inputs tell anything at all and are no pictures, or the field is but guessed to be the target (whole numbers of many values are not
+    judged then: they may be names of things, users and items). So are repeated measurements on a grid, and several annotators' labels of
+    one sample, though their floor is real. A log in which a row is tried again until it succeeds has opposed labels where most tries do:
+    the number of the try is then an input that is missing.
 
     ## What to try
     Look at some of the pairs; view the inputs after the last transform; check the keys of the join. Where several labels are right, use
@@ -104,7 +106,7 @@ class ConflictingLabels(Rule):
         )
         pairs = seen.get("opposed") if not alike and seen["floor"] >= self.heavy * seen["prior"] else None
         opposed = pairs if pairs and pairs["apart"] >= self.opposed * pairs["most"] and pairs["z"] >= self.certain else {}
-        alike = alike or bool(opposed)
+        alike = alike or bool(opposed) or (classes and pictures(record))
         if "target" in record.facts.get("data", {}).get("train", {}).get("guessed", ()):  # no loss is seen to get this field
             alike = False
         unit = f"{seen['floor']:.3g} nats, chance being {seen['prior']:.3g}" if classes else f"{seen['floor']:.0%} of the variance"
@@ -138,3 +140,10 @@ class ConflictingLabels(Rule):
             threshold=self.share,
             **{name: opposed[name] for name in ("apart", "most") if opposed},
         )
+
+
+def pictures(record: Record) -> bool:
+    """Whether the one input is a picture: what stands in it was seen, and is no list of a few answers."""
+    train = record.facts.get("data", {}).get("train", {})
+    shapes = [train["fields"][name].get("shape") or [] for name in train.get("inputs", ())]
+    return len(shapes) == 1 and len(shapes[0]) == 3 and min(shapes[0][1:]) >= SIDE

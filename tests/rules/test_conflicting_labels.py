@@ -23,6 +23,14 @@ JOINED = {
 JOINED |= {"bits": 70.0, "continuous": True, "example": [0, 7]}
 
 
+@pytest.mark.parametrize(("shape", "severity"), [([1, 20, 20], Severity.WARNING), ([5], Severity.INFO), ([3, 4, 4], Severity.INFO)])
+def test_equal_pictures_of_few_values(shape: list[int], severity: Severity) -> None:
+    record = Record()
+    record.add("data.conflicts", {**JOINED, "continuous": False, "bits": 10.0, "share": 0.4, "floor": 0.2})
+    record.add("data", {"train": {"inputs": ["x"], "fields": {"x": {"shape": shape}}, "guessed": []}})
+    assert [f.severity for f in ConflictingLabels().judge(record)] == [severity]
+
+
 def judge(**changes: Any) -> list[Finding]:
     record = Record()
     record.add("data.conflicts", {**JOINED, **changes})

@@ -22,6 +22,13 @@ def test_outputs_that_see_later_steps() -> None:
     assert finding.evidence == {"change": 0.8, "limit": 1e-3, "shift": 1}
 
 
+def test_windows_that_were_scaled_with_their_future() -> None:
+    joint = {"by": "mean and deviation", "path": "batch[0]", "channel": 1, "rows": 900, "apart": 1.0}
+    (finding,) = findings(FutureLeakage(), data__scaling=joint)
+    assert "mean and deviation of batch[0], channel 1 and its target are the same in all of 900 rows" in finding.message
+    assert "from its past alone" in finding.fix
+
+
 def test_causal_models_are_clean() -> None:
     assert judge(changed=0.0) == []
     assert judge(changed=1e-3) == []
