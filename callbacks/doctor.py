@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from diagnose.callbacks.activations import Activations
+from diagnose.callbacks.directions import Directions
 from diagnose.callbacks.gradients import Gradients
 from diagnose.callbacks.graphs import Graphs
 from diagnose.callbacks.instrument import Instrument
@@ -95,6 +96,7 @@ class Doctor(Monitor):
         yield Losses()
         yield Modes()
         yield Activations()
+        yield Directions()
         yield NonFinite(folder, eager=self.on_error != "warn")  # after those two, which are done when a loss is differentiated
         yield Zeroing()
         yield Turns()

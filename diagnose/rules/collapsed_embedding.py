@@ -11,6 +11,7 @@ from scipy.stats import binom
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule, require
 from diagnose.rules.evidence import collapsed, refuse_early, refuse_games
+from diagnose.statistics import finite, median
 from diagnose.values import Finding, Severity
 
 
@@ -27,7 +28,8 @@ class CollapsedEmbedding(Rule):
     While training, of at least `done` of the run: an activation whose spread has fallen below `left` of what it was in the first batches,
     where the loss has fallen below `fallen` of what it was; where the loss compares embeddings, so that no predictions are known, also one
     of whose units less than half of `dead` gave the same for every sample at first, and `dead` of them do in the end. Then the loss is
-    least where all samples give the same.
+    least where all samples give the same. Of a loss that compares embeddings also where the spread of their directions ends below `point`
+    and below `left` of what it was: 1 less the squared length of their mean direction, which is 0 where all point the same way.
 
     ## Why it matters
     What a layer has lost, no later layer can bring back.
@@ -52,7 +54,7 @@ class CollapsedEmbedding(Rule):
     name = "collapsed-embedding"
     severity = Severity.WARNING
     needs = ("embedding",)
-    instead = ("activation/std",)
+    instead = ("activation/std", "embedding/spread")
     role = "symptom"
 
     rank: float = 1.1
@@ -62,6 +64,7 @@ class CollapsedEmbedding(Rule):
     fallen: float = 0.01
     dead: float = 0.8
     done: float = 0.3
+    point: float = 0.01
 
     def judge(self, record: Record) -> Iterator[Finding]:
         if "embedding" not in record:
@@ -94,7 +97,21 @@ class CollapsedEmbedding(Rule):
                 yield self.finding(f"{told}, while they agree in {informed} ({other:.1%})", where=name, fix=fix, **numbers)
 
     def _in_training(self, record: Record) -> Iterator[Finding]:
-        """An activation that has become constant while the loss fell to next to nothing."""
+        """Embeddings that have fallen together, or an activation that has become constant while the loss fell to next to nothing."""
+        point = self._one_point(record)
+        if point is not None:
+            refuse_games(record)
+            refuse_early(record, self.done)
+            before, after = point
+            yield self.finding(
+                f"the embeddings that the loss compares point all the same way: their spread, 1 less the squared length of their mean "
+                f"direction, is {after:.1g}, {before:.2g} at first",
+                where=record.source("training_step"),
+                fix="stop the gradient of the targets (detach), or add negative pairs or a term for the variance",
+                spread=after,
+                limit=min(self.point, self.left * before),
+            )
+            return
         found = collapsed(record, self.left, self.fallen, self.dead)
         if found is None:
             require(record, "embedding")
@@ -115,6 +132,15 @@ class CollapsedEmbedding(Rule):
             limit=self.left if shrunk else 1 - self.dead,
             loss=height,
         )
+
+    def _one_point(self, record: Record) -> tuple[float, float] | None:
+        """The spread of directions at first and in the end, where it is lost, of a loss of which no predictions are known."""
+        if "embedding/spread" not in record or record.facts.get("task", {"loss": "?"})["loss"]:
+            return None
+        values = finite(record.series("embedding/spread").value)
+        if len(values) < 10 or not median(values[-3:]) < min(self.point, self.left * median(values[:3])):
+            return None
+        return median(values[:3]), median(values[-3:])
 
     def _chance(self, fact: dict[str, Any]) -> float | None:
         """How likely chance gives such a k-NN accuracy."""
