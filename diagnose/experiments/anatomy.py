@@ -44,7 +44,7 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
       ``classes``, ``reduction``, ``input`` (see `input_statistics`), ``labels``, ``target``, ``class_weights`` (see the function of this
       name), ``head`` (activations next to the loss), ``units`` (of the linear layer whose results the loss is given, in their order, else
       ``None``), ``lone_softmax`` (see the function), ``fixed`` (whether some weight has an axis as long as there are classes),
-      ``dropout_on_output``,
+      ``dropout_on_output``, ``log_input`` (of a Poisson loss),
       ``broadcast`` (two shapes or ``None``), ``raised`` (the user's error or ``""``), ``adversary`` (the function that turns a gradient
       round, or "opposed targets" of ones and zeros, or ``""``), ``input_max``
       (largest magnitude that the first module with weights got);
@@ -220,6 +220,8 @@ def _describe(
     facts["classes"], facts["units"] = classes(call), linear_units(call.input)
     facts["fixed"] = any(facts["classes"] in p.shape for p in sandbox.module.parameters() if not isinstance(p, UninitializedParameter))
     facts["reduction"] = str(call.options.get("reduction", ""))
+    if call.kind == "poisson_nll_loss":
+        facts["log_input"] = bool(call.options.get("log_input", True))
     facts["input"] = input_statistics(call)
     facts["labels"] = label_statistics(call)
     facts["class_weights"] = class_weights(call)

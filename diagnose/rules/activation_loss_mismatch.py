@@ -10,6 +10,7 @@ from diagnose.record import Record
 from diagnose.rules import Rule
 from diagnose.values import Finding, Severity
 
+RATES = ("Softplus", "Exp", "Relu", "Sigmoid")
 SQUASHING = ("Softmax", "LogSoftmax", "Sigmoid", "LogSigmoid")
 
 
@@ -18,10 +19,11 @@ class ActivationLossMismatch(Rule):
     """What reaches the loss function has had the wrong activation.
 
     ## What it measures
-    The activations between the last layer with weights and the loss, read from the graph of one training step, and the values that the
-    loss was given (whether they sum to one over the classes, as they are or after `exp`). Each loss of `torch.nn.functional` wants one
-    form: cross-entropy and BCE-with-logits want raw logits, NLL and KL want log-probabilities, BCE wants probabilities. A softmax before
-    BCE is taken for one-hot targets; with more than `labels` labels in a row they cannot all be predicted.
+    The activations between the last layer with weights and the loss, read from the graph of one training step, and the values that the loss
+    was given (whether they sum to one over the classes, as they are or after `exp`). Each loss of `torch.nn.functional` wants one form:
+    cross-entropy and BCE-with-logits want raw logits, NLL and KL want log-probabilities, BCE wants probabilities, the Poisson loss the
+    logarithm of a rate, or the rate itself with `log_input=False`. A softmax before BCE is taken for one-hot targets; with more than
+    `labels` labels in a row they cannot all be predicted.
 
     ## Why it matters
     Cross-entropy applies log-softmax itself. A softmax before it squeezes the logits into [0, 1], so that the loss of ten classes
@@ -36,8 +38,8 @@ class ActivationLossMismatch(Rule):
     Give the loss the output of the last linear layer, and apply softmax or sigmoid only where probabilities are shown or compared.
 
     ## References
-    The documentation of `torch.nn.CrossEntropyLoss`, `NLLLoss`, `BCELoss`, `BCEWithLogitsLoss`; pytorch issue 55902, which asks for
-    such a warning.
+    The documentation of `torch.nn.CrossEntropyLoss`, `NLLLoss`, `BCELoss`, `BCEWithLogitsLoss`, `PoissonNLLLoss`; pytorch issue 55902,
+    which asks for such a warning.
     """
 
     code = "M201"
@@ -119,6 +121,21 @@ class ActivationLossMismatch(Rule):
                 fix="use a sigmoid per label: binary_cross_entropy_with_logits on the raw output",
                 labels=labels,
                 limit=self.labels,
+                **range_of,
+            )
+        elif kind == "poisson_nll_loss" and step.get("log_input", True) and name in RATES and not first["scaled"]:
+            yield self.finding(
+                f"{called} takes what it gets for the logarithm of a rate (log_input=True), but gets that of {name.lower()}, "
+                f"in [{values['min']:.3g}, {values['max']:.3g}], so that the rate is its exponential",
+                where=where,
+                fix=f"log_input=False, since this is a rate already, or remove the {name.lower()}",
+                **range_of,
+            )
+        elif kind == "poisson_nll_loss" and not step.get("log_input", True) and values.get("min", 0.0) < 0:
+            yield self.finding(
+                f"{called} wants a rate (log_input=False), but gets raw values in [{values['min']:.3g}, {values['max']:.3g}]",
+                where=where,
+                fix="leave log_input=True, or give it the softplus or the exponential of the output",
                 **range_of,
             )
         elif kind == "binary_cross_entropy" and not any(a["name"] in ("Sigmoid", "Softmax", "Exp", "Hardsigmoid") for a in step["head"]):

@@ -24,7 +24,7 @@ class UnnormalizedInput(Rule):
     - the whole field spreads by more than `spread` and most of its features (or, as in images, all of them alike) are that large;
     - or one feature has a scale above `scale`, as time stamps, years, identifiers and prices have;
     - or the standard deviations of two features differ by more than a factor of `ratio` while the larger exceeds `wide`;
-    - or all of the field lies below `tiny`, and a training gained less than `skill` over a constant prediction.
+    - or the field varies by less than `tiny` (its standard deviation), and a training gained less than `skill` over a constant prediction.
 
     A model whose parameters are numbers and vectors alone (the constants of a law, as rates and half-lives) is no network that expects
     inputs of order one: all of this is a finding there only where a training gained less than `skill` or ended in NaN or infinity. Where
@@ -94,7 +94,7 @@ class UnnormalizedInput(Rule):
             field = facts["fields"][path]
             if "spread" not in field or _exempt(field) or (reached is not None and reached < _usual(field) / 2):
                 continue
-            faint = field["dtype"].startswith("float") and 0 < max(-field["min"], field["max"]) < self.tiny
+            faint = field["dtype"].startswith("float") and 0 < field["std"] < self.tiny
             learned = skill(record) if faint else None
             if learned is not None and learned < self.skill:
                 yield self._faint(path, field, learned)
@@ -103,8 +103,9 @@ class UnnormalizedInput(Rule):
 
     def _faint(self, path: str, field: Mapping[str, Any], learned: float) -> Finding:
         return self.finding(
-            f"{path} lies between {field['min']:.3g} and {field['max']:.3g} (std {field['std']:.2g}), so that the biases drown it, and "
-            f"the model gains {learned:.0%} of what there is over a constant prediction; a network expects inputs of order one",
+            f"{path} lies between {field['min']:.3g} and {field['max']:.3g} (std {field['std']:.2g}), so that weights of the usual size "
+            f"hardly see it vary, and the model gains {learned:.0%} of what there is over a constant prediction; a network expects inputs "
+            "of order one",
             where=path,
             fix="look for a scaling that is done twice; standardise the inputs with the training mean and standard deviation",
             std=field["std"],

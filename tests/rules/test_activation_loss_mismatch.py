@@ -48,6 +48,22 @@ def test_raw_scores_into_bce() -> None:
     assert "binary_cross_entropy_with_logits on the raw output" in clamped.fix
 
 
+@pytest.mark.parametrize(
+    ("chain", "log_input", "low", "text"),
+    [
+        (["Softplus"], True, 0.1, "takes what it gets for the logarithm of a rate (log_input=True), but gets that of softplus"),
+        (["Exp"], True, 0.1, "but gets that of exp"),
+        ([], False, -2.0, "wants a rate (log_input=False), but gets raw values in [-2, 3]"),
+        (["Softplus"], False, 0.1, ""),
+        ([], True, -2.0, ""),
+    ],
+)
+def test_the_rate_of_a_poisson_loss(chain: list[str], log_input: bool, low: float, text: str) -> None:
+    facts = step(kind="poisson_nll_loss", head=[activation(name) for name in chain], input={**RAW, "min": low})
+    found = findings(RULE, probe__step={**facts, "log_input": log_input})
+    assert [text in f.message for f in found] == ([True] if text else [])
+
+
 def test_softmax_over_one_unit() -> None:
     (finding,) = judge("binary_cross_entropy", activation("Softmax", axis=1, shape=[32, 1]), values=WITHIN_ONE)
     assert "runs over an axis of length 1, so its result is the same for every input" in finding.message
