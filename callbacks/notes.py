@@ -45,8 +45,7 @@ class Cadence:
 
 SELDOM = Cadence()
 WAITING = 64  # rows
-EARLY = 3  # batches, each of which is noted from its beginning to its end
-GOLDEN, TIMED = 0.618033988749895, 1 / 16  # later ones are timed in this share, in no step with the workers of a loader
+GOLDEN, TIMED = 0.618033988749895, 1 / 16  # this share of those passed by is timed, in no step with the workers of a loader
 
 
 @dataclass(eq=False)
@@ -158,7 +157,7 @@ class Notes:
 
     def calm(self, trainer: Any) -> bool:
         """Whether nobody waits for the next batch, the present one being over."""
-        return not self.due and self.batch >= EARLY and trainer.global_step + 1 < self.next
+        return not self.due and trainer.global_step + 1 < self.next
 
     def put(self, name: str, value: float | Sequence[float] | Tensor) -> None:
         """A number, or a vector in the order of the series' labels; tensors may stay on their device."""
