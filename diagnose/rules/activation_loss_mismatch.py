@@ -123,7 +123,7 @@ class ActivationLossMismatch(Rule):
                 limit=self.labels,
                 **range_of,
             )
-        elif kind == "poisson_nll_loss" and step.get("log_input", True) and name in RATES and not first["scaled"]:
+        elif kind == "poisson_nll_loss" and step.get("log_input") and name in RATES and not first["scaled"]:
             yield self.finding(
                 f"{called} takes what it gets for the logarithm of a rate (log_input=True), but gets that of {name.lower()}, "
                 f"in [{values['min']:.3g}, {values['max']:.3g}], so that the rate is its exponential",
@@ -131,7 +131,7 @@ class ActivationLossMismatch(Rule):
                 fix=f"log_input=False, since this is a rate already, or remove the {name.lower()}",
                 **range_of,
             )
-        elif kind == "poisson_nll_loss" and not step.get("log_input", True) and values.get("min", 0.0) < 0:
+        elif kind == "poisson_nll_loss" and step.get("log_input") is False and values.get("min", 0.0) < 0:
             yield self.finding(
                 f"{called} wants a rate (log_input=False), but gets raw values in [{values['min']:.3g}, {values['max']:.3g}]",
                 where=where,
