@@ -17,10 +17,10 @@ from diagnose.namespace import LightningModule, Trainer
 class NonFinite(Instrument):
     """The fact ``nonfinite``, once per run.
 
-    On a CPU every loss is looked at before it is differentiated; of a batch that is passed by the weights are kept then, until the batch
-    is at hand. On other devices that would wait for the device, so losses are looked at
-    when they are transferred, unless ``eager``. Steps that a gradient scaler skips are no incident. The random state is kept while steps
-    draw random numbers; whether they do is seen when a forward pass is watched.
+    On a CPU every loss is looked at before it is differentiated; of a batch that is passed by the weights are kept then, until the batch is
+    at hand. On other devices that would wait for the device, so losses are looked at when they are transferred, unless ``eager``. Steps
+    that a gradient scaler skips are no incident. The random state is kept while steps draw random numbers; whether they do is seen when a
+    forward pass is watched.
 
     Args:
         folder: Where to save the batch, the weights and the random state of the step; ``None`` saves nothing.

@@ -174,7 +174,7 @@ def describe_target(found: Target | None, facts: Mapping[str, Any]) -> dict[str,
         classes, counts = np.unique(values, return_counts=True)
         if len(classes) <= 200:
             result["counts"] = {str(c): int(n) for c, n in zip(classes.tolist(), counts.tolist(), strict=True)}
-    elif found.kind == "map" and facts.get("integers") and len(classes := np.unique(values)) <= 200:
+    elif found.kind == "map" and facts.get("integers") and len(classes := np.unique(values[np.isfinite(values)])) <= 200:
         result["counts"] = {str(int(c)): int((values == c).sum()) for c in classes}
     elif found.kind in ("vector", "multilabel"):
         result["rows_sum"] = [float(values.sum(1).min()), float(values.sum(1).max())]

@@ -83,3 +83,14 @@ def test_symmetric_objects_and_targets_of_other_images_are_not_turned() -> None:
 def test_classes_of_whole_images_have_no_place_in_them() -> None:
     assert seen(scenes()[0], torch.arange(ROWS) % 4) is None
     assert seen(scenes()[0][:24], scenes()[1][:24]) is None
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("spoiled", ["image", "mask"])
+def test_what_is_not_finite_spoils_no_measurement(bad: float, spoiled: str) -> None:
+    image, mask = scenes()
+    target = mask[:, None].float()
+    (image if spoiled == "image" else target)[3, 0, 2, 2] = bad
+    found = seen(image, target, "binary_cross_entropy_with_logits")
+    assert found is not None
+    assert found["samples"] == ROWS
