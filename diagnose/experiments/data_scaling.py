@@ -21,7 +21,7 @@ SCALES: dict[str, tuple[Callable[[Tensor], Tensor], ...]] = {
 
 
 def scaling(sample: Sample, inputs: Sequence[str], path: str) -> dict[str, Any] | None:
-    """By which scale input and target of each row are the same, taken together, while the input alone is not.
+    """By which scale input and target of each row are the same, taken together, while neither of the two is alone.
 
     Of fields with one axis or two besides the rows: values in the order of time, or steps by channel. A target with one axis is held
     against each channel.
@@ -54,12 +54,12 @@ def scaling(sample: Sample, inputs: Sequence[str], path: str) -> dict[str, Any] 
 def _together(past: Tensor, ahead: Tensor) -> dict[str, Any] | None:
     whole = torch.cat([past, ahead], 1)
     spread = float(whole.std())
-    if not spread > 0 or not torch.isfinite(whole).all() or len(whole.unique()) < len(whole):  # type: ignore[no-untyped-call]
+    if not spread > 0 or not torch.isfinite(whole).all() or len(ahead.unique()) < len(ahead):  # type: ignore[no-untyped-call]
         return None
     for name, measures in SCALES.items():
-        both, alone = torch.stack([m(whole) for m in measures]), torch.stack([m(past) for m in measures])
+        both, *alone = (torch.stack([m(values) for m in measures]) for values in (whole, past, ahead))
         common = both.median(1, keepdim=True).values
-        apart = float(((alone - common).abs() > SAME * spread).any(0).double().mean())
-        if bool(((both - common).abs() <= SAME * spread).all()) and apart >= APART:
+        apart, target = (float(((one - common).abs() > SAME * spread).any(0).double().mean()) for one in alone)
+        if bool(((both - common).abs() <= SAME * spread).all()) and min(apart, target) >= APART:
             return {"by": name, "apart": apart}
     return None

@@ -18,8 +18,8 @@ class FutureLeakage(Rule):
     A next-step model is one whose targets are its own inputs, one to three steps later. The later half of the input is replaced, and the
     largest change in the outputs is taken whose targets come before it or begin it, in units of the outputs' standard deviation; it must be
     within `tolerance` (and ten times the change between two equal runs). In the data: windows of which input and target taken together have
-    the same mean and deviation (or range) in each row, to a thousandth, while the input alone has another one in a tenth of the rows or
-    more, were scaled after the target was joined to them.
+    the same mean and deviation (or range) in each row, to a thousandth, while the input alone, and the target alone, have another one in
+    a tenth of the rows or more, were scaled after the target was joined to them.
 
     ## Why it matters
     Without a causal mask position t sees token t + 1, which is its target, and copies it. The loss falls far below the entropy of the

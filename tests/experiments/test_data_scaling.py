@@ -66,3 +66,13 @@ def test_targets_of_their_own_and_switches_are_none() -> None:
     assert seen(x, torch.randn(ROWS, 2, generator=torch.Generator().manual_seed(1))) is None
     once = torch.eye(30)[torch.randint(30, (ROWS,), generator=torch.Generator().manual_seed(2))]
     assert seen(once[:, :PAST], once[:, PAST:]) is None
+
+
+def test_targets_that_have_the_scale_by_themselves_are_none() -> None:
+    """One-hot labels as floats, and peaks of height one, beside inputs between nought and one."""
+    random = torch.Generator().manual_seed(3)
+    x = torch.rand(ROWS, PAST, generator=random)
+    places = torch.randint(6, (ROWS, 1), generator=random)
+    assert seen(x, torch.eye(6)[places[:, 0]]) is None
+    width = 1 + torch.rand(ROWS, 1, generator=random)
+    assert seen(x, torch.exp(-(((torch.arange(6) - places) / width) ** 2))) is None
