@@ -10,7 +10,7 @@ from torch import Tensor
 
 from diagnose.experiments.data_sample import Sample
 
-LEAST = 32  # rows
+LEAST, MOST = 32, 256  # rows
 SAME = 1e-3  # of the spread of all values: what a scale differs by from row to row where it is the same
 APART = 0.1  # of the rows: where at least it is another one in the inputs alone
 SCALES: dict[str, tuple[Callable[[Tensor], Tensor], ...]] = {
@@ -33,8 +33,10 @@ def scaling(sample: Sample, inputs: Sequence[str], path: str) -> dict[str, Any] 
     target = sample.of(path)
     if target is None or not target.is_floating_point() or target.dim() not in (2, 3) or len(target) < LEAST:
         return None
+    target = target[:MOST]
     for name in inputs:
-        given = sample.of(name)
+        whole = sample.of(name)
+        given = whole[:MOST] if whole is not None else None
         if name == path or given is None or not given.is_floating_point() or given.dim() not in (2, 3) or given.shape[1] < 3:
             continue
         for channel in range(given.shape[2] if given.dim() == 3 else 1):

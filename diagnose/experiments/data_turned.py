@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from diagnose.experiments.data_sample import Sample
 
-ROWS, SIDE, CLASSES, CHANNELS = 256, 48, 8, 16
+ROWS, SIDE, CLASSES, CHANNELS = 128, 48, 8, 16
 LEAST = 32  # rows, without which a share says nothing
 FEWEST = 8  # pixels of a side
 TURNS: dict[str, Callable[[Tensor], Tensor]] = {
