@@ -112,7 +112,7 @@ class Losses(Instrument):
 
     def _loss(self, module: LightningModule, outputs: Any, backward: list[Tensor]) -> Tensor | None:
         """The loss of the batch, not divided for accumulation; one number."""
-        loss = outputs.get("loss") if isinstance(outputs, (dict, Mapping)) else outputs
+        loss = outputs if isinstance(outputs, Tensor) or not isinstance(outputs, Mapping) else outputs.get("loss")
         if isinstance(loss, Tensor) and loss.numel() == 1:
             loss = plain(loss)
             return loss if self.manual or self.notes.accumulate == 1 else loss.detach() * self.notes.accumulate

@@ -55,8 +55,9 @@ class NonFinite(Instrument):
                 self.random_state = torch.get_rng_state()
 
     def before_backward(self, module: LightningModule, loss: Tensor) -> None:
-        looks = not self.seen and not self.scaled and (self.eager or loss.is_cpu)
-        if looks and loss.numel() == 1 and not math.isfinite(loss.item()):
+        if self.seen or self.scaled or (self.notes.loss is not None and math.isfinite(self.notes.loss)):
+            return
+        if (self.eager or loss.is_cpu) and loss.numel() == 1 and not math.isfinite(loss.item()):
             if self.notes.open:
                 self._investigate(module)
             else:
