@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.validated import evaluated
+from diagnose.rules.validated import evaluated, useless
 from diagnose.values import Finding, Severity
 
 
@@ -81,7 +81,7 @@ class BelowBaseline(Rule):
                 continue
             judged += 1
             area = entry.get("roc_auc")
-            if low <= 0 and high <= self.kappa and (area is None or area <= self.area):
+            if useless(entry, self.kappa) and (area is None or area <= self.area):
                 yield self.finding(
                     f"accuracy on {loader} is {entry['accuracy']:.3g}, always answering with the most frequent class gives {most:.3g}",
                     where=loader,

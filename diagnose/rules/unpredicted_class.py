@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.skill import informed
-from diagnose.rules.validated import evaluated
+from diagnose.rules.validated import evaluated, useless
 from diagnose.values import Finding, Severity
 
 
@@ -23,8 +23,9 @@ class UnpredictedClass(Rule):
     the share `accuracy` of the other samples and predicts most classes: of what is uncertain by nature, such as the next word, one class
     can always be second. Of a training that nobody evaluated, its last third of at least `validations` validations is judged: a warning
     takes `sure` of the other samples right there, or that half of the classes are missing and the loss is no lower than that of the
-    classes' shares. Before training: a class that the loss ignores (`ignore_index`), since it pads the targets, and that is also `ignored`
-    or more of the places between the targets of a sequence.
+    classes' shares; rarer ones are a warning there too, where every sample was predicted as one class that at least the share `dominant` is
+    of, and an agreement beyond chance (Cohen's kappa) of more than `kappa` is ruled out. Before training: a class that the loss ignores
+    (`ignore_index`), since it pads the targets, and that is also `ignored` or more of the places between the targets of a sequence.
 
     ## Why it matters
     Recall of such a class is zero, and accuracy hides it. Often all samples go to few classes because training has collapsed.
@@ -48,6 +49,7 @@ class UnpredictedClass(Rule):
     needs = ("evaluation",)
     instead = ("val/predicted", "data.ignored")
     role = "symptom"
+    explains = ("below-baseline",)
 
     support: int = 5
     share: float = 0.01
@@ -56,6 +58,8 @@ class UnpredictedClass(Rule):
     sure: float = 0.8
     validations: int = 3
     ignored: float = 0.05
+    dominant: float = 0.8
+    kappa: float = 0.15
 
     def judge(self, record: Record) -> Iterator[Finding]:
         hidden = record.facts.get("data.ignored")
@@ -83,7 +87,10 @@ class UnpredictedClass(Rule):
             certain = entry["accuracy"] * entry["n"] >= least_right * (entry["n"] - missed)
             few = 2 * len(never) >= sum(row["support"] > 0 for row in entry["per_class"])
             few = few and ("evaluation" in record or not informed(record))
-            grave = [row for row in never if row["support"] >= usual] if certain or few else []
+            only = max(row["support"] for row in entry["per_class"] if row["predicted"])
+            alone = sum(row["predicted"] > 0 for row in entry["per_class"]) == 1 and only >= self.dominant * entry["n"]
+            alone = alone and "evaluation" not in record and useless(entry, self.kappa)
+            grave = never if alone else [row for row in never if row["support"] >= usual] if certain or few else []
             never = grave or never
             if never:
                 names = ", ".join(str(row["name"]) for row in never[:5]) + (" ..." if len(never) > 5 else "")
@@ -97,5 +104,5 @@ class UnpredictedClass(Rule):
                     severity=None if grave else Severity.INFO,
                     classes=len(never),
                     samples=samples,
-                    threshold=usual if grave else least,
+                    threshold=usual if grave and not alone else least,
                 )

@@ -49,3 +49,9 @@ def evaluated(record: Record, validations: int) -> dict[str, dict[str, Any]]:
     entry = {"task": "multiclass", "n": round(size.mean()), "accuracy": float(right[mid]), "per_class": rows, "kappa": float(kappa[mid])}
     entry |= {"intervals": {"kappa": (kappa[mid] - Z * error, kappa[mid] + Z * error)}}
     return {"validation": entry | {"baseline": {"accuracy": float(support.max() / support.sum())}}}
+
+
+def useless(entry: dict[str, Any], kappa: float) -> bool:
+    """Whether the agreement of classes may be chance, and one of more than ``kappa`` is ruled out (95 %)."""
+    low, high = (entry.get("intervals") or {}).get("kappa") or (None, None)
+    return low is not None and high is not None and low <= 0 and high <= kappa

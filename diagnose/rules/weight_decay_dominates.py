@@ -11,7 +11,7 @@ from diagnose.record import Record
 from diagnose.rules import NotRun, Rule, require
 from diagnose.rules.evidence import refuse_games, run, tail
 from diagnose.rules.objective import crowding, penalty
-from diagnose.statistics import median
+from diagnose.statistics import finite, median
 from diagnose.values import Finding, Severity
 
 
@@ -106,10 +106,11 @@ class WeightDecayDominates(Rule):
             return
         optimizer = optimizers[0]
         if optimizer.get("decoupled"):
-            moved = record.series("update_ratio/layers").value[:10] if "update_ratio/layers" in record else np.empty((0, 1))
+            moved = finite(record.series("update_ratio/layers").value[:10] if "update_ratio/layers" in record else [])
+            if not len(moved):
+                raise NotRun("no finite update of the weights was measured")
             rates = np.nanmax(record.series("lr").value[:10], axis=1) if "lr" in record else np.array([optimizer["lr"]])
-            typical = float(np.nanmedian(moved)) if len(moved) else 0.0
-            force, limit = median(rates) * decay / max(typical, 1e-12), self.decoupled
+            force, limit = median(rates) * decay / max(median(moved), 1e-12), self.decoupled
         else:
             force, limit = decay * median(size[:10]) / max(median(pull[:10]), 1e-12), coupled
         if force > limit:

@@ -5,9 +5,10 @@ import pytest
 
 from diagnose.evaluation import evaluate_predictions
 from diagnose.record import Record
-from diagnose.rules import NotRun, run
+from diagnose.rules import NotRun, diagnose, run
 from diagnose.rules.unpredicted_class import UnpredictedClass
 from diagnose.values import Finding, Severity
+from tests.rules.training import training
 
 
 def judge(target: np.ndarray, prediction: np.ndarray) -> list[Finding]:
@@ -28,6 +29,22 @@ def test_a_class_that_pads_and_is_ignored(share: float, ends: int, count: int) -
     found = run(UnpredictedClass(), record).findings
     assert len(found) == count
     assert all(f.message.startswith("the loss ignores class 0, the padding of the targets, and 20% of the places inside") for f in found)
+
+
+@pytest.mark.parametrize(("samples", "severity"), [(20_000, Severity.WARNING), (500, Severity.INFO)])
+def test_small_objects_that_no_validation_predicts(samples: int, severity: Severity) -> None:
+    """Of few samples a useful agreement is not ruled out."""
+    shares = np.array([0.98, 0.01, 0.01])
+    record = training(
+        labels={key: ["0", "1", "2"] for key in ("val__predicted", "val__actual")},
+        val__accuracy=[0.98] * 3,
+        val__predicted=[[samples, 0, 0]] * 3,
+        val__actual=[list(shares * samples)] * 3,
+    )
+    (finding,) = UnpredictedClass().judge(record)
+    assert (finding.severity, finding.where) == (severity, "validation, 1, 2")
+    alarms = diagnose(record).at_or_above("warning")
+    assert [alarm.code for alarm in alarms] == (["E402"] if severity is Severity.WARNING else [])
 
 
 def test_several() -> None:

@@ -39,6 +39,11 @@ def test_decoupled_decay_is_found() -> None:
     assert len(findings(WeightDecayDominates(), decayed(20.0, 0.1, decoupled=True))) == 1
 
 
+def test_updates_that_are_all_nan_say_nothing_of_decoupled_decay() -> None:
+    outcome = run(WeightDecayDominates(), decayed(20.0, 0.1, decoupled=True, update=np.nan))
+    assert outcome.reason == "no finite update of the weights was measured"
+
+
 def test_ordinary_decay_is_healthy() -> None:
     assert findings(WeightDecayDominates(), decayed(1e-3, 0.9)) == ()
     assert findings(WeightDecayDominates(), decayed(0.01, 0.5, decoupled=True)) == ()
