@@ -31,6 +31,10 @@ class InputIndependent(Rule):
     that no such layer reads (a name, a weight, a length) is left alone, and so is one that goes through a layer that serves something else,
     or, without padding, through the very last one.
 
+    Before that the data are asked, where the target is a class or a number: the inputs of at least `rows` training samples hold one and the
+    same number, all of them, or the ragged ones of whole numbers (words) where beside them there is one whole number per sample (an offset,
+    a length).
+
     ## Why it matters
     Whatever such a network learns, it is a constant: the share of the classes or the mean of the targets.
 
@@ -51,12 +55,33 @@ class InputIndependent(Rule):
     name = "input-independent"
     severity = Severity.ERROR
     needs = ("probe.step",)
-    explains = ("misaligned-labels", "below-baseline", "frozen-parameter", "vanishing-gradient")
+    instead = ("data",)
+    explains = (
+        "misaligned-labels",
+        "below-baseline",
+        "frozen-parameter",
+        "vanishing-gradient",
+        "constant-feature",
+        "cannot-overfit-batch",
+    )
 
     tolerance: float = 1e-6
     samples: int = 4
+    rows: int = 50
 
     def judge(self, record: Record) -> Iterator[Finding]:
+        facts = record.facts.get("data", {}).get("train")
+        constant = [] if facts is None or facts["samples"] < self.rows else list(same(facts))
+        if constant:
+            value = facts["fields"][constant[0]]["min"]
+            yield self.finding(
+                f"{listed(constant)} holds nothing but {value:g} in {facts['samples']} training samples: all of them are alike",
+                where=constant[0],
+                fix="look at how the inputs are read: words that the vocabulary lacks (upper and lower case), files that are not found",
+                samples=facts["samples"],
+                least=self.rows,
+            )
+            return
         fields = record.facts.get("probe.fields", ())
         unread = [f for f in fields if f["change"] <= self.tolerance and f["samples"] >= self.samples and f.get("read_by")]
         seen = record.facts.get("probe.dependence")
@@ -103,3 +128,17 @@ class InputIndependent(Rule):
             samples=field["samples"],
             least=self.samples,
         )
+
+
+def same(facts: Mapping[str, Any]) -> Iterator[str]:
+    """The inputs that hold one and the same number, where nothing beside them tells the samples apart: not what is to be rebuilt either."""
+    if facts["target"] is None or facts["fields"][facts["target"]]["target"]["kind"] not in ("class", "value", "multilabel"):
+        return
+    fields = {path: facts["fields"][path] for path in facts["inputs"]}
+    constant = {path: field for path, field in fields.items() if field["values"] and field["min"] == field["max"]}
+    beside = [field for path, field in fields.items() if path not in constant]
+    words = [path for path, field in constant.items() if field["shape"] is None and field["dtype"].startswith("int")]
+    if not beside:
+        yield from constant
+    elif all(field["integers"] and field["shape"] == [] for field in beside):
+        yield from words

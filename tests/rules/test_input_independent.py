@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from diagnose.record import Record
 from diagnose.rules import run
 from diagnose.rules.input_independent import InputIndependent
@@ -93,3 +95,35 @@ def test_what_is_seen_to_be_lost_little_by_little_before_training_too() -> None:
 
     assert "of which vanishing-gradient speaks" in lost(1.0, 0.1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 0.0)
     assert lost(1.0, 0.9, 0.8, 0.7, 1e-6, 1e-6, 1e-6, 0.0) == ""
+
+
+def column(value: float, top: float, *, dtype: str = "float32", shape: list[int] | None, **target: Any) -> dict[str, Any]:
+    whole = dtype.startswith("int")
+    kind = {"target": target} if target else {}
+    return {"dtype": dtype, "shape": shape, "values": 900, "min": value, "max": top, "integers": whole or top == 0, **kind}
+
+
+@pytest.mark.parametrize(
+    ("fields", "samples", "found"),
+    [
+        ({"x": column(0, 0, shape=[1, 8, 8])}, 60, "x"),
+        ({"x": column(0, 0, shape=[1, 8, 8])}, 40, None),
+        ({"x": column(0, 1, shape=[1, 8, 8])}, 60, None),
+        ({"x": column(0, 0, shape=[1, 8, 8]), "age": column(3, 90, shape=[])}, 60, None),
+        ({"words": column(0, 0, dtype="int64", shape=None), "offsets": column(0, 99, dtype="int64", shape=[])}, 60, "words"),
+        ({"mask": column(1, 1, dtype="int64", shape=[12]), "word": column(0, 99, dtype="int64", shape=[])}, 60, None),
+        ({"words": column(0, 0, dtype="int64", shape=None), "price": column(0.5, 99.5, shape=[])}, 60, None),
+    ],
+)
+def test_inputs_that_are_all_alike(fields: dict[str, Any], samples: int, found: str | None) -> None:
+    target = {"label": column(0, 3, dtype="int64", shape=[], kind="class")}
+    data = {"train": {"inputs": list(fields), "target": "label", "samples": samples, "fields": fields | target}}
+    wheres = [f.where for f in findings(InputIndependent(), data=data, probe__step=step(), probe__dependence=seen(2.7))]
+    assert wheres == ([] if found is None else [found])
+
+
+def test_a_field_that_is_nothing_beside_what_is_to_be_rebuilt() -> None:
+    """An autoencoder that is given labels which nobody reads."""
+    fields = {"x": column(0, 7, shape=[16], kind="vector"), "y": column(0, 0, shape=[])}
+    data = {"train": {"inputs": ["y"], "target": "x", "samples": 1400, "fields": fields}}
+    assert findings(InputIndependent(), data=data, probe__step=step(), probe__dependence=seen(2.7)) == []
