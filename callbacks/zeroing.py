@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from diagnose.callbacks.instrument import Instrument, NotMonitored
-from diagnose.measure.gradients import dense
+from diagnose.callbacks.leftovers import Leftovers, largest
 from diagnose.namespace import LightningModule, Trainer, is_overridden
 
 PROBED, DENSE, SPARSE = 8, 32, 16
@@ -21,10 +20,12 @@ class Zeroing(Instrument):
 
     A step has ``carried`` gradients over where at no backward pass since the optimizer's last step its gradients were empty. It has
     ``left``, of the largest entry of the gradient before its last of several backward passes: more than that, unless somebody scales the
-    gradient by hand. The first 32 steps of an optimizer are all looked at, later ones every sixteenth.
+    gradient by hand. It has ``foreign``, of the largest entry of its gradient: what a loss left there that another optimizer had stepped
+    for, before a loss that reaches this optimizer alone. The first 32 steps of an optimizer are all looked at, later ones every sixteenth;
+    for ``foreign`` the first 32 of any.
     """
 
-    writes = ("zero_grad/carried", "zero_grad/backwards", "zero_grad/left")
+    writes = ("zero_grad/carried", "zero_grad/backwards", "zero_grad/left", "zero_grad/foreign")
     always = ("before_backward", "before_step", "after_batch")
 
     def __init__(self) -> None:
@@ -35,7 +36,8 @@ class Zeroing(Instrument):
         self.latest: list[Tensor | None] = []
         self.backwards: list[int] = []
         self.steps: list[int] = []
-        self.row: dict[int, tuple[float, Tensor, Tensor]] = {}
+        self.leftovers = Leftovers([])
+        self.row: dict[int, tuple[float, Tensor, Tensor, Tensor]] = {}
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
         if module.automatic_optimization and not is_overridden("optimizer_zero_grad", module):
@@ -45,10 +47,13 @@ class Zeroing(Instrument):
         self.empty, self.steps = [False] * len(self.index), [0] * len(self.index)
         self.backwards = [0] * len(self.index)
         self.release()
+        self.leftovers = Leftovers(self.parameters)
         for name in self.writes:
             self.notes.record.label(name, [f"{type(o).__name__} {i}" for i, o in enumerate(trainer.optimizers)])
 
     def before_backward(self, module: LightningModule, loss: Tensor) -> None:
+        if self._early():
+            self.leftovers.backward()
         for i, parameters in enumerate(self.parameters):
             self.backwards[i] += 1
             if self._looked_at(i):
@@ -63,15 +68,19 @@ class Zeroing(Instrument):
         i = self.index.get(id(getattr(optimizer, "optimizer", optimizer)))
         if i is None or not self.backwards[i]:  # stepped without a backward pass that was seen
             return
+        foreign = self.leftovers.step(i) if self._early() else torch.tensor(math.nan)
         if self.steps[i] and self._looked_at(i):  # an optimizer's first step carries nothing
             smallest, latest = self.smallest[i], self.latest[i]
             carried = torch.zeros(()) if self.empty[i] or smallest is None else (smallest > 0).float()
             left = torch.tensor(math.nan)
             if self.backwards[i] > 1 and latest is not None and (now := largest(self.parameters[i])) is not None:
                 left = (now / latest).float()
-            self.row[i] = (float(self.backwards[i]), carried, left)
+            self.row[i] = (float(self.backwards[i]), carried, left, foreign)
         self.steps[i] += 1
         self.empty[i], self.backwards[i], self.smallest[i], self.latest[i] = False, 0, None, None
+
+    def _early(self) -> bool:
+        return len(self.steps) > 1 and max(self.steps) < DENSE
 
     def _looked_at(self, i: int) -> bool:
         return self.steps[i] < DENSE or self.steps[i] % SPARSE == 0
@@ -79,18 +88,12 @@ class Zeroing(Instrument):
     def after_batch(self, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
         if self.row:
             row, self.row = self.row, {}
-            none = (math.nan, torch.tensor(math.nan), torch.tensor(math.nan))
-            columns = [row.get(i, none) for i in range(len(self.index))]
+            nan = torch.tensor(math.nan)
+            counts, *columns = zip(*(row.get(i, (math.nan, nan, nan, nan)) for i in range(len(self.index))), strict=True)
             device = next(iter(row.values()))[1].device
-            self.notes.put("zero_grad/backwards", [count for count, _, _ in columns])
-            self.notes.put("zero_grad/carried", torch.stack([carried.to(device) for _, carried, _ in columns]))
-            self.notes.put("zero_grad/left", torch.stack([left.to(device) for _, _, left in columns]))
+            self.notes.put("zero_grad/backwards", list(counts))
+            for name, column in zip(("carried", "left", "foreign"), columns, strict=True):
+                self.notes.put(f"zero_grad/{name}", torch.stack([value.to(device) for value in column]))
 
     def release(self) -> None:
         self.smallest, self.latest, self.row = [None] * len(self.index), [None] * len(self.index), {}
-
-
-def largest(parameters: Sequence[Tensor]) -> Tensor | None:
-    """The largest magnitude in the gradients of some parameters; ``None`` without any."""
-    gradients = [dense(p.grad) for p in parameters if p.grad is not None]
-    return torch.stack(list(torch._foreach_norm(gradients, float("inf")))).max() if gradients else None
