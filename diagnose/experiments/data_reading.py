@@ -36,7 +36,7 @@ def read(loaders: Any, *, batches: int, samples: int, seconds: float) -> Sample:
     try:
         with random_state_kept(), generators_kept(loaders):
             for place, rows, batch in batches_of(loaders, sample, (batches, samples)):
-                found = [(path, _plain(tensor)) for path, tensor in leaves(_tensors(batch))]
+                found = fields_of(batch)
                 if not found:
                     raise Unreadable(f"a batch of type {type(batch).__name__} holds no tensor")
                 lengths = [len(t) for _, t in found if t.dim() > 0]
@@ -67,6 +67,11 @@ def read(loaders: Any, *, batches: int, samples: int, seconds: float) -> Sample:
     if not sample.count:
         raise Unreadable("the loader's batches are empty")
     return sample
+
+
+def fields_of(batch: Any) -> list[tuple[str, Tensor]]:
+    """The tensors and arrays of a batch with their paths, each a dense tensor of its own on the CPU."""
+    return [(path, _plain(tensor)) for path, tensor in leaves(_tensors(batch))]
 
 
 def _tensors(batch: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from diagnose.experiments import data_identity, data_shift, data_windows
+from diagnose.experiments.data_boxes import left_behind
 from diagnose.experiments.data_copies import Unreadable
 from diagnose.experiments.data_encoding import encoding
 from diagnose.experiments.data_fields import Target, describe, describe_target, target
@@ -37,6 +38,7 @@ FACTS = (
     "data.conflicts",
     "data.telling",
     "data.turned",
+    "data.boxes",
     "data.scaling",
     "data.encoding",
     "data.nearest",
@@ -89,6 +91,7 @@ def measure_data(
           ``values`` (see `data_shift.values`, or ``None``), ``loss`` (its kind).
         - ``data.conflicts``: see `data_identity.conflicts`.
         - ``data.telling``, ``data.turned``, ``data.scaling``: see `data_leak.telling`, `data_turned.turned` and `data_scaling.scaling`.
+        - ``data.boxes``: see `data_boxes.left_behind`.
         - ``data.counted``: see `data_padding.counted`; only where the loss takes the targets as the loader gives them.
         - ``data.encoding``, ``data.padding``: see `data_encoding.encoding` and `data_padding.padding`, of the first validation loader.
         - ``data.nearest``, ``data.transfer``: see `data_nearest.nearest` and `data_transfer.transfer`, of the first validation loader.
@@ -123,6 +126,7 @@ def measure_data(
     _keep(record, "data.telling", column, "the training batches are no table of at least 100 rows with one target each")
     fit = turned(first, parts.inputs, parts.target) if parts.target else None
     _keep(record, "data.turned", fit, "there are no 32 training rows of an image with a target for each of its pixels")
+    _keep(record, "data.boxes", left_behind(first, train), "no field of the training data holds boxes of an image, by its numbers")
     scaled = scaling(first, parts.inputs, parts.target) if parts.target else None
     _keep(record, "data.scaling", scaled, "no training rows have one scale of input and target together that the input alone has not")
     _identity(record, first, others, found, parts, loss, (train, loaders), "; ".join(reasons) or "there is no validation loader")

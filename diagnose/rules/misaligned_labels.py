@@ -11,6 +11,8 @@ from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import rising_weights
 from diagnose.values import Finding, Severity
 
+SILENT = 1e-6  # change of what a loss compares, up to which nobody reads a field
+
 
 @dataclass(frozen=True, kw_only=True)
 class MisalignedLabels(Rule):
@@ -20,15 +22,18 @@ class MisalignedLabels(Rule):
     In the step: one sample's input and its target are changed in turn, and are apart where they reach different rows of the loss; that is
     an error. In images with a target for each pixel: what the pixels of a class look like tells which image a target belongs to, for at
     least `known` of the rows, and for `turned` of them only after it was mirrored or turned, which gains half of what the own target gains
-    over another row's, or more. In the data: a copy is trained on some batches and its predictions are held against the targets of others,
-    by a permutation test: how many standard deviations the match lies above that with shuffled targets. It is reported when the match is
-    clear on the batches trained on (`memorised`), not on the others (`clear`; `early` for the best of three looks after the first passes),
-    and the training loss does not end below that with shuffled labels by `gain` of it. A large network learns both sorts of labels by
-    heart, and both losses end at nearly nothing, one of them at a tenth of the other: then the whole fall is judged, and the finding is
-    made where the area under the loss is not smaller than with shuffled labels by `lead` of it, and no look at the other batches showed
-    more than `faint`. Then the same is tried with the targets of the rows before and after: where those are learned (`neighbour`), in a
-    data set whose neighbouring rows are no more alike than any two, the targets are shifted by one. Where the network can learn one batch
-    by heart (`overfits`) but not all of them in this time, an info says that nothing was found that holds elsewhere.
+    over another row's, or more. In boxes of images (rows of four numbers that lie in the image, all of them, and would not if their columns
+    were dealt anew): items of the data set are read more than once, and where the image comes mirrored the box has to move; it is reported
+    where it stays in `behind` of the items, of at least `mirrored` that a mirror would move clearly. In the data: a copy is trained on some
+    batches and its predictions are held against the targets of others, by a permutation test: how many standard deviations the match lies
+    above that with shuffled targets. It is reported when the match is clear on the batches trained on (`memorised`), not on the others
+    (`clear`; `early` for the best of three looks after the first passes), and the training loss does not end below that with shuffled
+    labels by `gain` of it. A large network learns both sorts of labels by heart, and both losses end at nearly nothing, one of them at a
+    tenth of the other: then the whole fall is judged, and the finding is made where the area under the loss is not smaller than with
+    shuffled labels by `lead` of it, and no look at the other batches showed more than `faint`. Then the same is tried with the targets of
+    the rows before and after: where those are learned (`neighbour`), in a data set whose neighbouring rows are no more alike than any two,
+    the targets are shifted by one. Where the network can learn one batch by heart (`overfits`) but not all of them in this time, an info
+    says that nothing was found that holds elsewhere.
 
     ## Why it matters
     Features that were shuffled without their labels, or a join that matched the wrong rows, leave data that look right column by
@@ -45,7 +50,8 @@ class MisalignedLabels(Rule):
     to 0.27 of them, and by 0.7 where labels are learned that hold for the rows of the same person or place alone. Where something was
     learned, healthy programs match the other samples by 2.6 standard deviations or more; a weak signal in a few hundred rows does by 1 to
     2, hence `faint`. Targets of images fit better when they are turned in 8 % of the rows or fewer of healthy programs, and in about half
-    of them where one flip is drawn apart.
+    of them where one flip is drawn apart. Boxes that move with their image stay behind in none of the items, boxes that are forgotten in
+    all of them; four targets that are no boxes, but of which one is always below another, as the ends of two ranges are, look like some.
 
     ## What to try
     Look at a few samples next to their labels, as they come out of the loader. Look for a shuffle, sort or join that moved only one of
@@ -84,6 +90,8 @@ class MisalignedLabels(Rule):
     opposed: float = 4.0
     known: float = 0.85
     turned: float = 0.2
+    behind: float = 0.8
+    mirrored: int = 5
 
     def judge(self, record: Record) -> Iterator[Finding]:
         pairing, turned = record.facts.get("probe.pairing"), record.facts.get("data.turned")
@@ -92,6 +100,9 @@ class MisalignedLabels(Rule):
             return
         if turned is not None and turned["known"] >= self.known and turned["turned"] >= self.turned:
             yield self._turned(turned)
+            return
+        if (stayed := self._behind(record)) is not None:
+            yield stayed
             return
         if "probe.learning" not in record:
             raise NotRun(record.missing.get("probe.learning", "probe.learning was not recorded"))
@@ -168,6 +179,24 @@ class MisalignedLabels(Rule):
             limit=self.turned,
             known=found["known"],
         )
+
+    def _behind(self, record: Record) -> Finding | None:
+        boxes = record.facts.get("data.boxes")
+        fields = record.facts.get("probe.fields", ())
+        if boxes is None or any(field["path"] == boxes["path"] and field["change"] <= SILENT for field in fields):
+            return None  # there are none, or the step does not look at them
+        for turn, seen in boxes["mirrors"].items():
+            if seen["items"] >= self.mirrored and seen["left"] >= self.behind * seen["items"]:
+                return self.finding(
+                    f"of {seen['items']} training images that come {turn} when they are read again, {seen['left']} have boxes that stay "
+                    f"where they were ({boxes['path']}, which is {boxes['form']} in {boxes['unit']} of the image)",
+                    where=f"{boxes['input']} and {boxes['path']} in the training loader",
+                    fix="draw the flip once for each item, and mirror its boxes where the image is mirrored",
+                    behind=seen["left"] / seen["items"],
+                    limit=self.behind,
+                    items=seen["items"],
+                )
+        return None
 
     def _shifted(self, seen: Mapping[str, Any], shifted: Mapping[str, Any]) -> Finding:
         whose = "next" if shifted["lag"] > 0 else "previous"

@@ -48,6 +48,23 @@ def test_targets_that_are_turned_apart_from_their_images(known: float, turned: f
         assert found[0].evidence == {"turned": 0.5, "limit": 0.2, "known": 0.98}
 
 
+@pytest.mark.parametrize(
+    ("items", "left", "change", "count"),
+    [(40, 40, 1.0, 1), (40, 32, 1.0, 1), (40, 31, 1.0, 0), (40, 0, 1.0, 0), (5, 5, 1.0, 1), (4, 4, 1.0, 0), (40, 40, 0.0, 0)],
+)
+def test_boxes_that_stay_where_their_image_is_mirrored(items: int, left: int, change: float, count: int) -> None:
+    mirrors = {"mirrored left to right": {"items": 9, "left": 0}, "mirrored top to bottom": {"items": items, "left": left}}
+    fact = {"input": "batch[0]", "path": "batch[1]", "form": "x, y, w, h", "unit": "shares", "rows": 900, "mirrors": mirrors}
+    used = [{"path": "batch[1]", "padded": False, "samples": 64, "change": change}]
+    found = findings(MisalignedLabels(), data__boxes=fact, probe__fields=used, probe__learning={**SHUFFLED, "held_out": 40.0})
+    assert len(found) == count
+    if found:
+        start = f"of {items} training images that come mirrored top to bottom when they are read again, {left} have boxes that stay"
+        assert found[0].message.startswith(start)
+        assert found[0].where == "batch[0] and batch[1] in the training loader"
+        assert found[0].evidence == {"behind": left / items, "limit": 0.8, "items": items}
+
+
 @pytest.mark.parametrize(("held_out", "count"), [(1.9, 1), (3.0, 0)])
 def test_what_holds_after_one_pass_over_many_batches_is_clean(held_out: float, count: int) -> None:
     once = {"held_out": held_out, "samples": 3000, "steps": 240}
