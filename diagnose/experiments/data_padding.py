@@ -62,30 +62,66 @@ def counted(train: Sample, path: str, loss: Mapping[str, Any] | None) -> dict[st
         ``path`` (of the input), ``value``, ``label``, ``places`` (how many) and ``share`` (of the targets that are scored). ``None`` where
         there is none, or it is ignored.
     """
-    if loss is None or loss["kind"] not in CLASSIFICATION or path not in train.fields:
-        return None
-    if any(part.dim() != 2 for part in train.fields[path]):
+    if loss is None or loss["kind"] not in CLASSIFICATION:
         return None
     for field in train.fields:
-        pairs = _beside(train, path, field) if field != path else []
-        if not pairs:
+        rows = _rows(train, path, field)
+        if not rows:
             continue
-        rows = [(t.reshape(part.shape), v.reshape(part.shape)) for (t, v), part in zip(pairs, train.fields[path], strict=True)]
         value = torch.cat([v[:, -1] for _, v in rows]).mode().values
         here = [v == value for _, v in rows]
         lengths = torch.cat([h.sum(1) for h in here])
-        target, padded = torch.cat([t for t, _ in pairs]), torch.cat([h.reshape(-1) for h in here])
-        ends = all(bool((h == h.flip(1).int().cummin(1).values.flip(1).bool()).all()) for h in here)
+        target, padded = torch.cat([t.reshape(-1) for t, _ in rows]), torch.cat([h.reshape(-1) for h in here])
         labels = target[padded & _scored(target, loss)]
-        if ends and len(labels) == int(padded.sum()) and len(labels.unique()) == 1 and len(lengths.unique()) > 1:  # type: ignore[no-untyped-call]
+        alike = len(labels) == int(padded.sum()) and len(labels.unique()) == 1  # type: ignore[no-untyped-call]
+        if alike and all(map(_at_ends, here)) and len(lengths.unique()) > 1:  # type: ignore[no-untyped-call]
             share = len(labels) / int(_scored(target, loss).sum())
             return {"path": field, "value": float(value), "label": int(labels[0]), "places": len(labels), "share": share}
     return None
 
 
+def filled(train: Sample, val: Sample, held: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """How much of what the loss of validation scores is the padding of sequences that differ in length.
+
+    Args:
+        train: What training gives, whose rows have the value of the padding nowhere but at their ends either, if at all, and no class
+            there but that of the padding.
+        val: What validation gives.
+        held: What the loss of validation takes for targets, see `loss_arguments.asked_of`.
+
+    Returns:
+        As `counted` does.
+    """
+    fact = counted(val, held["path"], held) if held is not None else None
+    rows = _rows(train, held["path"], fact["path"]) if held is not None and fact is not None else []
+    if held is None or fact is None or not rows:
+        return None
+    for target, values in rows:
+        here = values == fact["value"]
+        if not _at_ends(here) or bool((_scored(target, held) & (target != fact["label"]))[here].any()):
+            return None
+    return fact
+
+
+def _rows(sample: Sample, path: str, field: str) -> list[tuple[Tensor, Tensor]]:
+    """Targets by place and the field's values there, shape ``(rows, places)`` each, of each batch; empty where they have another shape."""
+    parts = sample.fields.get(path, [])
+    if field == path or not parts or any(part.dim() != 2 for part in parts):
+        return []
+    pairs = _beside(sample, path, field)
+    return [(t.reshape(part.shape), v.reshape(part.shape)) for (t, v), part in zip(pairs, parts, strict=bool(pairs))]
+
+
+def _at_ends(here: Tensor) -> bool:
+    """Whether each row is true from some place on to its end, and nowhere before."""
+    return bool((here == here.flip(1).int().cummin(1).values.flip(1).bool()).all())
+
+
 def _scored(target: Tensor, loss: Mapping[str, Any]) -> Tensor:
     """Which targets the loss scores."""
     scored: Tensor = (target >= 0) & (target < loss["classes"]) & (target != loss.get("ignore_index", -100))
+    for label in loss.get("weightless", ()):
+        scored &= target != label
     return scored
 
 

@@ -15,7 +15,7 @@ from diagnose.experiments.data_leak import telling
 from diagnose.experiments.data_nearest import nearest
 from diagnose.experiments.data_numbering import numbering
 from diagnose.experiments.data_order import order
-from diagnose.experiments.data_padding import counted, padding
+from diagnose.experiments.data_padding import counted, filled, padding
 from diagnose.experiments.data_reading import read
 from diagnose.experiments.data_roles import Roles, assign
 from diagnose.experiments.data_sample import ENOUGH, Sample
@@ -33,6 +33,7 @@ FACTS = (
     "data.sampling",
     "data.ignored",
     "data.counted",
+    "data.filled",
     "data.overlap",
     "data.shift",
     "data.conflicts",
@@ -54,6 +55,7 @@ def measure_data(
     *,
     roles: Mapping[str, str],
     loss: Mapping[str, Any] | None,
+    held: Mapping[str, Any] | None = None,
     batches: int = 64,
     samples: int = 4096,
     seconds: float = 3.0,
@@ -72,6 +74,7 @@ def measure_data(
             ``input_normalised`` where the network begins with a normalisation or an embedding,
             ``input_max``, the largest absolute value that its first layer with weights was given; ``nonfinite_handled`` where the loss of a
             batch with NaN was finite. ``None`` where no loss call was seen.
+        held: What the loss of a validation step takes for targets, see `loss_arguments.asked_of`.
         batches: Most batches read of a loader (more where they are so small that they hold fewer than 1024 rows).
         samples: Most rows read of a loader.
         seconds: Time after which reading of the training loaders, and of all validation loaders, ends.
@@ -93,6 +96,7 @@ def measure_data(
         - ``data.telling``, ``data.turned``, ``data.scaling``: see `data_leak.telling`, `data_turned.turned` and `data_scaling.scaling`.
         - ``data.boxes``: see `data_boxes.left_behind`.
         - ``data.counted``: see `data_padding.counted`; only where the loss takes the targets as the loader gives them.
+        - ``data.filled``: see `data_padding.filled`, of the first validation loader.
         - ``data.encoding``, ``data.padding``: see `data_encoding.encoding` and `data_padding.padding`, of the first validation loader.
         - ``data.nearest``, ``data.transfer``: see `data_nearest.nearest` and `data_transfer.transfer`, of the first validation loader.
     """
@@ -131,6 +135,8 @@ def measure_data(
     _keep(record, "data.scaling", scaled, "no training rows have one scale of input and target together that the input alone has not")
     _identity(record, first, others, found, parts, loss, (train, loaders), "; ".join(reasons) or "there is no validation loader")
     _shift(record, first, others, found, parts, loss, "; ".join(reasons) or "there is no validation loader")
+    theirs = filled(first, others["val/0"], held) if "val/0" in others else None
+    _keep(record, "data.filled", theirs, "the loss of validation scores no padding of sequences")
     near = encoded = carried = padded = None
     if "val/0" in others and parts.target and "target" not in parts.guessed:
         targets = found, target(others["val/0"], parts.target, loss)

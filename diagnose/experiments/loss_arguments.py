@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from diagnose.experiments.batches import leaves, same
 from diagnose.measure.graph import sums_to_one
 from diagnose.measure.losses import LossCall, class_last
 
@@ -64,6 +65,25 @@ def class_weights(call: LossCall) -> dict[str, list[float]] | None:
         return {"weight": weight, "count": torch.bincount(labels.reshape(-1), minlength=len(weight)).tolist()}
     positive = float((target > 0.5).sum())
     return {"weight": [1.0, *weight], "count": [target.numel() - positive, positive]} if len(weight) == 1 else None
+
+
+def asked_of(batch: Any, call: LossCall | None) -> dict[str, Any] | None:
+    """Which field of a batch, as its loader gave it, a loss of classes took for its targets, and what of it the loss counts.
+
+    Returns:
+        ``path`` (of the field), ``kind``, ``classes``, ``ignore_index`` (where the loss has one) and ``weightless`` (the classes whose
+        weight is 0). ``None`` where the targets were changed on their way, as by a mask, or the loss gives one value for each of them.
+    """
+    if call is None or call.target is None or call.options.get("reduction") == "none" or classes(call) is None:
+        return None
+    target = call.target.detach().cpu()
+    plain = ((path, tensor.detach().cpu()) for path, tensor in leaves(batch) if tensor.layout is torch.strided)
+    path = next((path for path, tensor in plain if same(tensor, target)), None)
+    if path is None:
+        return None
+    weight = (class_weights(call) or {}).get("weight", [])
+    facts = {"path": path, "kind": call.kind, "classes": classes(call), "weightless": [n for n, w in enumerate(weight) if not w]}
+    return facts | {k: call.options[k] for k in ("ignore_index",) if k in call.options}
 
 
 BOUNDS: dict[str, tuple[float | None, float | None]] = {

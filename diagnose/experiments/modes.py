@@ -13,8 +13,10 @@ from torch.utils.hooks import RemovableHandle
 
 from diagnose.experiments.dependence import evaluating
 from diagnose.experiments.functional_dropout import WatchDropout
+from diagnose.experiments.loss_arguments import asked_of
 from diagnose.experiments.sandbox import Sandbox
 from diagnose.measure.batch_norm import difference
+from diagnose.measure.losses import primary
 from diagnose.measure.watched_losses import watch_losses
 from diagnose.namespace import is_overridden
 from diagnose.record import Record
@@ -59,13 +61,17 @@ def held_apart(module: nn.Module, x: Tensor | None) -> float | None:
     return difference(x, module.running_mean, module.running_var, eps=module.eps).found
 
 
-def validate(sandbox: Sandbox, record: Record) -> None:
+def validate(sandbox: Sandbox, record: Record) -> dict[str, Any] | None:
     """Run one validation step as Lightning does, to see its modes; the sandbox keeps what it logs.
 
     Writes ``probe.validation`` (``calls``: how many loss functions were given targets), also where the step raises. Completes
     ``probe.modes`` (``validation``: modules that ran in train mode; ``dropping``: dropout called as a function that drops in
     validation although no module ran in train mode).
+
+    Returns:
+        What its loss takes for targets, see `asked_of`; of several losses the one to judge by.
     """
+    call = None
     if sandbox.held_out:
         module = sandbox.module
         modes = {m: m.training for m in module.modules()}
@@ -83,6 +89,8 @@ def validate(sandbox: Sandbox, record: Record) -> None:
         if "probe.modes" in record:
             wrong = [name for name, meant in modal.items() if not meant]
             record.add("probe.modes", {**record.facts["probe.modes"], "validation": wrong, "dropping": [] if modal else dropout.found})
+        call = primary(losses.calls)
+    return asked_of(sandbox.held_out[0], call) if call is not None else None
 
 
 @contextmanager

@@ -155,13 +155,13 @@ def _examine(sandbox: Sandbox, probing: Probing, train: Any, val: Any, short: bo
         }
         loss |= {"input_max": anatomy.input_max if anatomy is not None else None, "nonfinite_handled": _handles_nonfinite(sandbox, step)}
         loss |= {k: call.options[k] for k in ("ignore_index", "label_smoothing") if k in call.options}
+    held = probing.part("probe.validation", lambda: validate(sandbox, record))
     bounds: dict[str, Any] = BOUNDS if short else {"seconds": sandbox.patience / 20}
-    probing.part("data", lambda: measure_data(record, train, val, roles=found, loss=loss, **bounds))
+    probing.part("data", lambda: measure_data(record, train, val, roles=found, loss=loss, held=held, **bounds))
     record.add("task", _task(record, call))
     record.add("optimizers", [type(o).__name__ for o in sandbox.optimizers])
     if unheeded := asked(sandbox.module):
         record.add("asked", unheeded)
-    probing.part("probe.validation", lambda: validate(sandbox, record))
     probes: dict[str, Callable[[], None]] = {
         "probe.initial_loss": lambda: initial_loss(sandbox, record),
         "probe.initialization": lambda: signal_scale(sandbox, record),

@@ -10,7 +10,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule, run
-from diagnose.rules.evidence import rising_weights, tail
+from diagnose.rules.evidence import counted_padding, rising_weights, tail
 from diagnose.rules.prediction_collapse import PredictionCollapse
 from diagnose.values import Finding, Severity
 
@@ -109,11 +109,8 @@ class ClassImbalance(Rule):
 
     def _padded(self, record: Record) -> Iterator[Finding]:
         """Padding that the loss counts."""
-        known, step = record.facts.get("data.counted"), record.facts.get("probe.step", {})
-        if known is None or known["share"] < self.padding or step.get("reduction") == "none":
-            return
-        weights = (step.get("class_weights") or {}).get("weight", [])
-        if known["label"] < len(weights) and not weights[known["label"]]:
+        known = counted_padding(record)
+        if known is None or known["share"] < self.padding:
             return
         yield self.finding(
             f"{known['share']:.0%} of the targets that the loss counts are padding: class {known['label']}, at the end of sequences, where "

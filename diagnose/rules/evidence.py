@@ -209,6 +209,15 @@ def open_set(record: Record, name: str) -> bool:
     return not asked and bool(mine and theirs) and not set(mine) & set(theirs)
 
 
+def counted_padding(record: Record) -> dict[str, Any] | None:
+    """``data.counted``, unless the training step takes its padding out of the loss itself: by a mask, or by a weight of 0."""
+    known, step = record.facts.get("data.counted"), record.facts.get("probe.step", {})
+    if known is None or step.get("reduction") == "none":
+        return None
+    weights = (step.get("class_weights") or {}).get("weight", [])
+    return None if known["label"] < len(weights) and not weights[known["label"]] else known
+
+
 def moving_targets(record: Record, factor: float = 1.5, away: float = 10.0, rows: int = 9) -> bool:
     """Whether the targets themselves spread more or less by ``factor`` as training goes on, as returns do where an agent learns.
 

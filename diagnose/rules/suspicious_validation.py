@@ -10,7 +10,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule, require
-from diagnose.rules.evidence import last_phase, refuse_games, tail
+from diagnose.rules.evidence import counted_padding, last_phase, refuse_games, tail
 from diagnose.rules.skill import skill
 from diagnose.statistics import finite, median
 from diagnose.values import Finding, Severity
@@ -40,6 +40,10 @@ class SuspiciousValidation(Rule):
     least `places` training places has a target at none of them, all but one in a thousand are ignored, and at such places stands `padded`
     or more of what validation scores.
 
+    And whether what the validation loss counts is padding by `filled` or more, in at least `places` places at the ends of sequences, which
+    training counts less often: the words are at most `words` of the share that they have in training. Once the padding is learned, the
+    loss is smaller by that factor for the same words. Where training counts as much padding, class-imbalance says it.
+
     And whether a logged validation loss is that of the loss calls divided once more by the size of a batch, `batch` or more, within
     `exact` in each of at least `validations` validations, and below `ratio` of the training loss, while no loss of training is logged so:
     the means of batches were summed up and divided by the number of samples.
@@ -66,7 +70,7 @@ class SuspiciousValidation(Rule):
     name = "suspicious-validation"
     severity = Severity.WARNING
     needs = ("val/loss", "train/loss")
-    instead = ("data.encoding", "data.padding")
+    instead = ("data.encoding", "data.padding", "data.filled")
 
     ratio: float = 0.1
     gap: float = 0.15
@@ -84,9 +88,11 @@ class SuspiciousValidation(Rule):
     values: int = 30
     padded: float = 0.1
     places: int = 100
+    filled: float = 0.5
+    words: float = 0.7
 
     def judge(self, record: Record) -> Iterator[Finding]:
-        before = self._encoded(record) or self._padded(record)
+        before = self._encoded(record) or self._padded(record) or self._filled(record)
         if before is not None:
             yield before
             return
@@ -210,6 +216,27 @@ class SuspiciousValidation(Rule):
             fix="give the padding of validation the target that the loss ignores, as that of training has",
             share=seen["share"],
             limit=self.padded,
+            places=seen["places"],
+        )
+
+    def _filled(self, record: Record) -> Finding | None:
+        seen, mine = record.facts.get("data.filled"), counted_padding(record)
+        if seen is None or seen["places"] < self.places or seen["share"] < self.filled:
+            return None
+        trained = mine["share"] if mine else 0.0
+        words = (1 - seen["share"]) / (1 - trained) if trained < self.filled else 1.0  # else padding is what training counts as well
+        if words > self.words:
+            return None
+        beside = f", {trained:.0%} of those of training" if trained else ""
+        return self.finding(
+            f"{seen['share']:.0%} of the targets that the validation loss counts are padding{beside} (class {seen['label']}, at the end of "
+            f"sequences, where {seen['path']} is {seen['value']:g}): it and an accuracy over these places are mostly those of the padding",
+            where=record.source("validation_step") or "val_dataloader",
+            fix="pad the targets with ignore_index (-100), or mask these places in the loss and in the metrics, for both loaders",
+            share=seen["share"],
+            limit=self.filled,
+            trained=trained,
+            words=words,
             places=seen["places"],
         )
 

@@ -70,6 +70,49 @@ def test_padding_that_the_loss_counts_is_measured(kind: str) -> None:
     assert "data.counted" not in sound
 
 
+HELD = {"path": 'batch["y"]', "kind": "cross_entropy", "classes": 3, "ignore_index": -100, "weightless": []}
+
+
+def held_out(mine: list[dict[str, Tensor]], theirs: list[dict[str, Tensor]], **changes: Any) -> dict[str, Any] | None:
+    record = Record()
+    roles = {'batch["x"]': "input", 'batch["y"]': "target"}
+    measure_data(record, loader(mine), loader(theirs), roles=roles, loss=LOSS, held={**HELD, **changes}, seconds=math.inf)
+    return record.facts.get("data.filled")
+
+
+def longer(rows: list[dict[str, Tensor]], size: int, label: int = 0) -> list[dict[str, Tensor]]:
+    fill = {"x": 0, "y": label}
+    return [{k: torch.cat([v, torch.full((size - len(v), *v.shape[1:]), fill[k], dtype=v.dtype)]) for k, v in row.items()} for row in rows]
+
+
+@pytest.mark.parametrize("kind", ["tokens", "values"])
+def test_padding_that_validation_counts_more_often_is_measured(kind: str) -> None:
+    mine, theirs = sentences(128, 0, kind, 1), longer(sentences(64, 0, kind, 2), 60)
+    found = held_out(mine, theirs)
+    assert found is not None
+    assert (found["path"], found["value"], found["label"]) == ('batch["x"]', 0, 0)
+    words = sum(int((row["x"] != 0).reshape(60, -1).any(1).sum()) for row in theirs)
+    assert found["share"] == 1 - words / (60 * 64)
+    assert held_out(mine, theirs, weightless=[0]) is None
+    assert held_out(mine, theirs, ignore_index=0) is None
+    assert held_out(mine, longer(sentences(64, -100, kind, 2), 60, -100)) is None
+    whole = [{k: v[:5] for k, v in row.items()} for row in mine]
+    assert held_out(whole, theirs) == found  # training has none
+
+
+def test_a_class_at_the_ends_is_no_padding() -> None:
+    mine, theirs = sentences(128, 0, "tokens", 1), longer(sentences(64, 0, "tokens", 2), 60)
+    assert held_out(mine, theirs) is not None
+    paused = [{k: torch.where(torch.arange(20) == 2, 0, v) for k, v in row.items()} for row in mine]
+    assert held_out(paused, theirs) is None  # the token stands within the rows of training
+    other = [{**row, "y": torch.where(row["x"] == 0, 1, row["y"])} for row in mine]
+    assert held_out(other, theirs) is None  # training has another class there
+    alone = longer([{k: v[:5] for k, v in row.items()} for row in sentences(64, 0, "tokens", 2)], 60)
+    assert held_out(mine, alone) is None  # all of one length
+    noise = [{**row, "x": torch.where(row["x"] == 0, 31, row["x"]) + torch.arange(60) % 3} for row in theirs]
+    assert held_out(mine, noise) is None  # the ends of the inputs differ
+
+
 def test_words_that_are_left_out_by_chance_are_healthy() -> None:
     rows = [sentences(n, -100, "tokens", n) for n in (128, 64)]
     for n, part in enumerate(rows):  # as a masked language model asks for some of its words, other ones each time

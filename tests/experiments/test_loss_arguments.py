@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from diagnose.experiments.loss_arguments import class_weights, input_statistics, label_statistics, target_statistics
+from diagnose.experiments.loss_arguments import asked_of, class_weights, input_statistics, label_statistics, target_statistics
 from diagnose.measure.losses import LossCall
 
 
@@ -40,6 +40,20 @@ def test_targets_against_the_range_of_activations() -> None:
     assert (seen["below"]["Tanh"], seen["above"]["Tanh"]) == (0.25, 0.25)
     assert (seen["below"]["LogSigmoid"], seen["above"]["LogSigmoid"]) == (0.0, 0.5)
     assert target_statistics(LossCall("mse_loss", torch.zeros(0), torch.zeros(0))) == {}
+
+
+def test_which_targets_of_a_batch_a_loss_takes() -> None:
+    y = torch.tensor([[1, 2, 0], [2, 0, 0]])
+    batch, scores = {"x": torch.ones(2, 3), "y": y}, torch.zeros(6, 3)
+    options = {"ignore_index": -100, "reduction": "mean", "weight": torch.tensor([0.0, 1.0, 1.0])}
+    taken = {"path": 'batch["y"]', "kind": "cross_entropy", "classes": 3, "weightless": [0], "ignore_index": -100}
+    assert asked_of(batch, LossCall("cross_entropy", scores, y.reshape(-1), None, options)) == taken
+    masked, changed = y[y > 0], y.masked_fill(y == 0, -100).reshape(-1)
+    assert asked_of(batch, LossCall("cross_entropy", scores[:3], masked, None, options)) is None
+    assert asked_of(batch, LossCall("cross_entropy", scores, changed, None, options)) is None
+    assert asked_of(batch, LossCall("cross_entropy", scores, y.reshape(-1), None, {"reduction": "none"})) is None  # a mask may follow
+    assert asked_of(batch, LossCall("mse_loss", scores, y.reshape(-1), None, {})) is None
+    assert asked_of(batch, None) is None
 
 
 def test_class_weights_and_how_often_the_classes_occur() -> None:

@@ -127,3 +127,40 @@ def test_padding_that_validation_scores(share: float, places: int, found: int) -
     fact = {"path": "batch[0]", "value": 0.0, "places": places, "share": share, "known": 1.0, "label": 0, "agree": 1.0}
     record = training([1.0] * 300, facts={"data.padding": fact}, val__loss=[0.6] * 10)
     assert len(findings(SuspiciousValidation(), record)) == found
+
+
+@pytest.mark.parametrize(
+    ("share", "trained", "places", "step", "found"),
+    [
+        (0.79, 0.31, 900, {}, 1),
+        (0.79, None, 900, {}, 1),  # training has no padding, or masks it
+        (0.52, 0.31, 900, {}, 1),
+        (0.48, 0.0, 900, {}, 0),
+        (0.52, 0.45, 900, {}, 0),  # as much as in training, but for the size of the batches
+        (0.9, 0.55, 900, {}, 0),  # class-imbalance says it
+        (0.9, 0.55, 900, {"reduction": "none"}, 1),  # training masks it
+        (0.9, 0.55, 900, {"class_weights": {"weight": [0.0, 1.0], "count": [5, 5]}}, 1),
+        (0.79, 0.31, 90, {}, 0),
+    ],
+)
+def test_padding_that_the_validation_loss_counts(
+    share: float, trained: float | None, places: int, step: dict[str, Any], found: int
+) -> None:
+    fact = {"path": "batch[0]", "value": 0.0, "label": 0, "places": places, "share": share}
+    facts: dict[str, Any] = {"data.filled": fact, "probe.step": {"class_weights": None, **step}, "data": {}}
+    facts |= {} if trained is None else {"data.counted": {**fact, "share": trained}}
+    record = training([1.0] * 300, facts=facts, val__loss=[0.6] * 10)
+    named = findings(SuspiciousValidation(), record)
+    assert len(named) == found
+    assert all(f"{share:.0%} of the targets that the validation loss counts are padding" in f.message for f in named)
+    assert all(("of those of training (class 0" in f.message) is (trained is not None and not step) for f in named)
+
+
+def test_padding_is_told_before_training_and_once() -> None:
+    counted = {"path": "batch[0]", "value": 0.0, "label": 0, "places": 900, "share": 0.3}
+    record = Record()
+    for name, fact in {"data.filled": {**counted, "share": 0.8}, "data.counted": counted, "probe.step": {}}.items():
+        record.add(name, fact)
+    assert "80% of the targets that the validation loss counts" in findings(SuspiciousValidation(), record)[0].message
+    record.add("data.counted", {**counted, "share": 0.6})  # class-imbalance says it
+    assert "val/loss" in not_run(SuspiciousValidation(), record)
