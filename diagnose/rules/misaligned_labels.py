@@ -30,10 +30,10 @@ class MisalignedLabels(Rule):
     (`clear`; `early` for the best of three looks after the first passes), and the training loss does not end below that with shuffled
     labels by `gain` of it. A large network learns both sorts of labels by heart, and both losses end at nearly nothing, one of them at a
     tenth of the other: then the whole fall is judged, and the finding is made where the area under the loss is not smaller than with
-    shuffled labels by `lead` of it, and no look at the other batches showed more than `faint`. Then the same is tried with the targets of
-    the rows before and after: where those are learned (`neighbour`), in a data set whose neighbouring rows are no more alike than any two,
-    the targets are shifted by one. Where the network can learn one batch by heart (`overfits`) but not all of them in this time, an info
-    says that nothing was found that holds elsewhere.
+    shuffled labels by `lead` of it, and no look at the other batches showed more than `faint`, or more than `clear` where the areas are
+    alike (`alike`). Then the same is tried with the targets of the rows before and after: where those are learned (`neighbour`), in a data
+    set whose neighbouring rows are no more alike than any two, the targets are shifted by one. Where the network can learn one batch by
+    heart (`overfits`) but not all of them in this time, an info says that nothing was found that holds elsewhere.
 
     ## Why it matters
     Features that were shuffled without their labels, or a join that matched the wrong rows, leave data that look right column by
@@ -49,9 +49,10 @@ class MisalignedLabels(Rule):
     trainings by heart end at losses that differ by a third by chance, hence the size of `gain`; the areas under two such falls differ by up
     to 0.27 of them, and by 0.7 where labels are learned that hold for the rows of the same person or place alone. Where something was
     learned, healthy programs match the other samples by 2.6 standard deviations or more; a weak signal in a few hundred rows does by 1 to
-    2, hence `faint`. Targets of images fit better when they are turned in 8 % of the rows or fewer of healthy programs, and in about half
-    of them where one flip is drawn apart. Boxes that move with their image stay behind in none of the items, boxes that are forgotten in
-    all of them; four targets that are no boxes, but of which one is always below another, as the ends of two ranges are, look like some.
+    2, hence `faint`: it learns faster than from shuffled labels, hence `alike`. Targets of images fit better when they are turned in 8 % of
+    the rows or fewer of healthy programs, and in about half of them where one flip is drawn apart. Boxes that move with their image stay
+    behind in none of the items, boxes that are forgotten in all of them; four targets that are no boxes, but of which one is always below
+    another, as the ends of two ranges are, look like some.
 
     ## What to try
     Look at a few samples next to their labels, as they come out of the loader. Look for a shuffle, sort or join that moved only one of
@@ -84,6 +85,7 @@ class MisalignedLabels(Rule):
     gain: float = 0.5
     lead: float = 0.45
     faint: float = 1.0
+    alike: float = 0.05
     early: float = 3.0
     overfits: float = 0.8
     samples: int = 100
@@ -127,9 +129,9 @@ class MisalignedLabels(Rule):
         if seen["samples"] < self.samples:
             raise NotRun(f"too short: {seen['samples']} held-out samples, at least {self.samples} are needed")
         gain = 1 - seen["real"] / seen["shuffled"] if seen["shuffled"] > 0 else 1.0
-        if gain >= self.gain and not (
-            memorised and seen.get("lead", gain) < self.lead and max(seen["held_out"], early, once) <= self.faint
-        ):
+        lead, most = seen.get("lead", gain), max(seen["held_out"], early, once)
+        by_heart = memorised and lead < self.lead and (most <= self.faint or (lead < self.alike and most <= self.clear))
+        if gain >= self.gain and not by_heart:
             return
         ends = f"the loss ends at {seen['real']:.3g}, with shuffled labels at {seen['shuffled']:.3g}"
         if memorised:

@@ -108,6 +108,11 @@ def test_labels_learned_sooner_and_faint_signals_are_clean(changes: dict[str, fl
     assert judge(**by_heart(**changes)) == []
 
 
+@pytest.mark.parametrize(("lead", "early", "count"), [(0.02, 1.9, 1), (0.02, 2.1, 0), (0.06, 1.9, 0)])
+def test_labels_learned_no_sooner_than_shuffled_ones_need_not_be_as_far_from_the_others(lead: float, early: float, count: int) -> None:
+    assert len(judge(**by_heart(lead=lead, early=early))) == count
+
+
 @pytest.mark.parametrize(("early", "count"), [(2.9, 1), (3.1, 0)])
 def test_what_held_after_the_first_passes_is_clean(early: float, count: int) -> None:
     assert len(judge(early=early)) == count
