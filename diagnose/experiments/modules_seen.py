@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import UninitializedBuffer
 
+from diagnose.experiments.batches import leaves
 from diagnose.experiments.modes import held_apart
 from diagnose.experiments.watch_step import units
 from diagnose.measure.losses import LossCall
@@ -53,6 +54,7 @@ class ModulesSeen:
         self.anatomy, self.first = anatomy, first
         self.norms: list[dict[str, Any]] = []
         self.dropouts: list[dict[str, Any]] = []
+        self.recurrent: dict[Any, str] = {}  # node that made an output that lies between -1 and 1 → the layer
         self._names: set[str] = set()
         self._biased: dict[int, str] = {}  # id of a tensor → the layer whose bias was added to it
         self._outputs: list[Tensor] = []  # keeps their ids from being used again
@@ -76,11 +78,26 @@ class ModulesSeen:
             self.norms.append(entry)
         if isinstance(module, nn.modules.dropout._DropoutNd) and module.training:
             self.dropouts.append({"name": name, "p": float(module.p), "units": units(given.shape) if given is not None else 0})
+        if within_one(module):
+            for tensor in (t for _, t in leaves(output)):
+                self.recurrent[tensor.grad_fn] = f"{name} ({type(module).__name__})"
         if isinstance(output, Tensor):
             self._outputs.append(output)
             self._biased.pop(id(output), None)  # what works in place gives back what it was given
             if getattr(module, "bias", None) is not None and isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
                 self._biased[id(output)] = name
+
+
+def within_one(module: nn.Module) -> bool:
+    """Whether it is a recurrent layer whose outputs end in tanh, or are means of such: not one with a projection or a ReLU.
+
+    Of an LSTM's state the memory is not bounded; it is nobody's prediction.
+    """
+    if isinstance(module, (nn.RNN, nn.RNNCell)):
+        return module.nonlinearity == "tanh"
+    if isinstance(module, nn.LSTM):
+        return not module.proj_size
+    return isinstance(module, (nn.GRU, nn.LSTMCell, nn.GRUCell))
 
 
 def untouched(module: nn.Module) -> bool:

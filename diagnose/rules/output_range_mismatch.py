@@ -24,9 +24,9 @@ class OutputRangeMismatch(Rule):
     """The last activation cannot reach the targets.
 
     ## What it measures
-    The activation next to a regression loss, read from the graph of a training step, and the share of target values outside the range
-    that it can give: [0, 1] for a sigmoid, [-1, 1] for tanh, [0, inf) for ReLU. For classification, whether a ReLU stands between the
-    last layer and a loss on logits.
+    The activation next to a regression loss, read from the graph of a training step, and the share of target values outside the range that
+    it can give: [0, 1] for a sigmoid, [-1, 1] for tanh and for the output of an LSTM or GRU, [0, inf) for ReLU. For classification, whether
+    a ReLU stands between the last layer and a loss on logits.
 
     ## Why it matters
     A prediction that cannot reach its target stays at the bound, where the activation passes no gradient: the loss stops far above zero
@@ -66,16 +66,20 @@ class OutputRangeMismatch(Rule):
 
     def judge(self, record: Record) -> Iterator[Finding]:
         step = record.facts["probe.step"]
-        chain = step["head"]
-        if not chain or chain[0]["scaled"] or chain[0]["name"] not in RANGES:
+        chain, recurrent, kind = step["head"], step.get("recurrent"), step["kind"]
+        if recurrent:
+            name, what, fix = "Tanh", recurrent, "put a linear layer behind it"
+        elif chain and not chain[0]["scaled"] and chain[0]["name"] in RANGES:
+            name = chain[0]["name"]
+            what, fix = f"the {name.lower()} at the output", f"remove the {name.lower()} after the last layer"
+        else:
             return
-        name, kind = chain[0]["name"], step["kind"]
         where = record.source("training_step") or "training_step"
         if kind in ("cross_entropy", "binary_cross_entropy_with_logits") and name in ("Relu", "Softplus", "Abs"):
             yield self.finding(
                 f"a {name.lower()} stands on the logits that {step.get('name', kind)} gets, so no logit can be negative",
                 where=where,
-                fix=f"remove the {name.lower()} after the last layer",
+                fix=fix,
             )
         if kind not in REGRESSION:
             return
@@ -84,10 +88,10 @@ class OutputRangeMismatch(Rule):
         outside = targets["below"][name] + targets["above"][name]
         if outside > self.share:
             yield self.finding(
-                f"{outside:.0%} of the targets lie outside [{low:g}, {high:g}], all that the {name.lower()} at the output can give; "
+                f"{outside:.0%} of the targets lie outside [{low:g}, {high:g}], all that {what} can give; "
                 f"they go from {targets['min']:.3g} to {targets['max']:.3g}",
                 where=where,
-                fix=f"remove the {name.lower()} after the last layer, or scale the targets into its range",
+                fix=f"{fix}, or scale the targets into its range",
                 share_outside=outside,
                 share=self.share,
                 target_min=targets["min"],

@@ -36,6 +36,33 @@ def test_what_stands_before_the_loss() -> None:
     assert record.facts["probe.step"]["input"]["probabilities"] is True
 
 
+class Recurrent(nn.Module):
+    """A recurrent layer over eight steps of one number, and what is made of its output."""
+
+    def __init__(self, layer: nn.Module, take: Callable[[Any], Tensor]) -> None:
+        super().__init__()
+        self.layer, self.take = layer, take
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.take(self.layer(x.unsqueeze(-1)))
+
+
+@pytest.mark.parametrize(
+    ("layer", "take", "name"),
+    [
+        (nn.LSTM(1, 3, batch_first=True), lambda made: made[0][:, -1], "net.0.layer (LSTM)"),
+        (nn.GRU(1, 3, batch_first=True), lambda made: made[0][:, -1], "net.0.layer (GRU)"),
+        (nn.GRU(1, 3, batch_first=True), lambda made: made[1].squeeze(0), "net.0.layer (GRU)"),
+        (nn.RNN(1, 3, batch_first=True), lambda made: made[0][:, -1], "net.0.layer (RNN)"),
+        (nn.RNN(1, 3, batch_first=True, nonlinearity="relu"), lambda made: made[0][:, -1], ""),
+        (nn.LSTM(1, 5, batch_first=True, proj_size=3), lambda made: made[0][:, -1], ""),
+        (nn.LSTM(1, 3, batch_first=True), lambda made: 4 * made[0][:, -1], ""),
+    ],
+)
+def test_a_recurrent_layer_whose_output_is_the_prediction(layer: nn.Module, take: Callable[[Any], Tensor], name: str) -> None:
+    assert look(Classifier(Recurrent(layer, take)))[0].facts["probe.step"]["recurrent"] == name
+
+
 class Candidates(nn.Module):
     """Scores of five candidates, of 40 numbers each, for a sample."""
 

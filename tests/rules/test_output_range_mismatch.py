@@ -42,6 +42,14 @@ def test_a_relu_on_logits(kind: str) -> None:
     assert finding.fix == "remove the relu after the last layer"
 
 
+@pytest.mark.parametrize(("above", "count"), [(0.1, 1), (0.02, 0)])
+def test_a_recurrent_layer_that_cannot_reach_the_targets(above: float, count: int) -> None:
+    facts = step(kind="mse_loss", head=[], recurrent="output (LSTM)", target=target("Tanh", above=above, low=-0.9, high=3.0))
+    found = findings(OutputRangeMismatch(), probe__step=facts)
+    assert [f.fix for f in found] == ["put a linear layer behind it, or scale the targets into its range"] * count
+    assert all("10% of the targets lie outside [-1, 1], all that output (LSTM) can give" in f.message for f in found)
+
+
 def test_what_can_be_reached_is_clean() -> None:
     assert judge("mse_loss", "Sigmoid", target=target("Sigmoid")) == []
     assert judge("mse_loss", "Relu", target=target("Relu", below=0.02)) == []  # outliers, at the edge
