@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from torch.nn.parameter import UninitializedParameter
@@ -19,7 +20,31 @@ from diagnose.rules import diagnose as judge
 from diagnose.values import Diagnosis
 
 LARGEST = 100_000_000
-_evidence: weakref.WeakKeyDictionary[LightningModule, tuple[int, dict[str, Any], dict[str, str]]] = weakref.WeakKeyDictionary()
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What tells whether a module was trained or changed: how often each weight was written to, what is frozen, and all modes."""
+
+    weights: dict[int, tuple[int, bool]]
+    lazy: frozenset[int]
+    modes: tuple[bool, ...]
+
+    @classmethod
+    def of(cls, module: LightningModule) -> State:
+        lazy = {id(p) for p in module.parameters() if isinstance(p, UninitializedParameter)}
+        weights = {id(p): (p._version, p.requires_grad) for p in module.parameters() if id(p) not in lazy}
+        return cls(weights, frozenset(lazy), tuple(m.training for m in module.modules()))
+
+    def holds(self, module: LightningModule) -> bool:
+        """Whether nothing has changed since, but for lazy weights that were made beside others."""
+        now = State.of(module)
+        made = now.weights.keys() - self.weights.keys()
+        kept = {key: value for key, value in now.weights.items() if key not in made}
+        return kept == self.weights and now.modes == self.modes and (not made or (made <= self.lazy and bool(kept)))
+
+
+_evidence: weakref.WeakKeyDictionary[LightningModule, tuple[State, dict[str, Any], dict[str, str]]] = weakref.WeakKeyDictionary()
 
 
 def check(
@@ -73,7 +98,7 @@ def check(
         if strict:
             raise
         skip_all(record, str(error))
-    _evidence[module] = (_version(module), dict(record.facts), dict(record.missing))
+    _evidence[module] = (State.of(module), dict(record.facts), dict(record.missing))
     return judge(record, rules, strict=strict)
 
 
@@ -82,10 +107,10 @@ def fast_probes(record: Record, trainer: Trainer, module: LightningModule) -> No
 
     Where a twentieth of the run has the 450 steps that learning one batch by heart may take, that is tried as well.
     Where `check` has seen this very module, and neither its weights nor its modes nor what is frozen have changed since, its evidence is
-    taken over and nothing runs.
+    taken over and nothing runs; lazy layers beside others may have got their weights meanwhile.
     """
     known = _evidence.get(module)
-    if known is not None and known[0] == _version(module):
+    if known is not None and known[0].holds(module):
         for name, value in known[1].items():
             if name not in record.facts:
                 record.add(name, value)
@@ -115,9 +140,3 @@ def _spare(trainer: Trainer) -> int:
     """A twentieth of the batches that the run is planned for; 0 where its length is open."""
     planned = trainer.estimated_stepping_batches * trainer.accumulate_grad_batches
     return int(planned / 20) if 0 < planned < float("inf") else 0
-
-
-def _version(module: LightningModule) -> int:
-    """Changes when any weight is written to, frozen or thawed, and when any module changes its mode."""
-    weights = tuple((id(p), p._version, p.requires_grad) for p in module.parameters() if not isinstance(p, UninitializedParameter))
-    return hash((weights, tuple(m.training for m in module.modules())))

@@ -38,7 +38,7 @@ class WatchLosses(TorchFunctionMode):
         self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if transformed():
+        if (not self.seen and func not in LOSSES) or transformed():
             return func(*args, **kwargs)
         if func in LOSSES:
             call = LossCall.of(func, args, kwargs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
+from diagnose.callbacks import Doctor
 from diagnose.experiments.check import check
 from diagnose.experiments.sources import sources
 from diagnose.rules import build
@@ -119,3 +121,27 @@ def test_sources_are_the_users_own_hooks() -> None:
     assert set(places) == {"training_step", "validation_step", "forward", "configure_optimizers", "__init__"}
     assert all(place.startswith("odd.py:") for place in places.values())
     assert set(sources(NoOptimizers())) == {"training_step"}
+
+
+@pytest.mark.parametrize(
+    ("layers", "steps", "runs"),
+    [
+        ((nn.LazyLinear(8), nn.ReLU(), nn.Linear(8, 3)), 0, False),
+        ((nn.LazyLinear(3),), 0, True),  # nothing is left that would tell whether it was trained
+        ((nn.LazyLinear(8), nn.ReLU(), nn.Linear(8, 3)), 1, True),
+        ((nn.Linear(8, 3),), 0, False),
+    ],
+)
+def test_the_evidence_of_lazy_layers_is_taken_over(
+    layers: tuple[nn.Module, ...], steps: int, runs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, (train, val) = Classifier(*copy.deepcopy(layers)), loaders()
+    check(module, train, val)
+    for _ in range(steps):
+        F.cross_entropy(module(blobs()[0]), blobs()[1]).backward()  # type: ignore[no-untyped-call]
+        torch.optim.SGD(module.parameters(), lr=0.1).step()
+    ran: list[int] = []
+    monkeypatch.setattr("diagnose.experiments.check.gather", lambda *args, **kwargs: ran.append(1))
+    quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    Trainer(max_epochs=1, accelerator="cpu", callbacks=[Doctor(strict=True)], **quiet).fit(module, train, val)
+    assert bool(ran) == runs
