@@ -16,8 +16,10 @@ from torch.nn.parameter import UninitializedParameter
 from diagnose.experiments.baselines import chance, uniform
 from diagnose.experiments.batches import changed
 from diagnose.experiments.hooking import hooked
+from diagnose.experiments.products import Products, rms
 from diagnose.experiments.sandbox import Sandbox
 from diagnose.experiments.standstill import stand_still
+from diagnose.measure.calls import WatchCalls
 from diagnose.measure.graph import frozen_head
 from diagnose.measure.losses import LossCall
 from diagnose.measure.watched_losses import watch_losses
@@ -121,7 +123,8 @@ def signal_scale(sandbox: Sandbox, record: Record) -> None:
     """The scale of weights and signals in each layer of a first forward pass, and weights whose units are copies of each other.
 
     Writes ``probe.initialization``: a list with, per linear, convolution or embedding layer, and per module of the user's with a matrix of
-    its own, in forward order, ``kind`` (``weighted``; ``own``; ``embedding``, whose ``input_std`` is 1), ``calls`` and ``last_std`` (how
+    its own (per matrix, where it multiplies with several), in forward order, ``kind`` (``weighted``; ``own``; ``product``; ``embedding``,
+    whose ``input_std`` is 1), ``calls`` and ``last_std`` (how
     often it ran in the pass, and the scale of what it gave last), ``name``, ``fan_in``, ``fan_out``,
     ``gain`` (weight standard deviation times the square root of the fan-in; 1.41 for He, 1 for LeCun, 0.58 for torch's default),
     ``output_std``, ``input_std``, ``symmetric`` (all units start with the same weights and get the same gradient in a few steps), ``zero``
@@ -138,24 +141,27 @@ def signal_scale(sandbox: Sandbox, record: Record) -> None:
     sandbox.reset()
     layers: dict[str, dict[str, Any]] = {}
     order: list[tuple[str, nn.Module]] = []
+    products = Products(sandbox.module, layers)
 
     def look(name: str, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         order.append((name, module))
         given = next((t for t in (output if isinstance(output, (tuple, list)) else [output]) if isinstance(t, Tensor)), None)
         if name in layers and given is not None:
-            layers[name] |= {"calls": layers[name]["calls"] + 1, "last_std": _std(given)}
+            layers[name] |= {"calls": layers[name]["calls"] + 1, "last_std": rms(given)}
         elif isinstance(module, (nn.Linear, _ConvNd)) and isinstance(output, Tensor) and args and isinstance(args[0], Tensor):
             weight = module.weight
             if not isinstance(weight, UninitializedParameter) and weight.requires_grad:
-                scales = {"input_std": _std(args[0]), "output_std": _std(output), "calls": 1, "last_std": _std(output)}
+                scales = {"input_std": rms(args[0]), "output_std": rms(output), "calls": 1, "last_std": rms(output)}
                 layers[name] = {"name": name, "kind": "weighted", **_weights(weight), **scales}
         elif isinstance(module, nn.Embedding) and isinstance(output, Tensor) and module.weight.requires_grad:
-            scales = {"gain": _std(module.weight), "input_std": 1.0, "output_std": _std(output), "calls": 1, "last_std": _std(output)}
+            scales = {"gain": rms(module.weight), "input_std": 1.0, "output_std": rms(output), "calls": 1, "last_std": rms(output)}
             entry = {"name": name, "kind": "embedding", "fan_in": module.num_embeddings, "fan_out": module.embedding_dim}
             layers[name] = {**entry, **scales, "zero": not bool(module.weight.detach().any())}
+        elif name in products.multiplied:
+            return
         elif (matrix := _own(module)) is not None and given is not None and args and isinstance(args[0], Tensor):
-            scales = {"input_std": _std(args[0]), "output_std": _std(given), "calls": 1, "last_std": _std(given)}
-            wider = {"gain": _std(matrix) * math.sqrt(max(len(matrix), matrix[0].numel()))}  # which axis is summed over is not known
+            scales = {"input_std": rms(args[0]), "output_std": rms(given), "calls": 1, "last_std": rms(given)}
+            wider = {"gain": rms(matrix) * math.sqrt(max(len(matrix), matrix[0].numel()))}  # which axis is summed over is not known
             layers[name] = {"name": name, "kind": "own", **_weights(matrix), **wider, **scales}
 
     batch = sandbox.move(sandbox.batches[0])
@@ -164,7 +170,7 @@ def signal_scale(sandbox: Sandbox, record: Record) -> None:
         if isinstance(module, nn.modules.dropout._DropoutNd):
             module.eval()
     torch.manual_seed(0)
-    with hooked(sandbox.module, look):
+    with hooked(sandbox.module, look), WatchCalls(products.functions()):
         loss, _ = sandbox.training_step(batch)
     if loss is not None and loss.requires_grad and sandbox.module.automatic_optimization:
         loss.backward()  # type: ignore[no-untyped-call]
@@ -191,10 +197,6 @@ def signal_scale(sandbox: Sandbox, record: Record) -> None:
         record.add("probe.initialization", list(layers.values()))
     else:
         record.skip("probe.initialization", "no linear or convolution layer with trainable weights ran")
-
-
-def _std(tensor: Tensor) -> float:
-    return float(tensor.detach().float().square().mean().sqrt())
 
 
 def _own(module: nn.Module) -> Tensor | None:

@@ -29,8 +29,9 @@ class PoorInitialization(Rule):
     none counted above `gain`, by `stream` in all, as along residual branches that are added at full size, and the first outputs are far too
     large: a loss of `loud` times that of chance, or predictions spread over ten times that many times the size of the targets. So is a
     layer that runs four times or more in one pass, as in a loop over time, and each time gives `growth` times what it gave before, with
-    such outputs. A module with a matrix of its own counts as a layer of unknown gain; a square one that a larger module holds itself is
-    reported above `gain` where the first outputs are that large.
+    such outputs. A module with a matrix of its own counts as a layer of unknown gain; of several, each product with one of them counts as a
+    layer, of known gain where the first outputs are that large; a square one that a larger module holds itself is reported above `gain`
+    where the first outputs are that large.
 
     ## Why it matters
     With a gain of g a signal changes by about g per layer: with g = 8, as N(0, 1) gives at a fan-in of 64, four layers multiply it by
@@ -116,7 +117,8 @@ class PoorInitialization(Rule):
                 stuck=len(stuck),
             )
         free = [e for e in layers if not e["normalised"]]
-        large = [e for e in signals if not e["normalised"] and self._enlarges(e)]
+        loud = self._too_large(record)  # of a product it is not known what follows: a norm, a division
+        large = [e for e in signals if not e["normalised"] and self._enlarges(e) and (loud or e.get("kind") != "product")]
         if (loop := self._loop(record, signals) or self._square(record)) is not None:
             yield loop
         elif len(large) >= 2:
@@ -143,7 +145,7 @@ class PoorInitialization(Rule):
                     gain=e["gain"],
                     limit=self.embedding,
                 )
-        shrinks = [e for e in signals if e.get("kind") == "own" and e["output_std"] < self.low_gain * e["input_std"]]
+        shrinks = [e for e in signals if e.get("kind") in ("own", "product") and e["output_std"] < self.low_gain * e["input_std"]]
         small = [e for e in (*free, *shrinks) if not same and e["gain"] < self.low_gain and not e["zero"] and not e["last"]]
         small = max(small, self._fading(free), key=len)
         if len(small) >= 2:
