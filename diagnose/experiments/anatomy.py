@@ -43,11 +43,11 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
     * ``probe.step``: ``loss`` of each step, ``calls`` of losses, ``kind``, ``name``, ``input_shape``, ``target_shape``, ``target_dtype``,
       ``classes``, ``reduction``, ``input`` (see `input_statistics`), ``labels``, ``target``, ``class_weights`` (see the function of this
       name), ``head`` (activations next to the loss), ``units`` (of the linear layer whose results the loss is given, in their order, else
-      ``None``), ``recurrent`` (a recurrent layer of which the input of the loss is the output, see `within_one`), ``lone_softmax`` (see the
-      function), ``fixed`` (whether some weight has an axis as long as there are classes), ``dropout_on_output``, ``log_input`` (of a
-      Poisson loss), ``broadcast`` (two shapes or ``None``), ``raised`` (the user's error or ``""``), ``adversary`` (the function that turns
-      a gradient round, or "opposed targets" of ones and zeros, or ``""``), ``input_max`` (largest magnitude that the first module with
-      weights got);
+      ``None``), ``exchanged`` (the target needs a gradient, the prediction none), ``recurrent`` (a recurrent layer of which the input of
+      the loss is the output, see `within_one`), ``lone_softmax`` (see the function), ``fixed`` (whether some weight has an axis as long as
+      there are classes), ``dropout_on_output``, ``log_input`` (of a Poisson loss), ``broadcast`` (two shapes or ``None``), ``raised`` (the
+      user's error or ``""``), ``adversary`` (the function that turns a gradient round, or "opposed targets" of ones and zeros, or ``""``),
+      ``input_max`` (largest magnitude that the first module with weights got);
     * ``probe.parameters``: per trainable parameter of the module ``name``, ``size``, ``used``, ``reached``, ``flat`` (a rounding or a sign
       stands on all ways from it to the loss), ``optimized``, ``waits`` (none of the optimizers that hold it stepped), ``norm`` (of a batch
       norm); ``frozen``, how many want no gradient; and under ``unregistered`` those that the step used but that the module does not know;
@@ -214,6 +214,7 @@ def _describe(
     chain = head(call.input)
     facts["head"] = [{"name": a.name, "axis": a.axis, "shape": list(a.shape), "scaled": a.scaled} for a in chain]
     facts["recurrent"] = next((seen.recurrent[n] for n in reshaped(call.input) if n in seen.recurrent), "")
+    facts["exchanged"] = call.target.requires_grad and not call.input.requires_grad
     facts["lone_softmax"] = lone_softmax(loss) if loss is not None else None
     facts["dropout_on_output"] = next((watch.dropped[n] for n in reshaped(call.input) if n in watch.dropped), 0.0)
     facts |= {"kind": call.kind, "name": call.name, "input_shape": list(shapes[0]), "target_shape": list(shapes[1])}

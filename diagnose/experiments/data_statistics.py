@@ -71,7 +71,7 @@ def measure_data(
             field of the size of the loss's target is taken for it; where it is empty, the last integer field with one value per row.
         loss: The primary loss call: ``kind`` (its name in `torch.nn.functional`), ``input_shape``, ``target_shape``, ``target_dtype``,
             ``classes``, ``fixed`` (see `anatomy.examine`), ``ignore_index``;
-            ``input_normalised`` where the network begins with a normalisation or an embedding,
+            ``input_normalised`` where the network begins with a normalisation, ``embedded`` where it begins with an embedding,
             ``input_max``, the largest absolute value that its first layer with weights was given; ``nonfinite_handled`` where the loss of a
             batch with NaN was finite. ``None`` where no loss call was seen.
         held: What the loss of a validation step takes for targets, see `loss_arguments.asked_of`.

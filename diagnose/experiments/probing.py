@@ -145,13 +145,15 @@ def _examine(sandbox: Sandbox, probing: Probing, train: Any, val: Any, short: bo
     loss = None
     if call is not None:
         step = _targets(sandbox, call, found, record)
+        begins = _begins(module, anatomy)
         shapes = {"input_shape": step["input_shape"], "target_shape": step["target_shape"], "target_dtype": step["target_dtype"]}
         loss = {
             "kind": call.kind,
             "classes": step["classes"],
             "fixed": step["fixed"],
             **shapes,
-            "input_normalised": _normalises(module, anatomy),
+            "input_normalised": begins == "norm",
+            "embedded": begins == "embedding",
         }
         loss |= {"input_max": anatomy.input_max if anatomy is not None else None, "nonfinite_handled": _handles_nonfinite(sandbox, step)}
         loss |= {k: call.options[k] for k in ("ignore_index", "label_smoothing") if k in call.options}
@@ -247,14 +249,14 @@ def _handles_nonfinite(sandbox: Sandbox, step: dict[str, Any]) -> bool:
     )
 
 
-def _normalises(module: LightningModule, anatomy: Anatomy | None) -> bool:
-    """Whether the first module that computes anything is a normalisation or an embedding."""
+def _begins(module: LightningModule, anatomy: Anatomy | None) -> str:
+    """Whether the first module that computes anything is a ``norm`` or an ``embedding``, else ``""``."""
     named = dict(module.named_modules())
     for name in anatomy.ran if anatomy is not None else ():
         kind = type(named[name]).__name__
         if not list(named[name].children()) and kind not in ("Flatten", "Identity", "Dropout", "Unflatten"):
-            return "Norm" in kind or "Embedding" in kind
-    return False
+            return "norm" if "Norm" in kind else "embedding" if "Embedding" in kind else ""
+    return ""
 
 
 def _task(record: Record, call: LossCall | None) -> dict[str, Any]:

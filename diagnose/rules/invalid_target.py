@@ -29,6 +29,7 @@ class InvalidTarget(Rule):
     - binary cross-entropy: floats between 0 and 1;
     - losses of signed labels and of pairs (soft margin, hinge embedding, cosine embedding, margin ranking): -1 and 1; of counts: no
       negative number;
+    - any of them but those of pairs: that the prediction is what needs a gradient, and not the target alone: else they were exchanged;
     - any classification loss: more than one class among the training labels, if at least `rows` of them were read.
 
     ## Why it matters
@@ -77,6 +78,15 @@ class InvalidTarget(Rule):
     rows: int = 100
 
     def judge(self, record: Record) -> Iterator[Finding]:
+        step = record.facts.get("probe.step", {})
+        if step.get("exchanged") and step["kind"] in (*BINARY, "cross_entropy", "poisson_nll_loss"):
+            yield self.finding(
+                f"{step['kind']} was given the data as its first argument and what the network computes as its second: it takes the "
+                "prediction first, then the target",
+                where=record.source("training_step") or "training_step",
+                fix=f"{step['kind']}(prediction, target)",
+            )
+            return
         loaders = record.facts["data"]
         train = loaders["train"]
         loss = train["loss"]

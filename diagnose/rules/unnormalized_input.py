@@ -36,8 +36,9 @@ class UnnormalizedInput(Rule):
 
     ## When it is wrong
     Integer fields (tokens), fields of zeros and ones, and sparse small counts are not judged; nor are inputs of a network that normalises,
-    embeds or scales them first. The limits are lax on purpose: pixels from 0 to 16, or features of spread 5, train well; faint
-    ones may train well too, hence only where nothing was learned.
+    embeds or scales them first; where one begins with an embedding, single columns of floats beside what it embeds are. The limits are lax
+    on purpose: pixels from 0 to 16, or features of spread 5, train well; faint ones may train well too, hence only where nothing was
+    learned.
 
     ## What to try
     Divide pixels by 255; standardise columns with the mean and standard deviation of the training rows, kept with the model; take the
@@ -81,7 +82,8 @@ class UnnormalizedInput(Rule):
     def judge(self, record: Record) -> Iterator[Finding]:
         facts = record.facts["data"]["train"]
         if (facts["loss"] or {}).get("input_normalised"):
-            raise NotRun("the network normalises or embeds its inputs itself")
+            raise NotRun("the network normalises its inputs itself")
+        embedded = (facts["loss"] or {}).get("embedded", False)
         weights = record.facts.get("probe.parameters", {})
         if weights.get("registered") == []:
             raise NotRun("no weight is trained by gradients, so inputs may have any unit")
@@ -93,6 +95,8 @@ class UnnormalizedInput(Rule):
         for path in facts["inputs"]:
             field = facts["fields"][path]
             if "spread" not in field or _exempt(field) or (reached is not None and reached < _usual(field) / 2):
+                continue
+            if embedded and not _measured(field):
                 continue
             faint = field["dtype"].startswith("float") and 0 < field["std"] < self.tiny
             learned = skill(record) if faint else None
@@ -158,6 +162,11 @@ def _usual(field: Mapping[str, Any]) -> float:
     """A magnitude that nearly every batch reaches; the largest of all may be an outlier of one."""
     largest = (field["columns"] or {}).get("largest")
     return float(largest["scale"] if largest else max(-field["min"], field["max"]))
+
+
+def _measured(field: Mapping[str, Any]) -> bool:
+    """One column of floats that are no whole numbers: of several some may be numbers of things, for an embedding."""
+    return bool(field["dtype"].startswith("float") and not field["integers"] and (field["columns"] or {}).get("count") == 1)
 
 
 def _exempt(field: Mapping[str, Any]) -> bool:

@@ -36,6 +36,17 @@ def test_what_stands_before_the_loss() -> None:
     assert record.facts["probe.step"]["input"]["probabilities"] is True
 
 
+@pytest.mark.parametrize("exchanged", [False, True])
+def test_a_prediction_that_is_given_as_the_target(exchanged: bool) -> None:
+    class Coder(Classifier):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            image, made = batch[0].sigmoid(), self(batch[0]).sigmoid()
+            return F.binary_cross_entropy(*((image, made) if exchanged else (made, image)))
+
+    record, _ = look(Coder(nn.Linear(8, 8)))
+    assert record.facts["probe.step"]["exchanged"] is exchanged
+
+
 class Recurrent(nn.Module):
     """A recurrent layer over eight steps of one number, and what is made of its output."""
 

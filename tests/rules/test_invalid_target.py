@@ -154,3 +154,13 @@ def test_new_classes_that_a_search_is_tested_with_are_none_of_the_loss(calls: in
     if calls is not None:
         record.add("probe.validation", {"calls": calls})
     assert len(list(InvalidTarget().judge(record))) == found
+
+
+@pytest.mark.parametrize(("kind", "count"), [("binary_cross_entropy", 1), ("cross_entropy", 1), ("kl_div", 0), ("mse_loss", 0)])
+def test_prediction_and_target_that_were_exchanged(kind: str, count: int) -> None:
+    """The squared error is the same either way, and a divergence is taken both ways."""
+    record = Record()
+    record.add("data", {"train": {"loss": None, "target": None, "guessed": [], "samples": 400, "fields": {}}})
+    record.add("probe.step", {"kind": kind, "exchanged": True, "target": {"min": 0.2, "max": 0.8}, "labels": {}, "target_dtype": "float32"})
+    found = [f for f in InvalidTarget().judge(record) if "was given the data as its first argument" in f.message]
+    assert [f.fix for f in found] == [f"{kind}(prediction, target)"] * count

@@ -119,8 +119,17 @@ def test_what_the_first_layer_was_given_decides_where_no_loss_is_known() -> None
 
 
 def test_a_network_that_normalises_itself() -> None:
-    with pytest.raises(NotRun, match="the network normalises or embeds its inputs itself"):
+    with pytest.raises(NotRun, match="the network normalises its inputs itself"):
         list(UnnormalizedInput().judge(record(PIXELS, {"kind": "cross_entropy", "input_normalised": True})))
+
+
+@pytest.mark.parametrize(("count", "integers", "found"), [(1, False, 1), (1, True, 0), (4, False, 0)])
+def test_a_column_beside_an_embedding(count: int, integers: bool, found: int) -> None:
+    """Of several columns, or whole numbers, some may be those that are embedded."""
+    income = column(0, 9e4, 2e4)
+    seen = columns(count=count, large=1.0, largest=income, widest=income)
+    x = field(min=3e3, max=2e5, mean=3.6e4, std=2e4, spread=2e4, integers=integers, columns=seen)
+    assert len(list(UnnormalizedInput().judge(record(x, {"kind": "cross_entropy", "embedded": True, "input_max": 2e5})))) == found
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 0.0039), (-0.811, -0.8)])
