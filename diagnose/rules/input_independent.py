@@ -135,10 +135,10 @@ def same(facts: Mapping[str, Any]) -> Iterator[str]:
     if facts["target"] is None or facts["fields"][facts["target"]]["target"]["kind"] not in ("class", "value", "multilabel"):
         return
     fields = {path: facts["fields"][path] for path in facts["inputs"]}
-    constant = {path: field for path, field in fields.items() if field["values"] and field["min"] == field["max"]}
+    constant = {path: field for path, field in fields.items() if "min" in field and field["min"] == field["max"]}
     beside = [field for path, field in fields.items() if path not in constant]
     words = [path for path, field in constant.items() if field["shape"] is None and field["dtype"].startswith("int")]
     if not beside:
         yield from constant
-    elif all(field["integers"] and field["shape"] == [] for field in beside):
+    elif all(field.get("integers") and field["shape"] == [] for field in beside):
         yield from words

@@ -113,6 +113,8 @@ def column(value: float, top: float, *, dtype: str = "float32", shape: list[int]
         ({"words": column(0, 0, dtype="int64", shape=None), "offsets": column(0, 99, dtype="int64", shape=[])}, 60, "words"),
         ({"mask": column(1, 1, dtype="int64", shape=[12]), "word": column(0, 99, dtype="int64", shape=[])}, 60, None),
         ({"words": column(0, 0, dtype="int64", shape=None), "price": column(0.5, 99.5, shape=[])}, 60, None),
+        ({"x": {"dtype": "float32", "shape": [4], "values": 240, "nan": 240}}, 60, None),  # another rule's matter
+        ({"words": column(0, 0, dtype="int64", shape=None), "x": {"dtype": "float32", "shape": [], "values": 60, "nan": 60}}, 60, None),
     ],
 )
 def test_inputs_that_are_all_alike(fields: dict[str, Any], samples: int, found: str | None) -> None:
