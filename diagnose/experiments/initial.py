@@ -16,7 +16,7 @@ from torch.nn.parameter import UninitializedParameter
 from diagnose.experiments.baselines import chance, uniform
 from diagnose.experiments.batches import changed
 from diagnose.experiments.hooking import hooked
-from diagnose.experiments.products import Products, rms
+from diagnose.experiments.products import Products, matrices, rms
 from diagnose.experiments.sandbox import Sandbox
 from diagnose.experiments.standstill import stand_still
 from diagnose.measure.calls import WatchCalls
@@ -124,12 +124,11 @@ def signal_scale(sandbox: Sandbox, record: Record) -> None:
 
     Writes ``probe.initialization``: a list with, per linear, convolution or embedding layer, and per module of the user's with a matrix of
     its own (per matrix, where it multiplies with several), in forward order, ``kind`` (``weighted``; ``own``; ``product``; ``embedding``,
-    whose ``input_std`` is 1), ``calls`` and ``last_std`` (how
-    often it ran in the pass, and the scale of what it gave last), ``name``, ``fan_in``, ``fan_out``,
-    ``gain`` (weight standard deviation times the square root of the fan-in; 1.41 for He, 1 for LeCun, 0.58 for torch's default),
-    ``output_std``, ``input_std``, ``symmetric`` (all units start with the same weights and get the same gradient in a few steps), ``zero``
-    (all weights are zero), ``normalised`` (a norm follows), ``last``. Dropout modules are left out: what they tell apart in one step is
-    noise.
+    whose ``input_std`` is 1), ``calls`` and ``last_std`` (how often it ran in the pass, and the scale of what it gave last), ``name``,
+    ``fan_in``, ``fan_out``, ``gain`` (weight standard deviation times the square root of the fan-in; 1.41 for He, 1 for LeCun, 0.58 for
+    torch's default), ``output_std``, ``input_std``, ``symmetric`` (all units start with the same weights and get the same gradient in a few
+    steps), ``zero`` (all weights are zero), ``normalised`` (a norm follows), ``last``. Dropout modules are left out: what they tell apart
+    in one step is noise.
 
     And ``probe.matrices``: ``name``, ``size`` and ``gain`` of square matrices that the user's modules hold themselves besides;
     ``probe.alike``: names of embeddings and of matrices of the user's own of which all columns start equal and stay so (`stand_still`); and
@@ -180,8 +179,8 @@ def signal_scale(sandbox: Sandbox, record: Record) -> None:
         if isinstance(module, nn.Embedding):  # positions and dropout may come before the norm
             after[name] = [m for _, m in takewhile(lambda later: not isinstance(later[1], WEIGHTED), order[place + 1 :])]
     own = {id(_own(m)) for m in named.values()}
-    square = [(f"{n}.{k}".lstrip("."), p) for n, m in named.items() for k, p in _matrices(m) if id(p) not in own and len(p) == p[0].numel()]
-    matrices = [{"name": name, "size": len(p), "gain": _weights(p)["gain"]} for name, p in square]
+    held = ((f"{n}.{k}".lstrip("."), p) for n, m in named.items() for k, p in matrices(m) if id(p) not in own)
+    square = [(name, p, _weights(p)["gain"]) for name, p in held if len(p) == p[0].numel()]  # before training steps change them
     tables = {f"{n}.{k}".lstrip("."): p for n, m in named.items() for k, p in _tables(m)}
     weighted = {name: named[name] for name, entry in layers.items() if entry["kind"] == "weighted"}
     equal, alike, stuck = stand_still(sandbox, weighted, tables)
@@ -190,7 +189,7 @@ def signal_scale(sandbox: Sandbox, record: Record) -> None:
         entry["normalised"] = any("Norm" in type(m).__name__ for m in after.get(name, ()))
         entry["last"] = name == [n for n, e in layers.items() if e["kind"] == entry["kind"]][-1]
     sandbox.reset()
-    record.add("probe.matrices", matrices)
+    record.add("probe.matrices", [{"name": name, "size": len(p), "gain": gain} for name, p, gain in square])
     record.add("probe.alike", alike)
     record.add("probe.stuck", stuck)
     if layers or alike or stuck:
@@ -202,19 +201,12 @@ def signal_scale(sandbox: Sandbox, record: Record) -> None:
 def _own(module: nn.Module) -> Tensor | None:
     """The largest matrix that a module of the user's own trains, where no module inside of it trains any."""
     inside = any(True for child in module.children() for _ in child.parameters())
-    return None if inside else max((p for _, p in _matrices(module)), key=Tensor.numel, default=None)
-
-
-def _matrices(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Trainable tensors of several rows and columns that a module of the user's own holds itself."""
-    for name, p in () if type(module).__module__.startswith("torch.") else module.named_parameters(recurse=False):
-        if not isinstance(p, UninitializedParameter) and p.requires_grad and p.dim() > 1 and len(p) > 1 and p[0].numel() > 1:
-            yield name, p
+    return None if inside else max((p for _, p in matrices(module)), key=Tensor.numel, default=None)
 
 
 def _tables(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Trainable matrices with several columns of an embedding or of a module of the user's own."""
-    known = [("weight", module.weight)] if isinstance(module, (nn.Embedding, nn.EmbeddingBag)) else _matrices(module)
+    known = [("weight", module.weight)] if isinstance(module, (nn.Embedding, nn.EmbeddingBag)) else matrices(module)
     yield from ((name, p) for name, p in known if p.requires_grad and p.dim() == 2 and p.shape[1] > 1)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -31,7 +31,7 @@ class Products:
     """
 
     def __init__(self, module: nn.Module, found: dict[str, dict[str, Any]]) -> None:
-        held = {name: list(matrices(child)) for name, child in module.named_modules()}
+        held = {name: [(key, p) for key, p in matrices(child) if p.dim() == 2] for name, child in module.named_modules()}
         several = {name: own for name, own in held.items() if len(own) > 1}
         self.found, self.multiplied = found, set[str]()
         self._names = {id(p): (name, key) for name, own in several.items() for key, p in own}
@@ -59,12 +59,11 @@ class Products:
         self.found[name] |= {"calls": self.found[name]["calls"] + 1, "last_std": rms(output)}
 
 
-def matrices(module: nn.Module) -> list[tuple[str, Tensor]]:
-    """Trainable tensors of two axes, with several rows and columns, that a module of the user's own holds itself."""
-    if type(module).__module__.startswith("torch."):
-        return []
-    own = [(name, p) for name, p in module.named_parameters(recurse=False) if not isinstance(p, UninitializedParameter)]
-    return [(name, p) for name, p in own if p.requires_grad and p.dim() == 2 and min(p.shape) > 1]
+def matrices(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Trainable tensors of several rows and columns that a module of the user's own holds itself."""
+    for name, p in () if type(module).__module__.startswith("torch.") else module.named_parameters(recurse=False):
+        if not isinstance(p, UninitializedParameter) and p.requires_grad and p.dim() > 1 and len(p) > 1 and p[0].numel() > 1:
+            yield name, p
 
 
 def rms(tensor: Tensor) -> float:
