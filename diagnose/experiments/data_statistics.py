@@ -12,7 +12,6 @@ from diagnose.experiments.data_encoding import encoding
 from diagnose.experiments.data_fields import Target, describe, describe_target, target
 from diagnose.experiments.data_ignored import ignored
 from diagnose.experiments.data_leak import telling
-from diagnose.experiments.data_nearest import nearest
 from diagnose.experiments.data_numbering import numbering
 from diagnose.experiments.data_order import order
 from diagnose.experiments.data_padding import counted, filled, padding
@@ -21,6 +20,7 @@ from diagnose.experiments.data_roles import Roles, assign
 from diagnose.experiments.data_sample import ENOUGH, Sample
 from diagnose.experiments.data_sampling import sampling
 from diagnose.experiments.data_scaling import scaling
+from diagnose.experiments.data_simple import simple
 from diagnose.experiments.data_transfer import transfer
 from diagnose.experiments.data_turned import turned
 from diagnose.experiments.loader_batches import chosen_rows
@@ -42,7 +42,7 @@ FACTS = (
     "data.boxes",
     "data.scaling",
     "data.encoding",
-    "data.nearest",
+    "data.simple",
     "data.transfer",
     "data.padding",
 )
@@ -98,7 +98,7 @@ def measure_data(
         - ``data.counted``: see `data_padding.counted`; only where the loss takes the targets as the loader gives them.
         - ``data.filled``: see `data_padding.filled`, of the first validation loader.
         - ``data.encoding``, ``data.padding``: see `data_encoding.encoding` and `data_padding.padding`, of the first validation loader.
-        - ``data.nearest``, ``data.transfer``: see `data_nearest.nearest` and `data_transfer.transfer`, of the first validation loader.
+        - ``data.simple``, ``data.transfer``: see `data_simple.simple` and `data_transfer.transfer`, of the first validation loader.
     """
     try:
         first = read(train, batches=batches, samples=samples, seconds=seconds)
@@ -137,16 +137,16 @@ def measure_data(
     _shift(record, first, others, found, parts, loss, "; ".join(reasons) or "there is no validation loader")
     theirs = filled(first, others["val/0"], held) if "val/0" in others else None
     _keep(record, "data.filled", theirs, "the loss of validation scores no padding of sequences")
-    near = encoded = carried = padded = None
+    plain = encoded = carried = padded = None
     if "val/0" in others and parts.target and "target" not in parts.guessed:
         targets = found, target(others["val/0"], parts.target, loss)
         encoded = encoding(first, others["val/0"], parts.inputs, targets)
         padded = padding(first, others["val/0"], parts.target, loss)
         if len(parts.inputs) == 1:
-            near = nearest(first, others["val/0"], parts.inputs[0], targets)
+            plain = simple(first, others["val/0"], parts.inputs[0], targets)
             carried = transfer(first, others["val/0"], parts.inputs[0], targets)
     _keep(record, "data.encoding", encoded, "no column of a table has values that recur in training and validation and tell the target")
-    _keep(record, "data.nearest", near, "there are no validation rows with one field of real numbers and one class or value each")
+    _keep(record, "data.simple", plain, "there are no 50 validation rows of one field of numbers with one class, value or vector each")
     why = "there are no 400 training and 100 validation rows of one field with one class or value each"
     _keep(record, "data.transfer", carried, why)
     _keep(record, "data.padding", padded, "validation scores no target at places of a value that training ignores")

@@ -8,20 +8,19 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from diagnose.experiments.data_fields import Array, Target
-from diagnose.experiments.data_nearest import TRAIN, distances, spread, table
 from diagnose.experiments.data_sample import Sample
+from diagnose.experiments.data_simple import TRAIN, distances, spread, standardised, table
+from diagnose.experiments.data_words import by_words
 
 FEWEST = 100  # rows of each part
 MOST = 256  # rows of each part that are asked for
 CLASSES = 50
-WORDS = 200_000
 
 
 def transfer(train: Sample, val: Sample, path: str, targets: tuple[Target | None, Target | None]) -> dict[str, Any] | None:
     """How well a model of no training, made of three quarters of the training rows, does on the others and on validation rows.
 
-    Real numbers are judged by the five nearest rows, rows of integers by naive Bayes over how often each integer occurs (A. McCallum and
-    K. Nigam, 1998), zeros left out.
+    Real numbers are judged by the five nearest rows, rows of integers by naive Bayes (`data_words.by_words`).
 
     Returns:
         ``model`` (``"nearest"`` or ``"words"``), ``kind`` of the target, ``rows`` (of training and of validation that were asked), and of
@@ -63,7 +62,7 @@ def _nearest(train: Sample, val: Sample, path: str, target: Target, parts: tuple
         return None
     answers, far = [], []
     for part in (b, c):
-        squares = distances(a, part)
+        squares = distances(*standardised(a, part))
         close = np.argpartition(squares, 5, axis=1)[:, :5]
         far.append(float(np.sqrt(np.median(squares.min(1)))))
         answers.append(own[known][close])
@@ -75,43 +74,9 @@ def _nearest(train: Sample, val: Sample, path: str, target: Target, parts: tuple
 
 
 def _words(train: Sample, val: Sample, path: str, target: Target, parts: tuple[Array, Array, Array]) -> tuple[Array, Array, float] | None:
-    if len(train.fields[path]) != len(train.sizes) or len(val.fields[path]) != len(val.sizes):
-        return None
-    tokens, theirs = _tokens(train, path), _tokens(val, path)
-    if tokens is None or theirs is None:
-        return None
-    own, (known, asked, held) = target.values, parts
-    size = int(max(tokens[1].max(initial=0), theirs[1].max(initial=0))) + 1
-    classes, label = np.unique(own, return_inverse=True)
-    inside = np.isin(tokens[0], known)
-    counts = np.zeros((len(classes), size))
-    np.add.at(counts, (label[tokens[0][inside]], tokens[1][inside]), 1.0)
-    score = np.log(counts + 1) - np.log(counts.sum(1, keepdims=True) + size)
-    prior = np.log(np.bincount(label[known], minlength=len(classes)) + 1.0)
-
-    def classify(pairs: tuple[Array, Array], rows: int, chosen: Array) -> Array:
-        total = np.tile(prior, (rows, 1))
-        np.add.at(total, pairs[0], score[:, pairs[1]].T)
-        answer: Array = classes[total[chosen].argmax(1)]
-        return answer
-
-    return classify(tokens, len(own), asked), classify(theirs, val.count, held), 1.0
-
-
-def _tokens(sample: Sample, path: str) -> tuple[Array, Array] | None:
-    """Row and integer of every entry that is not 0; ``None`` where these are no rows of integers of one vocabulary."""
-    rows, entries, start = [], [], 0
-    for part, size in zip(sample.fields[path], sample.sizes, strict=True):
-        if part.dim() != 2 or len(part) != size or part.is_floating_point():
-            return None
-        values = part.numpy().astype(np.int64)
-        if values.size and (values.min() < 0 or values.max() >= WORDS):
-            return None
-        place = np.nonzero(values)
-        rows.append(place[0] + start)
-        entries.append(values[place])
-        start += size
-    return np.concatenate(rows), np.concatenate(entries)
+    known, asked, held = parts
+    answers = by_words(train, val, path, target.values, known)
+    return None if answers is None else (answers[0][asked], answers[1][held], 1.0)
 
 
 def _gain(answers: Array, truth: Array) -> float:

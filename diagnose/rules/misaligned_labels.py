@@ -79,7 +79,7 @@ class MisalignedLabels(Rule):
         "vanishing-gradient",
     )
 
-    memorised: float = 6.0
+    memorised: float = 4.0
     clear: float = 2.0
     neighbour: float = 6.0
     gain: float = 0.5

@@ -27,8 +27,9 @@ class SuspiciousValidation(Rule):
     both, within a factor of `unit`.
 
     And, in a table of at least `features` columns, whether one column tells the target alone: `alone` of its variance lies between the
-    classes (`copied` of its variance is that of a target of values), while the next column reaches at most `second`, and the model gains
-    `skill` of what there is over a constant prediction. And whether all of at least `validations` validations are without one wrong answer,
+    classes (`copied` of its variance is that of a target of values), or whether its values in two classes are `apart` of its standard
+    deviation or more from each other, which is more than values in one class are; while the next column reaches at most `second`, and the
+    model gains `skill` of what there is over a constant prediction. And whether all of at least `validations` validations are without one wrong answer,
     while the shares of their classes change from one to the next and training answers `erring` or more of its rows wrongly: such targets
     are made of the predictions.
 
@@ -80,6 +81,7 @@ class SuspiciousValidation(Rule):
     features: int = 4
     alone: float = 0.95
     copied: float = 0.9999
+    apart: float = 0.1
     second: float = 0.5
     skill: float = 0.95
     erring: float = 0.1
@@ -246,16 +248,20 @@ class SuspiciousValidation(Rule):
         seen, learned = record.facts.get("data.telling"), skill(record)
         if seen is None or learned is None or learned < self.skill or seen["features"] < self.features:
             return None
-        limit = self.alone if seen["kind"] == "class" else self.copied
-        if seen["share"] < limit or seen["second"] > self.second:
+        limit, gap = self.alone if seen["kind"] == "class" else self.copied, seen.get("apart")
+        if seen["share"] >= limit and seen["second"] <= self.second:
+            known = {"share": seen["share"], "limit": limit, "second": seen["second"]}
+            said = f"{seen['share']:.1%} of its variance is the target's"
+        elif gap is not None and gap["gap"] >= self.apart and gap["second"] <= self.second:
+            seen, known = seen | gap, {"gap": gap["gap"], "limit": self.apart, "second": gap["second"]}
+            said = f"its values in the two classes are {gap['gap']:.2g} standard deviations or more apart"
+        else:
             return None
         return self.finding(
-            f"column {seen['column']} of {seen['path']} tells the target alone: {seen['share']:.1%} of its variance is the target's, of "
-            f"the next of {seen['features']} columns {seen['second']:.1%}, and the model gets {learned:.0%} of what there is to gain",
+            f"column {seen['column']} of {seen['path']} tells the target alone: {said}, of the next of {seen['features']} columns "
+            f"{seen['second']:.1%} of the variance, and the model gets {learned:.0%} of what there is to gain",
             where=f"train, {seen['path']}[:, {seen['column']}]",
             fix="leave the column out, unless its value is known before what is to be predicted",
-            share=seen["share"],
-            limit=limit,
-            second=seen["second"],
             skill=learned,
+            **known,
         )

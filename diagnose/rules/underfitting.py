@@ -14,6 +14,13 @@ from diagnose.rules.skill import beats_constant, entropy_of_two, near_chance, sk
 from diagnose.statistics import median, progress, spread, trend
 from diagnose.values import Finding, Severity
 
+MODELS = {
+    "nearest": "the five nearest of {trained} training rows",
+    "linear": "a linear map of the inputs, fitted to {trained} training rows,",
+    "words": "the counts of words in {trained} training rows",
+}
+FIX = "give the model more units or layers, more steps or a higher learning rate, and take away what bounds it; a simple model does better"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Underfitting(Rule):
@@ -26,11 +33,12 @@ class Underfitting(Rule):
     other, since the constant is that of one batch. One batch must have been learned by heart to `capable` of the way: by `diagnose.check`
     before the fit, or by the Doctor itself where the run has at least 9000 batches.
 
-    Or the accuracy in the last third, on training or validation data (the better one, `validations` values at least), stays behind what the
-    majority of the five nearest training rows gives on validation rows, by `ahead` of the way from the largest class to 1, while the
-    loss falls by less than `falling` over the last third. Where the largest class has more than `even` times its even share, or the loss
-    weighs the classes, accuracy may be given up on purpose and is not judged. For squared errors it is the share of the targets' variance
-    that stays behind what the mean of the five nearest rows has of it, by `explained`, once the run has ended.
+    Or a model that needs no training does better: the five nearest training rows, a ridge regression on 1024 of them, or, of texts, the counts
+    of their words. By validation rows it is ahead of the accuracy in the last third, on training or validation data (the better one,
+    `validations` values at least), by `ahead` of the way from the largest class to 1, while the loss falls by less than `falling` over the
+    last third; or, once the run has come to its planned end after at least `epochs` epochs, by `unfinished` of it, however the loss falls.
+    Where the largest class has more than `even` times its even share, or the loss weighs the classes, accuracy may be given up on purpose
+    and is not judged. For squared errors it is the share of the targets' variance, by `explained`, once the run has ended.
 
     Or the scores can hardly differ: the model is right in `right` of what there is to gain in accuracy, and yet no loss of a validation and
     not the level of training came below `chance` times that of a constant prediction.
@@ -41,7 +49,8 @@ class Underfitting(Rule):
     ## When it is wrong
     Noisy labels set a floor that one batch, learned by heart, does not show; so only losses that stay very near to chance are reported, and
     not where the last three validations lie one per cent below what any constant has there: the little that is learned holds. Where
-    validation rows belong to the same things as training rows do, their neighbours know more than a model can learn.
+    validation rows belong to the same things as training rows do, their neighbours know more than a model can learn. Five epochs that were
+    but a trial leave a model behind, too.
 
     ## What to try
     A higher learning rate, less regularisation and dropout, features that carry the target; check that inputs and labels belong
@@ -67,24 +76,27 @@ class Underfitting(Rule):
     falling: float = 0.1
     even: float = 1.4
     explained: float = 0.4
+    unfinished: float = 0.6
     validations: int = 2
     right: float = 0.6
     chance: float = 0.95
 
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
+        behind = self._behind(record, ended=True) if self._over(record) else None
+        if behind is not None:
+            yield behind
+            return
         values = losses(record, self.rows, self.epochs)
         last = values[-len(values) // 3 :]
         third = trend(last)
         come = progress(values)
         settled = abs(third.change) < self.still * max(abs(come.end), 1e-12)
-        finding = self._below_neighbours(record, third.change / max(abs(come.end), 1e-12))
+        finding = self._behind(record) if third.change >= -self.falling * max(abs(come.end), 1e-12) else None
+        if finding is None:
+            finding = self._flat(record, come.end)
         if finding is not None:
             yield finding
-            return
-        flat = self._flat(record, come.end)
-        if flat is not None:
-            yield flat
             return
         one = record.facts.get("probe.overfit")
         if one is None:
@@ -125,50 +137,56 @@ class Underfitting(Rule):
             limit=self.chance,
         )
 
-    def _below_neighbours(self, record: Record, change: float) -> Finding | None:
-        """The finding that rows beside it in the training data tell more about a validation row than the model does."""
-        near = record.facts.get("data.nearest")
-        reached = [tail(record, name) for name in ("val/accuracy", "train/accuracy")]
-        if near is None or change < -self.falling:
+    def _over(self, record: Record) -> bool:
+        """Whether the run came to its planned end, and was more than a trial of a few epochs."""
+        facts = run(record)
+        return bool(facts.get("finished")) and not facts.get("interrupted") and facts.get("epochs_done", 0) >= self.epochs
+
+    def _behind(self, record: Record, ended: bool = False) -> Finding | None:
+        """The finding that a model of no training tells more about validation rows than the model does."""
+        known = record.facts.get("data.simple")
+        if known is None:
             return None
-        if "explained" in near:
-            return self._below_mean(record, near)
+        return (self._less_explained if "explained" in known else self._less_accurate)(record, known, ended)
+
+    def _less_accurate(self, record: Record, known: Mapping[str, Any], ended: bool) -> Finding | None:
+        reached = [tail(record, name) for name in ("val/accuracy", "train/accuracy")]
         if len(reached[0]) < self.validations:
             return None
-        if near["majority"] * near["classes"] > self.even or record.facts.get("probe.step", {}).get("class_weights"):
+        if known["majority"] * known["classes"] > self.even or record.facts.get("probe.step", {}).get("class_weights"):
             return None
-        own = max(median(values) for values in reached if len(values))
-        ahead = near["accuracy"] - own
-        error = (near["accuracy"] * (1 - near["accuracy"]) / near["rows"]) ** 0.5
-        if ahead < self.ahead * (1 - near["majority"]) or ahead < 4 * error:
+        own, other = max(median(values) for values in reached if len(values)), known["accuracy"]
+        error = (other * (1 - other) / known["rows"]) ** 0.5
+        limit = self.unfinished if ended else self.ahead
+        if other - own < max(limit * (1 - known["majority"]), 4 * error):
             return None
         return self.finding(
-            f"the model reaches an accuracy of {own:.3f}, and the {near['neighbours']} nearest training rows {near['accuracy']:.3f} on "
-            f"{near['rows']} validation rows, without any training",
+            f"the model reaches an accuracy of {own:.3f}, and {MODELS[known['model']].format(**known)} {other:.3f} on {known['rows']} "
+            "validation rows",
             where="val/accuracy",
-            fix="give the model more units or layers, or a higher learning rate, and take regularisation away",
+            fix=FIX,
             accuracy=own,
-            nearest=near["accuracy"],
-            majority=near["majority"],
-            limit=self.ahead,
+            simple=other,
+            majority=known["majority"],
+            limit=limit,
         )
 
-    def _below_mean(self, record: Record, near: Mapping[str, Any]) -> Finding | None:
-        """The finding on values: the mean of the nearest rows explains more of their variance than the model does."""
+    def _less_explained(self, record: Record, known: Mapping[str, Any], ended: bool) -> Finding | None:
         own, facts = skill(record), run(record)
         squared = record.facts.get("task", {}).get("loss") == "mse_loss"
         if own is None or not squared or len(tail(record, "val/loss")) < self.validations:
             return None
         if not facts.get("finished", True) or facts.get("interrupted"):  # it may still leave a plateau, as after a restart of its schedule
             return None
-        if near["explained"] - max(own, 0.0) < max(self.explained, 4 * near["error"]):
+        limit = self.unfinished if ended else self.explained
+        if known["explained"] - max(own, 0.0) < max(limit, 4 * known["error"]):
             return None
         return self.finding(
-            f"the model explains {max(own, 0.0):.0%} of the targets' variance, and the mean of the {near['neighbours']} nearest training "
-            f"rows {near['explained']:.0%} on {near['rows']} validation rows, without any training",
+            f"the model explains {max(own, 0.0):.0%} of the targets' variance, and {MODELS[known['model']].format(**known)} "
+            f"{known['explained']:.0%} on {known['rows']} validation rows",
             where="val/loss",
-            fix="give the model more units or layers, or a higher learning rate, and take regularisation away",
+            fix=FIX,
             explained=own,
-            nearest=near["explained"],
-            limit=self.explained,
+            simple=known["explained"],
+            limit=limit,
         )

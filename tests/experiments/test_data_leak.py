@@ -38,6 +38,22 @@ def test_the_share_between_the_classes() -> None:
     assert fact["second"] == pytest.approx(sorted(ratio)[-2], rel=1e-6)
 
 
+def test_how_far_two_classes_lie_apart_in_a_column() -> None:
+    y = (X[:, 3] + X[:, 1] > 0).long()
+    x = X.clone()
+    x[:, 2] = torch.where(y == 1, 1 + 4 * X[:, 2].abs(), 0)
+    fact = seen(x, y, "cross_entropy").facts["data.telling"]
+    part, labels = x[:300, 2].numpy().astype(float), y[:300].numpy()
+    assert fact["apart"]["column"] == 2
+    assert fact["apart"]["gap"] == pytest.approx(part[labels == 1].min() / part.std(), rel=1e-4)
+    assert fact["apart"]["second"] == pytest.approx(fact["second"])
+    x[:, 2] = X[:, 3] + X[:, 1]  # a threshold on a column has its values on both sides
+    near = seen(x, y, "cross_entropy").facts["data.telling"]["apart"]
+    assert near is None or near["gap"] < 0.05
+    x[:, 2] = (2 * y + torch.arange(400) % 2).float()  # numbers of which any two are as far apart
+    assert seen(x, y, "cross_entropy").facts["data.telling"]["apart"] is None
+
+
 def test_the_variance_in_common() -> None:
     y = X[:, 0] + 0.5 * X[:, 4]
     fact = seen(X, y, "mse_loss").facts["data.telling"]

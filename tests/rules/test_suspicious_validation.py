@@ -66,6 +66,15 @@ def test_a_column_that_tells_the_target_is_found() -> None:
     assert "column 7 of batch[0] tells the target alone" in found.message
 
 
+@pytest.mark.parametrize(("gap", "second", "found"), [(0.5, 0.2, 1), (0.05, 0.2, 0), (0.5, 0.6, 0)])
+def test_a_column_whose_values_are_apart_in_two_classes_is_found(gap: float, second: float, found: int) -> None:
+    record = table(0.75, 0.2)
+    record.facts["data.telling"]["apart"] = {"path": "batch[0]", "column": 3, "gap": gap, "second": second}
+    told = findings(SuspiciousValidation(), record)
+    expected = "column 3 of batch[0] tells the target alone: its values in the two classes are 0.5 standard deviations or more apart"
+    assert [expected in f.message for f in told] == [True] * found
+
+
 def test_strong_features_are_healthy() -> None:
     assert findings(SuspiciousValidation(), table(0.64, 0.01)) == ()  # a threshold on one column
     assert findings(SuspiciousValidation(), table(0.97, 0.9)) == ()  # well separated clusters

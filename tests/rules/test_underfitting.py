@@ -27,7 +27,7 @@ def test_without_a_batch_learned_by_heart_it_does_not_run() -> None:
     assert "did not learn one batch" in not_run(Underfitting(), training(falling(2.5, 2.25), facts=facts))
 
 
-NEAR = {"data.nearest": {"accuracy": 0.97, "rows": 256, "majority": 0.35, "classes": 3, "neighbours": 5}}
+NEAR = {"data.simple": {"accuracy": 0.97, "rows": 256, "majority": 0.35, "classes": 3, "trained": 900, "model": "nearest"}}
 
 
 def settled(accuracy: float) -> list[float]:
@@ -38,7 +38,7 @@ def test_a_model_behind_its_nearest_neighbours_is_found() -> None:
     record = training(falling(1.1, 0.75, noise=0.01), facts=NEAR, val__accuracy=settled(0.7), train__accuracy=settled(0.65))
     (found,) = findings(Underfitting(), record)
     assert found.message == (
-        "the model reaches an accuracy of 0.700, and the 5 nearest training rows 0.970 on 256 validation rows, without any training"
+        "the model reaches an accuracy of 0.700, and the five nearest of 900 training rows 0.970 on 256 validation rows"
     )
 
 
@@ -53,7 +53,7 @@ def test_a_model_near_its_neighbours_or_still_falling_is_healthy() -> None:
 
 
 def test_few_validation_rows_prove_nothing() -> None:
-    few = {**PROBE, "data.nearest": {**NEAR["data.nearest"], "accuracy": 0.9, "rows": 8}}
+    few = {**PROBE, "data.simple": {**NEAR["data.simple"], "accuracy": 0.9, "rows": 8}}
     assert findings(Underfitting(), training(falling(1.1, 0.75, noise=0.01), facts=few, val__accuracy=settled(0.6))) == ()
 
 
@@ -64,16 +64,16 @@ def test_without_anything_to_hold_it_against_it_does_not_run() -> None:
 def test_accuracy_that_is_given_up_on_purpose_is_not_judged() -> None:
     weighted = {**NEAR, **PROBE, "probe.step": {"class_weights": {"weight": [1.0, 3.0], "count": [30, 10]}}}
     assert findings(Underfitting(), training(falling(1.1, 0.75, noise=0.01), facts=weighted, val__accuracy=settled(0.7))) == ()
-    uneven = {**PROBE, "data.nearest": {**NEAR["data.nearest"], "majority": 0.6}}
+    uneven = {**PROBE, "data.simple": {**NEAR["data.simple"], "majority": 0.6}}
     assert findings(Underfitting(), training(falling(1.1, 0.75, noise=0.01), facts=uneven, val__accuracy=settled(0.7))) == ()
 
 
-VALUES = {"explained": 0.97, "error": 0.01, "rows": 256, "neighbours": 5}
+VALUES = {"explained": 0.97, "error": 0.01, "rows": 256, "trained": 900, "model": "nearest"}
 
 
 def regression(end: float, near: dict[str, Any] | None = None, ended: dict[str, Any] | None = None, losses: Any = None) -> Any:
     """Targets of variance 1, of which ``1 - end`` is explained on validation rows."""
-    facts = {"data.nearest": VALUES | (near or {}), "task": {"loss": "mse_loss"}, "run": {"finished": True, **(ended or {})}, **PROBE}
+    facts = {"data.simple": VALUES | (near or {}), "task": {"loss": "mse_loss"}, "run": {"finished": True, **(ended or {})}, **PROBE}
     known: dict[str, Any] = {"target__std": [1.0] * 20, "val__loss": [end] * 10, "val__target_std": [1.0] * 10}
     return training(falling(1.0, end + 0.02, noise=0.01) if losses is None else losses, facts=facts, **known)
 
@@ -81,11 +81,10 @@ def regression(end: float, near: dict[str, Any] | None = None, ended: dict[str, 
 def test_values_that_the_nearest_rows_explain_far_better_are_found() -> None:
     (found,) = findings(Underfitting(), regression(0.6))
     assert found.message == (
-        "the model explains 40% of the targets' variance, and the mean of the 5 nearest training rows 97% on 256 validation rows, "
-        "without any training"
+        "the model explains 40% of the targets' variance, and the five nearest of 900 training rows 97% on 256 validation rows"
     )
     assert found.where == "val/loss"
-    assert found.evidence["nearest"] == 0.97
+    assert found.evidence["simple"] == 0.97
 
 
 def test_values_that_nobody_or_the_model_explains_too_are_healthy() -> None:
@@ -98,6 +97,22 @@ def test_a_run_that_goes_on_or_still_falls_may_come_to_explain_values() -> None:
     assert findings(Underfitting(), regression(0.6, ended={"finished": False})) == ()
     assert findings(Underfitting(), regression(0.6, ended={"interrupted": True})) == ()
     assert findings(Underfitting(), regression(0.6, losses=[1.1 - 0.0015 * i for i in range(300)])) == ()
+
+
+@pytest.mark.parametrize(
+    ("epochs", "finished", "behind", "found"), [(5, True, 0.8, 1), (4, True, 0.8, 0), (5, False, 0.8, 0), (5, True, 0.58, 0)]
+)
+def test_a_run_that_ended_far_behind_is_found_however_short_it_was_and_still_falling(
+    epochs: int, finished: bool, behind: float, found: int
+) -> None:
+    facts = {**NEAR, "run": {"finished": finished, "epochs_done": epochs}}
+    own = 0.97 - behind * (1 - 0.35)
+    told = run(Underfitting(), training([1.1, 1.0, 0.9, 0.8, 0.7], facts=facts, val__accuracy=[own] * 5)).findings
+    assert len(told) == found
+    values = {**facts, "data.simple": {**VALUES, "model": "linear"}, "task": {"loss": "mse_loss"}}
+    known: dict[str, Any] = {"target__std": [1.0] * 5, "val__loss": [0.03 + behind] * 5, "val__target_std": [1.0] * 5}
+    told = run(Underfitting(), training([1.1, 1.0, 0.9, 0.8, 0.7], facts=values, **known)).findings
+    assert ["a linear map of the inputs, fitted to 900 training rows, 97%" in f.message for f in told] == [True] * found
 
 
 def test_scores_that_can_hardly_differ_are_found() -> None:
