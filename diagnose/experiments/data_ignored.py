@@ -5,36 +5,64 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from diagnose.experiments.data_fields import CLASSIFICATION
+from diagnose.experiments.data_padding import at_ends, by_place
 from diagnose.experiments.data_sample import Sample
+
+SEVERAL = 10  # values of an input, more than the signs for the begin and the end of a sequence are
 
 
 def ignored(train: Sample, path: str, loss: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """How often a sequence holds the ignored class between targets that are scored, where padding cannot be.
+    """How often a sequence holds the ignored class where padding cannot be.
 
-    A place where an input, too, has that number, there or at the next place, is not counted: a separator, or the padding of a text whose
-    next word is the target.
+    That is at places between targets that are scored; or, where an input of integers is padded at the same places, at all others, if the
+    input has several values there. Of the former, a place where an input, too, has that number, there or at the next place, is not counted:
+    a separator, or the padding of a text whose next word is the target. Nor are places of a text whose words are to be told.
 
     Returns:
-        ``value`` (``ignore_index``), ``inside`` and ``ends`` (places that have it between scored ones, and before or after them) and
-        ``share`` (of the places from the first scored one to the last). ``None`` where the loss ignores no class, or there are none inside.
+        ``value`` (``ignore_index``), ``inside`` and ``ends`` (such places, and others that have it) and ``share`` (of such places among
+        these and the scored ones). ``None`` where the loss ignores no class, or there are none inside.
     """
     value = (loss or {}).get("ignore_index")
     if loss is None or loss["kind"] not in CLASSIFICATION or value is None or not 0 <= value < loss["classes"]:
         return None
+    if any(part.dim() != 2 or part.is_floating_point() for part in train.fields.get(path, ())):
+        return None
+    integers = [field for field, parts in train.fields.items() if not parts[0].is_floating_point() and parts[0].dtype is not torch.bool]
+    words = [rows for field in integers if (rows := by_place(train, path, field))]
+    if any(_vocabulary(rows, loss["classes"]) for rows in words):
+        return None
+    padded = next((pads for rows in words if (pads := _padded(rows, value)) is not None), None)
     inside = ends = scored = 0
-    for number, target in zip(train.batches.get(path, ()), train.fields.get(path, ()), strict=True):
-        if target.dim() != 2 or target.is_floating_point():
-            return None
+    for place, (number, target) in enumerate(zip(train.batches.get(path, ()), train.fields.get(path, ()), strict=True)):
         hidden, known = target == value, (target != value) & (target >= 0) & (target < loss["classes"])
-        between = hidden & (known.cumsum(1) > 0) & (known.flip(1).cumsum(1).flip(1) > 0)
-        own = between & ~_given(train, path, number, target, value)
+        if padded is None:
+            own = hidden & (known.cumsum(1) > 0) & (known.flip(1).cumsum(1).flip(1) > 0) & ~_given(train, path, number, target, value)
+        else:
+            own = hidden & ~padded[place]
         inside += int(own.sum())
-        ends += int((hidden & ~between).sum())
+        ends += int((hidden & ~own).sum())
         scored += int(known.sum())
     return {"value": value, "inside": inside, "ends": ends, "share": inside / (inside + scored)} if inside else None
+
+
+def _vocabulary(rows: list[tuple[Tensor, Tensor]], classes: int) -> bool:
+    """Whether the targets may be words of the input: its values, more than those of a mask, are classes as well."""
+    values = torch.cat([v.reshape(-1) for _, v in rows]).unique()  # type: ignore[no-untyped-call]
+    return int(values.max()) < classes and len(values) > max(2, classes // 2)
+
+
+def _padded(rows: list[tuple[Tensor, Tensor]], value: int) -> list[Tensor] | None:
+    """The places of the input's padding, where all targets are ignored, if others are that show several values of the input."""
+    padding = torch.cat([v[:, -1] for _, v in rows]).mode().values
+    here = [v == padding for _, v in rows]
+    if not all(map(at_ends, here)) or not all(bool((t == value)[h].all()) for (t, _), h in zip(rows, here, strict=True)):
+        return None
+    others = torch.cat([v[(t == value) & ~h] for (t, v), h in zip(rows, here, strict=True)])
+    return here if any(bool(h.any()) for h in here) and len(others.unique()) >= SEVERAL  # type: ignore[no-untyped-call] else None
 
 
 def _given(train: Sample, path: str, number: int, target: Tensor, value: int) -> Tensor:

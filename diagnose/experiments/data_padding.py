@@ -65,7 +65,7 @@ def counted(train: Sample, path: str, loss: Mapping[str, Any] | None) -> dict[st
     if loss is None or loss["kind"] not in CLASSIFICATION:
         return None
     for field in train.fields:
-        rows = _rows(train, path, field)
+        rows = by_place(train, path, field)
         if not rows:
             continue
         value = torch.cat([v[:, -1] for _, v in rows]).mode().values
@@ -74,7 +74,7 @@ def counted(train: Sample, path: str, loss: Mapping[str, Any] | None) -> dict[st
         target, padded = torch.cat([t.reshape(-1) for t, _ in rows]), torch.cat([h.reshape(-1) for h in here])
         labels = target[padded & _scored(target, loss)]
         alike = len(labels) == int(padded.sum()) and len(labels.unique()) == 1  # type: ignore[no-untyped-call]
-        if alike and all(map(_at_ends, here)) and len(lengths.unique()) > 1:  # type: ignore[no-untyped-call]
+        if alike and all(map(at_ends, here)) and len(lengths.unique()) > 1:  # type: ignore[no-untyped-call]
             share = len(labels) / int(_scored(target, loss).sum())
             return {"path": field, "value": float(value), "label": int(labels[0]), "places": len(labels), "share": share}
     return None
@@ -93,17 +93,17 @@ def filled(train: Sample, val: Sample, held: Mapping[str, Any] | None) -> dict[s
         As `counted` does.
     """
     fact = counted(val, held["path"], held) if held is not None else None
-    rows = _rows(train, held["path"], fact["path"]) if held is not None and fact is not None else []
+    rows = by_place(train, held["path"], fact["path"]) if held is not None and fact is not None else []
     if held is None or fact is None or not rows:
         return None
     for target, values in rows:
         here = values == fact["value"]
-        if not _at_ends(here) or bool((_scored(target, held) & (target != fact["label"]))[here].any()):
+        if not at_ends(here) or bool((_scored(target, held) & (target != fact["label"]))[here].any()):
             return None
     return fact
 
 
-def _rows(sample: Sample, path: str, field: str) -> list[tuple[Tensor, Tensor]]:
+def by_place(sample: Sample, path: str, field: str) -> list[tuple[Tensor, Tensor]]:
     """Targets by place and the field's values there, shape ``(rows, places)`` each, of each batch; empty where they have another shape."""
     parts = sample.fields.get(path, [])
     if field == path or not parts or any(part.dim() != 2 for part in parts):
@@ -112,7 +112,7 @@ def _rows(sample: Sample, path: str, field: str) -> list[tuple[Tensor, Tensor]]:
     return [(t.reshape(part.shape), v.reshape(part.shape)) for (t, v), part in zip(pairs, parts, strict=bool(pairs))]
 
 
-def _at_ends(here: Tensor) -> bool:
+def at_ends(here: Tensor) -> bool:
     """Whether each row is true from some place on to its end, and nowhere before."""
     return bool((here == here.flip(1).int().cummin(1).values.flip(1).bool()).all())
 

@@ -100,7 +100,9 @@ def test_a_linear_map_tells_classes_that_neighbours_do_not() -> None:
 def test_of_texts_it_is_the_naive_bayes_of_scikit_learn() -> None:
     generator = torch.Generator().manual_seed(0)
     y = torch.randint(3, (600,), generator=generator)
-    words = torch.where(torch.rand(600, 12, generator=generator) < 0.2, 30 + y[:, None], torch.randint(1, 40, (600, 12), generator=generator))
+    words = torch.where(
+        torch.rand(600, 12, generator=generator) < 0.2, 30 + y[:, None], torch.randint(1, 40, (600, 12), generator=generator)
+    )
     fact = measured(TensorDataset(words[:400], y[:400]), TensorDataset(words[400:], y[400:])).facts["data.simple"]
     counts = np.apply_along_axis(np.bincount, 1, words.numpy(), minlength=40)
     expected = MultinomialNB().fit(counts[:400], y[:400]).score(counts[400:], y[400:])
