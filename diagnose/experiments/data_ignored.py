@@ -61,8 +61,8 @@ def _padded(rows: list[tuple[Tensor, Tensor]], value: int) -> list[Tensor] | Non
     here = [v == padding for _, v in rows]
     if not all(map(at_ends, here)) or not all(bool((t == value)[h].all()) for (t, _), h in zip(rows, here, strict=True)):
         return None
-    others = torch.cat([v[(t == value) & ~h] for (t, v), h in zip(rows, here, strict=True)])
-    return here if any(bool(h.any()) for h in here) and len(others.unique()) >= SEVERAL  # type: ignore[no-untyped-call] else None
+    others = torch.cat([v[(t == value) & ~h] for (t, v), h in zip(rows, here, strict=True)]).unique()  # type: ignore[no-untyped-call]
+    return here if any(bool(h.any()) for h in here) and len(others) >= SEVERAL else None
 
 
 def _given(train: Sample, path: str, number: int, target: Tensor, value: int) -> Tensor:

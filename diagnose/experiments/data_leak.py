@@ -61,7 +61,7 @@ def _between(column: Array, classes: Array) -> float:
 
 
 def _gap(column: Array, second: Array) -> float:
-    """How far apart the values of two classes are, in standard deviations; 0 where they overlap, or other values are nearly as far apart."""
+    """How far the values of two classes lie apart, in standard deviations; 0 where they overlap, or other values are nearly as far."""
     one, two = column[~second], column[second]
     between = max(two.min() - one.max(), one.min() - two.max())
     usual = max((float(np.median(np.diff(part))) for part in map(np.unique, (one, two)) if len(part) > 1), default=0.0)

@@ -29,9 +29,9 @@ class SuspiciousValidation(Rule):
     And, in a table of at least `features` columns, whether one column tells the target alone: `alone` of its variance lies between the
     classes (`copied` of its variance is that of a target of values), or whether its values in two classes are `apart` of its standard
     deviation or more from each other, which is more than values in one class are; while the next column reaches at most `second`, and the
-    model gains `skill` of what there is over a constant prediction. And whether all of at least `validations` validations are without one wrong answer,
-    while the shares of their classes change from one to the next and training answers `erring` or more of its rows wrongly: such targets
-    are made of the predictions.
+    model gains `skill` of what there is over a constant prediction. And whether all of at least `validations` validations are without one
+    wrong answer, while the shares of their classes change from one to the next and training answers `erring` or more of its rows wrongly:
+    such targets are made of the predictions.
 
     And whether a column holds means of the target per group, taken over training and validation rows together: over the rows of a group
     such a column leaves nothing over, so what is left over in training and in validation cancels. A correlation below -`cancel` over at

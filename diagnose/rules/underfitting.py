@@ -33,8 +33,8 @@ class Underfitting(Rule):
     other, since the constant is that of one batch. One batch must have been learned by heart to `capable` of the way: by `diagnose.check`
     before the fit, or by the Doctor itself where the run has at least 9000 batches.
 
-    Or a model that needs no training does better: the five nearest training rows, a ridge regression on 1024 of them, or, of texts, the counts
-    of their words. By validation rows it is ahead of the accuracy in the last third, on training or validation data (the better one,
+    Or a model that needs no training does better: the five nearest training rows, a ridge regression on 1024 of them, or, of texts, the
+    counts of their words. By validation rows it is ahead of the accuracy in the last third, on training or validation data (the better one,
     `validations` values at least), by `ahead` of the way from the largest class to 1, while the loss falls by less than `falling` over the
     last third; or, once the run has come to its planned end after at least `epochs` epochs, by `unfinished` of it, however the loss falls.
     Where the largest class has more than `even` times its even share, or the loss weighs the classes, accuracy may be given up on purpose
