@@ -19,8 +19,8 @@ PROBED = 8
 class Turns(Instrument):
     """``loss/optimizers``: for each of several optimizers that step in a batch the loss that was differentiated last before it stepped.
 
-    And the fact ``turns`` when training is over: what each holds, how often it stepped, and how many backward passes left it gradients
-    before its first step.
+    And the fact ``turns`` when training is over: what each holds, whether any of it was to be trained at the start, how often it stepped,
+    and how many backward passes left it gradients before its first step.
     """
 
     writes = ("loss/optimizers", "turns")
@@ -30,6 +30,7 @@ class Turns(Instrument):
         self.index: dict[int, int] = {}
         self.names: list[str] = []
         self.parameters: list[list[Tensor]] = []
+        self.trainable: list[bool] = []
         self.steps: list[int] = []
         self.waiting: list[int] = []
         self.loss: Tensor | None = None
@@ -41,6 +42,7 @@ class Turns(Instrument):
         self.index = {id(optimizer): i for i, optimizer in enumerate(trainer.optimizers)}
         self.names = [f"{type(optimizer).__name__} {i}" for i, optimizer in enumerate(trainer.optimizers)]
         self.parameters = [[p for group in o.param_groups for p in group["params"]] for o in trainer.optimizers]
+        self.trainable = [any(p.requires_grad for p in parameters) for parameters in self.parameters]
         self.steps, self.waiting = [0] * len(self.index), [0] * len(self.index)
         self.notes.record.label("loss/optimizers", self.names)
 
@@ -69,11 +71,12 @@ class Turns(Instrument):
     def finish(self, trainer: Trainer, module: LightningModule) -> None:
         layers = {name: {id(p) for p in parameters} for name, parameters in owners(module).items()}
         facts = []
-        for name, parameters, steps, waiting in zip(self.names, self.parameters, self.steps, self.waiting, strict=True):
+        known = zip(self.names, self.parameters, self.trainable, self.steps, self.waiting, strict=True)
+        for name, parameters, trainable, steps, waiting in known:
             own = {id(p) for p in parameters}
             held = [layer for layer, group in layers.items() if group & own]
             weights = sum(p.numel() for p in parameters)
-            facts.append({"name": name, "layers": held, "weights": weights, "steps": steps, "waiting": waiting})
+            facts.append({"name": name, "layers": held, "weights": weights, "trainable": trainable, "steps": steps, "waiting": waiting})
         self.notes.record.add("turns", facts)
 
     def release(self) -> None:

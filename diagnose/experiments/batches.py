@@ -27,24 +27,29 @@ def leaves(batch: Any, path: str = "batch") -> Iterator[tuple[str, Tensor]]:
             yield from leaves(getattr(batch, f.name), f"{path}.{f.name}")
 
 
-def changed(batch: Any, change: Callable[[Tensor], Tensor], rest: Callable[[Any], Any] = lambda part: part) -> Any:
-    """The batch with ``change`` applied to each of its tensors, and ``rest`` to arrays and to lists without tensors."""
+def changed(
+    batch: Any,
+    change: Callable[[Tensor], Tensor],
+    rest: Callable[[Any], Any] = lambda part: part,
+    whole: Callable[[Any], bool] = lambda part: False,
+) -> Any:
+    """The batch with ``change`` applied to each of its tensors, and ``rest`` to arrays, to lists without tensors and to ``whole`` parts."""
     if isinstance(batch, Tensor):
         return change(batch)
-    if isinstance(batch, np.ndarray) or (isinstance(batch, (list, tuple)) and next(leaves(batch), None) is None):
+    if isinstance(batch, np.ndarray) or whole(batch) or (isinstance(batch, (list, tuple)) and next(leaves(batch), None) is None):
         return rest(batch)
     if isinstance(batch, Mapping):
-        return _mapping(batch, {k: changed(v, change, rest) for k, v in batch.items()})
+        return _mapping(batch, {k: changed(v, change, rest, whole) for k, v in batch.items()})
     if isinstance(batch, tuple):
-        return tuple.__new__(type(batch), [changed(v, change, rest) for v in batch])  # also of subclasses with another __new__
+        return tuple.__new__(type(batch), [changed(v, change, rest, whole) for v in batch])  # also of subclasses with another __new__
     if isinstance(batch, list):
         new = copy.copy(batch)
-        new[:] = [changed(v, change, rest) for v in batch]
+        new[:] = [changed(v, change, rest, whole) for v in batch]
         return new
     if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
         twin = copy.copy(batch)
         for f in dataclasses.fields(batch):
-            object.__setattr__(twin, f.name, changed(getattr(batch, f.name), change, rest))  # also of frozen ones
+            object.__setattr__(twin, f.name, changed(getattr(batch, f.name), change, rest, whole))  # also of frozen ones
         return twin
     return batch
 

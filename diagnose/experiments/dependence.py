@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from diagnose.experiments.batches import changed, has_unknown, leaves, roles, same, size, take
+from diagnose.experiments.batches import changed, has_unknown, leaves, roles, same, take
 from diagnose.experiments.fading import fading
 from diagnose.experiments.mixing import mixes
+from diagnose.experiments.ragged import choose, count
 from diagnose.experiments.sandbox import Sandbox
 from diagnose.measure.losses import LossCall
 from diagnose.measure.watched_losses import watch_losses
@@ -72,13 +73,13 @@ def per_sample(call: LossCall, batch: Any) -> Tensor | None:
     ``None`` where the rows cannot be told: the targets of the call must be found among the tensors of the batch, in the same order, or
     be one of them shifted by up to three steps.
     """
-    n = size(batch)
+    n = count(batch)
     if n is None or n < 4 or call.target is None or call.input.dim() == 0 or call.input.shape[0] % n:
         return None
     target = call.target.argmax(-1) if _one_hot(call.target) else call.target
     for _, leaf in leaves(batch):
         shifted = [leaf[:, k:] for k in range(1, 4)] if leaf.dim() > 1 and leaf.shape[1] > 4 else []
-        if any(same(t, candidate) for t in (target, call.target) for candidate in (leaf, *shifted)):
+        if leaf.dim() > 0 and len(leaf) == n and any(same(t, c) for t in (target, call.target) for c in (leaf, *shifted)):
             return call.input.detach().float().reshape(n, -1)
     return None
 
@@ -99,7 +100,7 @@ def swap_samples(sandbox: Sandbox, record: Record) -> None:
     the function of this name). And ``probe.fading``, where the replaced ones did not change: see `fading`.
     """
     batch, run = _step_for_swapping(sandbox)
-    n = size(batch)
+    n = count(batch)
     if n is None or n < 4:
         record.skip("probe.dependence", "the tensors of the batch share no batch axis")
         return
@@ -108,7 +109,7 @@ def swap_samples(sandbox: Sandbox, record: Record) -> None:
         return
     if any(t.shape == (n, n) for _, t in leaves(batch)):  # relations between the samples, such as an adjacency: then a smaller one fails
         n -= 1
-        batch = take(batch, torch.arange(n))
+        batch = choose(batch, torch.arange(n))
     if any(isinstance(m, _BatchNorm) and m.running_mean is None for m in sandbox.module.modules()):
         record.skip("probe.dependence", "a batch norm without running statistics mixes the samples by design")
         return
@@ -120,7 +121,7 @@ def swap_samples(sandbox: Sandbox, record: Record) -> None:
     odd = torch.arange(1, n, 2)
     rows = torch.arange(n)
     rows[odd] = torch.arange(0, n, 2).roll(1)[: len(odd)]
-    before, again, after = (run(sandbox, b)[0] for b in (batch, batch, take(batch, rows)))
+    before, again, after = (run(sandbox, b)[0] for b in (batch, batch, choose(batch, rows)))
     first = per_sample(before, batch) if before is not None else None
     if first is None or after is None or again is None or after.input.shape != before.input.shape:  # type: ignore[union-attr]
         record.skip("probe.dependence", "the targets of the loss were not found in the batch, so outputs cannot be matched with samples")
@@ -129,7 +130,8 @@ def swap_samples(sandbox: Sandbox, record: Record) -> None:
     even = torch.arange(0, n, 2)
     scale = float(first.std()) or float(first.abs().max()) or 1.0
     found = roles(batch, before.target)  # type: ignore[union-attr]
-    inputs_differ = any(not torch.equal(t, take(t, rows)) for path, t in leaves(batch) if t.dim() > 0 and found[path] == "input")
+    pairs = zip(leaves(batch), leaves(choose(batch, rows)), strict=True)
+    inputs_differ = any(found[path] == "input" and not torch.equal(t, other) for (path, t), (_, other) in pairs)
     kept, swapped = (float((first - second)[half].abs().max()) / scale for half in (even, odd))
     reason = ""
     if not inputs_differ:
@@ -152,9 +154,9 @@ def swap_samples(sandbox: Sandbox, record: Record) -> None:
     noise = float((first - repeated).abs().max()) / scale
     record.add("probe.dependence", {"kept": kept, "swapped": swapped, "noise": noise, "samples": n})
     if swapped <= 1e-6:
-        mixed_by = mixes(sandbox.module, lambda b: run(sandbox, b), batch, take(batch, rows), even, n)
+        mixed_by = mixes(sandbox.module, lambda b: run(sandbox, b), batch, choose(batch, rows), even, n)
         record.add("probe.dependence", {**record.facts["probe.dependence"], "mixed_by": mixed_by})
-        record.add("probe.fading", fading(sandbox.module, lambda b: run(sandbox, b), batch, take(batch, rows)))
+        record.add("probe.fading", fading(sandbox.module, lambda b: run(sandbox, b), batch, choose(batch, rows)))
     if swapped == 0:
         record.add("probe.dependence", {**record.facts["probe.dependence"], "unheard": unheard(sandbox, batch, run, first, record)})
 
@@ -197,7 +199,7 @@ def _draws_partners(sandbox: Sandbox, batch: Any, rows: Tensor, run: Run) -> boo
     """Whether other outputs change with another seed: a leak joins the same samples each time, mixup draws new partners."""
     affected = []
     for seed in (SEED, SEED + 1):
-        calls = [run(sandbox, b, seed=seed)[0] for b in (batch, take(batch, rows))]
+        calls = [run(sandbox, b, seed=seed)[0] for b in (batch, choose(batch, rows))]
         before, after = (c.input.detach().reshape(len(rows), -1)[::2] if c is not None else None for c in calls)
         if before is None or after is None:
             return False

@@ -31,7 +31,8 @@ class FrozenParameter(Rule):
     the fastest layer, while their gradient is at least `pull` of that layer's: then it is their rate that holds them, unless no group has
     less than `alike` of the rate of any other. Of several optimizers that have a loss each, one that never stepped by the end, though
     `batches` backward passes left it gradients, is an error, and so is one that stepped as often and moved none of its weights in `records`
-    measured steps.
+    measured steps. One that never stepped nor got a gradient, in a run of as many batches and two epochs that came to its planned end, is
+    a warning, unless another one that stepped holds its layers as well.
 
     And an attribute `requires_grad` that was given to a module: its parameters do not follow it. They are then frozen still, or trained
     although they were to be frozen. And a callback or module that thaws what is frozen at an epoch or step to which the run does not come,
@@ -166,8 +167,16 @@ class FrozenParameter(Rule):
 
     def _idle(self, record: Record) -> Iterator[Finding]:
         """Of several optimizers those that leave their weights where they were."""
-        for player in players(record, weights=1):
-            if not player.steps and player.waiting >= self.batches:
+        known, done = list(players(record, weights=1)), run(record)
+        over = done.get("finished") and done.get("epochs_done", 0) > 1 and len(record.series("train/loss")) >= self.batches
+        stepped = {layer for player in known if player.steps for layer in player.layers}
+        for player in known:
+            severity = Severity.ERROR
+            if not player.steps and player.trainable and not player.waiting and over and not stepped & {*player.layers}:
+                said = f"the optimizer of {player.name} never stepped, and no backward pass left it a gradient"
+                fix = "look at the condition under which it is to step: global_step counts the steps of all optimizers"
+                severity = Severity.WARNING
+            elif not player.steps and player.waiting >= self.batches:
                 said = f"the optimizer of {player.name} never stepped, though {player.waiting} backward passes left it gradients"
                 fix = "call its step() after the backward pass of its loss"
             elif player.steps >= self.batches and player.watched >= self.records and not len(player.updates):
@@ -184,7 +193,7 @@ class FrozenParameter(Rule):
                 said,
                 where=record.source("training_step") or player.name,
                 fix=fix,
-                severity=Severity.ERROR,
+                severity=severity,
                 steps=player.steps,
                 passes=player.waiting,
                 limit=self.batches,

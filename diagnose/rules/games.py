@@ -20,6 +20,7 @@ class Player:
         name: Of its layers, such as ``"critic (Adam 1)"``.
         layers: All layers that it holds weights of.
         rate: Learning rate at the start.
+        trainable: Whether any of its weights was to be trained when training began.
         steps, waiting: Its steps, and the backward passes that left it gradients before the first of them.
         loss: What was differentiated before its steps, of the measured batches in which it stepped.
         updates: Relative size of its steps per layer, of the measured batches in which it moved them, ``(steps, layers)``.
@@ -30,6 +31,7 @@ class Player:
     name: str
     layers: tuple[str, ...]
     rate: float
+    trainable: bool
     steps: int
     waiting: int
     loss: Values
@@ -68,6 +70,7 @@ def players(record: Record, weights: int = 50) -> Iterator[Player]:
             name=f"{', '.join(heads[:3])} ({fact['name']})",
             layers=tuple(fact["layers"]),
             rate=rates[i] if i < len(rates) else 0.0,
+            trainable=fact.get("trainable", True),
             steps=fact["steps"],
             waiting=fact["waiting"],
             loss=loss,

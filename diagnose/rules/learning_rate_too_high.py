@@ -13,6 +13,7 @@ from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import gathered, losses, moving_targets, periodic, refuse_games, refuse_unknown, run, tail
 from diagnose.rules.games import players
 from diagnose.rules.in_time import broken_in_time
+from diagnose.rules.simple_models import behind
 from diagnose.rules.skill import informed, near_chance, skill
 from diagnose.statistics import Values, blocks, finite, level, median, medians, progress, spread
 from diagnose.values import Finding, Severity
@@ -29,8 +30,9 @@ class LearningRateTooHigh(Rule):
     and it never comes back far below, or one batch of the first quarter is `once` times the start and the model ends with less than `skill`
     of what there is to gain over a constant prediction, or the model ends with one answer to nearly everything (`collapsed` of the
     predictions, no such class among the targets) after first steps that were above `update` in half of the layers, or, after such steps, no
-    validation (of `validations` at least) was better than a constant prediction, nor the loss at the end than at first. It needs `rows`
-    batches where all are finite. One of the first ten measured steps that moves half of the layers by `leap` times their size or more
+    validation (of `validations` at least) was better than a constant prediction, nor the loss at the end than at first, or a model that
+    needs no training is ahead at the end by `behind` of what there is to gain (see underfitting). It needs `rows` batches where all are
+    finite. One of the first ten measured steps that moves half of the layers by `leap` times their size or more
     throws the first weights away: `few` batches are enough there, and it is harm that one batch of the first quarter was `once` times the
     start and the model ends with less than `content` of what there is to gain, or with a validation loss of `once` times the start; or that
     no validation loss was ever below the start. A run whose input is not finite is not judged, nor a loss that repeats itself every epoch,
@@ -78,6 +80,7 @@ class LearningRateTooHigh(Rule):
         "dead-units",
         "saturated-units",
         "overfitting",
+        "underfitting",
         "learning-rate-too-low",  # of another optimizer, beside which nobody keeps up
     )
 
@@ -97,6 +100,7 @@ class LearningRateTooHigh(Rule):
     regress: float = 0.2
     gathered: float = 100.0
     ongoing: float = 0.05
+    behind: float = 0.25
 
     def judge(self, record: Record) -> Iterator[Finding]:
         if record.facts.get("nonfinite", {}).get("what") == "input":
@@ -213,6 +217,8 @@ class LearningRateTooHigh(Rule):
         first = medians(ratios[:10][:, np.isfinite(ratios[:10]).any(axis=0)])
         if not len(first) or median(first) <= self.update:
             return ""
+        if (far := behind(record)) is not None and far.gap >= self.behind:
+            return f"ends far from what there is to learn: {far.said}"
         top, base = tail(record, "prediction/top_share"), tail(record, "target/top_share")
         one = (
             len(top) and len(base) and median(top) >= self.collapsed and float(base.mean()) < self.collapsed - 0.1 and not informed(record)

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import losses, refuse_games, run, tail
+from diagnose.rules.evidence import losses, refuse_games, run
+from diagnose.rules.simple_models import behind
 from diagnose.rules.skill import beats_constant, entropy_of_two, near_chance, skill
-from diagnose.statistics import median, progress, spread, trend
+from diagnose.statistics import progress, spread, trend
 from diagnose.values import Finding, Severity
-
-MODELS = {
-    "nearest": "the five nearest of {trained} training rows",
-    "linear": "a linear map of the inputs, fitted to {trained} training rows,",
-    "words": "the counts of words in {trained} training rows",
-}
-FIX = "give the model more units or layers, more steps or a higher learning rate, and take away what bounds it; a simple model does better"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +28,11 @@ class Underfitting(Rule):
 
     Or a model that needs no training does better: the five nearest training rows, a ridge regression on 1024 of them, or, of texts, the
     counts of their words. By validation rows it is ahead of the accuracy in the last third, on training or validation data (the better one,
-    `validations` values at least), by `ahead` of the way from the largest class to 1, while the loss falls by less than `falling` over the
-    last third; or, once the run has come to its planned end after at least `epochs` epochs, by `unfinished` of it, however the loss falls.
-    Where the largest class has more than `even` times its even share, or the loss weighs the classes, accuracy may be given up on purpose
-    and is not judged. For squared errors it is the share of the targets' variance, by `explained`, once the run has ended.
+    two validations at least), by `ahead` of the way from the largest class to 1, while the loss falls by less than `falling` over the last
+    third; or, once the run has come to its planned end after at least `epochs` epochs, by `unfinished` of it, however the loss falls. Where
+    the largest class has more than 1.4 times its even share, or the loss weighs the classes, accuracy may be given up on purpose and is not
+    judged. For squared errors it is the share of the targets' variance, by `explained`, once the run has ended. Less than four standard
+    errors prove nothing.
 
     Or the scores can hardly differ: the model is right in `right` of what there is to gain in accuracy, and yet no loss of a validation and
     not the level of training came below `chance` times that of a constant prediction.
@@ -74,10 +68,8 @@ class Underfitting(Rule):
     epochs: int = 5
     ahead: float = 0.25
     falling: float = 0.1
-    even: float = 1.4
     explained: float = 0.4
     unfinished: float = 0.6
-    validations: int = 2
     right: float = 0.6
     chance: float = 0.95
 
@@ -144,49 +136,16 @@ class Underfitting(Rule):
 
     def _behind(self, record: Record, ended: bool = False) -> Finding | None:
         """The finding that a model of no training tells more about validation rows than the model does."""
-        known = record.facts.get("data.simple")
-        if known is None:
-            return None
-        return (self._less_explained if "explained" in known else self._less_accurate)(record, known, ended)
-
-    def _less_accurate(self, record: Record, known: Mapping[str, Any], ended: bool) -> Finding | None:
-        reached = [tail(record, name) for name in ("val/accuracy", "train/accuracy")]
-        if len(reached[0]) < self.validations:
-            return None
-        if known["majority"] * known["classes"] > self.even or record.facts.get("probe.step", {}).get("class_weights"):
-            return None
-        own, other = max(median(values) for values in reached if len(values)), known["accuracy"]
-        error = (other * (1 - other) / known["rows"]) ** 0.5
-        limit = self.unfinished if ended else self.ahead
-        if other - own < max(limit * (1 - known["majority"]), 4 * error):
+        found = behind(record)
+        limit = self.unfinished if ended else self.ahead if found is not None and found.where == "val/accuracy" else self.explained
+        if found is None or found.gap < limit:
             return None
         return self.finding(
-            f"the model reaches an accuracy of {own:.3f}, and {MODELS[known['model']].format(**known)} {other:.3f} on {known['rows']} "
-            "validation rows",
-            where="val/accuracy",
-            fix=FIX,
-            accuracy=own,
-            simple=other,
-            majority=known["majority"],
-            limit=limit,
-        )
-
-    def _less_explained(self, record: Record, known: Mapping[str, Any], ended: bool) -> Finding | None:
-        own, facts = skill(record), run(record)
-        squared = record.facts.get("task", {}).get("loss") == "mse_loss"
-        if own is None or not squared or len(tail(record, "val/loss")) < self.validations:
-            return None
-        if not facts.get("finished", True) or facts.get("interrupted"):  # it may still leave a plateau, as after a restart of its schedule
-            return None
-        limit = self.unfinished if ended else self.explained
-        if known["explained"] - max(own, 0.0) < max(limit, 4 * known["error"]):
-            return None
-        return self.finding(
-            f"the model explains {max(own, 0.0):.0%} of the targets' variance, and {MODELS[known['model']].format(**known)} "
-            f"{known['explained']:.0%} on {known['rows']} validation rows",
-            where="val/loss",
-            fix=FIX,
-            explained=own,
-            simple=known["explained"],
+            found.said,
+            where=found.where,
+            fix="give the model more units or layers, more steps or a higher learning rate, and take away what bounds it",
+            own=found.own,
+            simple=found.simple,
+            gap=found.gap,
             limit=limit,
         )

@@ -11,7 +11,7 @@ from diagnose.record import Record
 from diagnose.rules import run
 from diagnose.rules.frozen_parameter import FrozenParameter
 from diagnose.values import Severity
-from tests.rules.playing import ROWS, game
+from tests.rules.playing import LAYERS, ROWS, game
 from tests.rules.training import RUN, findings, not_run, training
 
 LABELS = {"update_ratio__layers": ["a", "b"], "grad_norm__layers": ["a", "b"]}
@@ -104,8 +104,27 @@ def test_of_two_players_the_one_that_steps_for_nothing_is_found(pull: float, sai
     assert found.message.startswith(f"the optimizer of maker (Adam 0) {said}")
 
 
-def test_a_player_that_was_never_given_a_gradient_is_no_fault() -> None:
-    assert "several optimizers" in not_run(FrozenParameter(), game(critic={"steps": 0, "waiting": 0}))
+@pytest.mark.parametrize(
+    ("ended", "critic", "found"),
+    [
+        ({"finished": True, "epochs_done": 2}, {}, True),
+        ({"finished": True, "epochs_done": 1}, {}, False),
+        ({"finished": False, "epochs_done": 2}, {}, False),
+        ({"finished": True, "epochs_done": 2}, {"trainable": False}, False),
+        ({"finished": True, "epochs_done": 2}, {"layers": LAYERS[1:]}, False),  # one of two phases that share layers
+    ],
+)
+def test_a_player_that_was_never_given_a_gradient_is_found_when_all_is_over(
+    ended: dict[str, Any], critic: dict[str, Any], found: bool
+) -> None:
+    record = game(critic={"steps": 0, "waiting": 0, **critic})
+    record.facts["run"].update(ended)
+    if not found:
+        assert "several optimizers" in not_run(FrozenParameter(), record)
+        return
+    (told,) = findings(FrozenParameter(), record)
+    assert told.message == "the optimizer of critic (Adam 1) never stepped, and no backward pass left it a gradient"
+    assert told.severity == Severity.WARNING
 
 
 @pytest.mark.parametrize(

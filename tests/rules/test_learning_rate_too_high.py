@@ -104,6 +104,15 @@ def test_giant_first_steps_after_which_nothing_is_ever_learned_are_found(first: 
     assert len(findings(LearningRateTooHigh(), training(loss, facts=facts, labels=LABELS, **shares))) == found
 
 
+@pytest.mark.parametrize(("first", "reached", "found"), [(0.3, 0.4, 1), (0.3, 0.85, 0), (0.05, 0.4, 0)])
+def test_giant_first_steps_after_which_a_simple_model_is_better_are_found(first: float, reached: float, found: int) -> None:
+    simple = {"model": "nearest", "accuracy": 0.95, "rows": 256, "trained": 900, "majority": 0.1, "classes": 10}
+    series: dict[str, Any] = {"labels": LABELS, "update_ratio__layers": [[first, first]] * 6 + [[1e-3, 1e-3]] * 6}
+    series |= {"val__accuracy": [reached] * 8, "train__accuracy": [reached] * 12, "target__top_share": [0.1] * 12}
+    told = findings(LearningRateTooHigh(), training(falling(2.3, 1.9), facts={"data.simple": simple}, **series))
+    assert ["ends far from what there is to learn: the model reaches an accuracy of 0.400" in f.message for f in told] == [True] * found
+
+
 def test_a_layer_that_was_never_measured_is_passed_over() -> None:
     rows = [[np.nan, 3.0], [np.nan, 40.0], [np.nan, np.nan]]
     (found,) = findings(LearningRateTooHigh(), training([10.0, 500.0, 1e8, np.nan], labels=LABELS, update_ratio__layers=rows))
