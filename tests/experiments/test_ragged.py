@@ -86,7 +86,7 @@ def bags(rows: list[int]) -> tuple[Tensor, Tensor, Tensor]:
 def test_samples_that_lean_on_others_and_sums_over_them_are_found(leak: bool, add: bool) -> None:
     torch.manual_seed(0)
     record = Record()
-    loader = DataLoader(range(80), batch_size=8, collate_fn=bags)  # type: ignore[arg-type]
+    loader: DataLoader[Any] = DataLoader(range(80), batch_size=8, collate_fn=bags)  # type: ignore[arg-type]
     found = {f.rule for f in check(Bags(leak, add), loader, record=record).findings}
     assert ("sample-leakage" in found, "sum-reduction" in found) == (leak, add)
     assert record.facts["probe.reduction"]["ratio"] == pytest.approx(2.0 if add else 1.0, abs=0.01 if not leak else 0.5)
