@@ -7,6 +7,7 @@ from typing import Any
 
 from diagnose.experiments import data_identity, data_shift, data_windows
 from diagnose.experiments.data_boxes import left_behind
+from diagnose.experiments.data_collating import collated
 from diagnose.experiments.data_copies import Unreadable
 from diagnose.experiments.data_encoding import encoding
 from diagnose.experiments.data_fields import Target, describe, describe_target, target
@@ -40,6 +41,7 @@ FACTS = (
     "data.telling",
     "data.turned",
     "data.boxes",
+    "data.collated",
     "data.scaling",
     "data.encoding",
     "data.simple",
@@ -94,7 +96,7 @@ def measure_data(
           ``values`` (see `data_shift.values`, or ``None``), ``loss`` (its kind).
         - ``data.conflicts``: see `data_identity.conflicts`.
         - ``data.telling``, ``data.turned``, ``data.scaling``: see `data_leak.telling`, `data_turned.turned` and `data_scaling.scaling`.
-        - ``data.boxes``: see `data_boxes.left_behind`.
+        - ``data.boxes``, ``data.collated``: see `data_boxes.left_behind` and `data_collating.collated`.
         - ``data.counted``: see `data_padding.counted`; only where the loss takes the targets as the loader gives them.
         - ``data.filled``: see `data_padding.filled`, of the first validation loader.
         - ``data.encoding``, ``data.padding``: see `data_encoding.encoding` and `data_padding.padding`, of the first validation loader.
@@ -131,6 +133,8 @@ def measure_data(
     fit = turned(first, parts.inputs, parts.target) if parts.target else None
     _keep(record, "data.turned", fit, "there are no 32 training rows of an image with a target for each of its pixels")
     _keep(record, "data.boxes", left_behind(first, train), "no field of the training data holds boxes of an image, by its numbers")
+    mixed = collated(first, train, parts)
+    _keep(record, "data.collated", mixed, "no collate function of its own gives rows that are found again, beside targets of their own")
     scaled = scaling(first, parts.inputs, parts.target) if parts.target else None
     _keep(record, "data.scaling", scaled, "no training rows have one scale of input and target together that the input alone has not")
     _identity(record, first, others, found, parts, loss, (train, loaders), "; ".join(reasons) or "there is no validation loader")

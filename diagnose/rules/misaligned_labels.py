@@ -20,20 +20,22 @@ class MisalignedLabels(Rule):
 
     ## What it measures
     In the step: one sample's input and its target are changed in turn, and are apart where they reach different rows of the loss; that is
-    an error. In images with a target for each pixel: what the pixels of a class look like tells which image a target belongs to, for at
-    least `known` of the rows, and for `turned` of them only after it was mirrored or turned, which gains half of what the own target gains
-    over another row's, or more. In boxes of images (rows of four numbers that lie in the image, all of them, and would not if their columns
-    were dealt anew): items of the data set are read more than once, and where the image comes mirrored the box has to move; it is reported
-    where it stays in `behind` of the items, of at least `mirrored` that a mirror would move clearly. In the data: a copy is trained on some
-    batches and its predictions are held against the targets of others, by a permutation test: how many standard deviations the match lies
-    above that with shuffled targets. It is reported when the match is clear on the batches trained on (`memorised`), not on the others
-    (`clear`; `early` for the best of three looks after the first passes), and the training loss does not end below that with shuffled
-    labels by `gain` of it. A large network learns both sorts of labels by heart, and both losses end at nearly nothing, one of them at a
-    tenth of the other: then the whole fall is judged, and the finding is made where the area under the loss is not smaller than with
-    shuffled labels by `lead` of it, and no look at the other batches showed more than `faint`, or more than `clear` where the areas are
-    alike (`alike`). Then the same is tried with the targets of the rows before and after: where those are learned (`neighbour`), in a data
-    set whose neighbouring rows are no more alike than any two, the targets are shifted by one. Where the network can learn one batch by
-    heart (`overfits`) but not all of them in this time, an info says that nothing was found that holds elsewhere.
+    an error. So it is where a collate function of one's own, given some items and each of them alone, puts `mixed` or more of the rows that
+    are known again beside the target of another item. In images with a target for each pixel: what the pixels of a class look like tells
+    which image a target belongs to, for at least `known` of the rows, and for `turned` of them only after it was mirrored or turned, which
+    gains half of what the own target gains over another row's, or more. In boxes of images (rows of four numbers that lie in the image, all
+    of them, and would not if their columns were dealt anew): items of the data set are read more than once, and where the image comes
+    mirrored the box has to move; it is reported where it stays in `behind` of the items, of at least `mirrored` that a mirror would move
+    clearly. In the data: a copy is trained on some batches and its predictions are held against the targets of others, by a permutation
+    test: how many standard deviations the match lies above that with shuffled targets. It is reported when the match is clear on the
+    batches trained on (`memorised`), not on the others (`clear`; `early` for the best of three looks after the first passes), and the
+    training loss does not end below that with shuffled labels by `gain` of it. A large network learns both sorts of labels by heart, and
+    both losses end at nearly nothing, one of them at a tenth of the other: then the whole fall is judged, and the finding is made where the
+    area under the loss is not smaller than with shuffled labels by `lead` of it, and no look at the other batches showed more than `faint`,
+    or more than `clear` where the areas are alike (`alike`). Then the same is tried with the targets of the rows before and after: where
+    those are learned (`neighbour`), in a data set whose neighbouring rows are no more alike than any two, the targets are shifted by one.
+    Where the network can learn one batch by heart (`overfits`) but not all of them in this time, an info says that nothing was found that
+    holds elsewhere.
 
     ## Why it matters
     Features that were shuffled without their labels, or a join that matched the wrong rows, leave data that look right column by
@@ -93,12 +95,16 @@ class MisalignedLabels(Rule):
     known: float = 0.85
     turned: float = 0.2
     behind: float = 0.8
+    mixed: float = 0.2
     mirrored: int = 5
 
     def judge(self, record: Record) -> Iterator[Finding]:
         pairing, turned = record.facts.get("probe.pairing"), record.facts.get("data.turned")
         if pairing is not None and 2 * pairing["apart"] > pairing["samples"]:
             yield self._apart(record, pairing)
+            return
+        if (mixed := self._collated(record)) is not None:
+            yield mixed
             return
         if turned is not None and turned["known"] >= self.known and turned["turned"] >= self.turned:
             yield self._turned(turned)
@@ -169,6 +175,21 @@ class MisalignedLabels(Rule):
             severity=Severity.ERROR,
             apart=pairing["apart"],
             samples=pairing["samples"],
+        )
+
+    def _collated(self, record: Record) -> Finding | None:
+        found = record.facts.get("data.collated")
+        if found is None or found["apart"] < self.mixed * found["rows"]:
+            return None
+        return self.finding(
+            f"the collate function puts rows and their targets into different orders: {found['apart']} of {found['rows']} rows of "
+            f"{found['input']} stand beside the target of another item in {found['target']}",
+            where="collate_fn of the training loader",
+            fix="sort the items before they are taken apart, so that inputs and targets have one order",
+            severity=Severity.ERROR,
+            apart=found["apart"],
+            rows=found["rows"],
+            limit=self.mixed,
         )
 
     def _turned(self, found: Mapping[str, Any]) -> Finding:

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from diagnose.record import Record
+from diagnose.rules import run
 from diagnose.rules.misaligned_labels import MisalignedLabels
 from diagnose.values import Severity
 from tests.rules.probes import findings as found
@@ -198,3 +200,12 @@ def test_weights_that_rise_with_the_frequency_leave_little_to_learn() -> None:
     assert "the loss weighs frequent classes more than rare ones" in not_run(
         MisalignedLabels(), probe__step=weighed, probe__learning=SHUFFLED
     )
+
+
+@pytest.mark.parametrize(("apart", "found"), [(12, True), (2, False)])
+def test_a_collate_function_that_sorts_the_inputs_alone(apart: int, found: bool) -> None:
+    record = Record()
+    record.add("probe.step", {})
+    record.add("data.collated", {"input": "batch[0]", "target": "batch[2]", "rows": 24, "apart": apart})
+    told = run(MisalignedLabels(), record).findings
+    assert ["12 of 24 rows of batch[0] stand beside the target of another item in batch[2]" in f.message for f in told] == [True] * found
