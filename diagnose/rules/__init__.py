@@ -198,7 +198,8 @@ def fold(outcomes: Sequence[Outcome]) -> list[Outcome]:
     for o in outcomes:
         if o.findings:
             named = [c.code for c in causes if o.rule in rule(c).explains and explained.get(c.code) != o.code]
-            general = [c.code for c in causes if rule(o).role == "symptom" and rule(c).role == "cause" and c.code != o.code]
+            others = [c for c in causes if c.code != o.code and c.rule not in rule(o).explains]
+            general = [c.code for c in others if rule(o).role == "symptom" and rule(c).role == "cause"]
             if named or general:
                 explained[o.code] = (named or general)[0]
 

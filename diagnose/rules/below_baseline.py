@@ -45,7 +45,7 @@ class BelowBaseline(Rule):
     needs = ("evaluation",)
     instead = ("val/predicted",)
     role = "symptom"
-    explains = ("unpredicted-class", "collapsed-embedding")
+    explains = ("unpredicted-class",)
 
     kappa: float = 0.15
     area: float = 0.6

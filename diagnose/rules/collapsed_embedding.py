@@ -11,6 +11,7 @@ from scipy.stats import binom
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule, require
 from diagnose.rules.evidence import collapsed, refuse_early, refuse_games
+from diagnose.rules.objective import crowding
 from diagnose.statistics import finite, median
 from diagnose.values import Finding, Severity
 
@@ -31,6 +32,13 @@ class CollapsedEmbedding(Rule):
     least where all samples give the same. Of a loss that compares embeddings also where the spread of their directions ends below `point`
     and below `left` of what it was: 1 less the squared length of their mean direction, which is 0 where all point the same way.
 
+    And where a term that the step adds to its loss call, and that depends on the batch (the divergence of a latent variable, a sparsity),
+    crowds that call out: its gradient is `term` times that of the call in the first step, and the model gains less than `skill` over a
+    constant prediction by the end; where that is not known, the square of how much its predictions vary, in units of the targets' own,
+    stands in. A pull harder than that of the call is enough where what is added comes down to `rest` of its start, or where, of copies that
+    `check` trained, the one by the call alone gains `cost` of what a constant prediction gives on unseen batches, and the one by the whole
+    loss less than `skill`; before training these copies tell it, where the one gains twice as much.
+
     ## Why it matters
     What a layer has lost, no later layer can bring back.
 
@@ -42,20 +50,31 @@ class CollapsedEmbedding(Rule):
 
     ## What to try
     Look for dead units, a saturated activation, a vanishing gradient or too strong a regularisation at this layer; lower the learning rate;
-    check that the layer is trained at all. Of a loss that compares embeddings look at the sign of the margin, and at what keeps different
-    samples apart.
+    check that the layer is trained at all; give a term that is added a smaller weight. Of a loss that compares embeddings look at the sign
+    of the margin, and at what keeps different samples apart.
 
     ## References
     Roy and Vetterli, The effective rank: a measure of effective dimensionality, EUSIPCO 2007. Jing et al., Understanding Dimensional
-    Collapse in Contrastive Self-supervised Learning, ICLR 2022.
+    Collapse in Contrastive Self-supervised Learning, ICLR 2022. Bowman et al., Generating Sentences from a Continuous Space, CoNLL 2016
+    (posterior collapse).
     """
 
     code = "E408"
     name = "collapsed-embedding"
     severity = Severity.WARNING
     needs = ("embedding",)
-    instead = ("activation/std", "embedding/spread")
+    instead = ("activation/std", "embedding/spread", "probe.unpenalised", "probe.penalty")
     role = "symptom"
+    explains = (
+        "prediction-collapse",
+        "input-independent",
+        "cannot-overfit-batch",
+        "loss-not-decreasing",
+        "underfitting",
+        "below-baseline",
+        "dead-units",
+        "vanishing-gradient",
+    )
 
     rank: float = 1.1
     level: float = 0.01
@@ -65,8 +84,22 @@ class CollapsedEmbedding(Rule):
     dead: float = 0.8
     done: float = 0.3
     point: float = 0.01
+    term: float = 10.0
+    skill: float = 0.05
+    cost: float = 0.25
+    rest: float = 0.02
 
     def judge(self, record: Record) -> Iterator[Finding]:
+        crowded = crowding(record, self.term, self.skill, self.cost, self.rest)
+        if crowded is not None and crowded.constrains:
+            yield self.finding(
+                f"{crowded.said}: all samples come to have one and the same code",
+                where=record.source("training_step") or "training_step",
+                fix=crowded.fix,
+                force=crowded.force,
+                limit=crowded.limit,
+            )
+            return
         if "embedding" not in record:
             yield from self._in_training(record)
             return

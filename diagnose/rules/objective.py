@@ -20,15 +20,24 @@ ERRORS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 
 @dataclass(frozen=True, slots=True)
 class Crowding:
-    """A further term of a loss, against which the loss call comes to nothing: how many times as hard it pulls, the limit, what shows it."""
+    """A further term of a loss, against which the loss call comes to nothing.
+
+    Attributes:
+        force, limit: How many times as hard it pulls, and how many are allowed.
+        said, fix: What was seen, and what to do.
+        constrains: Whether it is a single term that the batch decides (a divergence, a sparsity), a constraint on what the network makes of
+            its samples. Else it is one on the weights, or of further tasks.
+    """
 
     force: float
     limit: float
-    shown: str
+    said: str
+    fix: str
+    constrains: bool
 
 
 def crowding(record: Record, term: float, least: float, cost: float, left: float) -> Crowding | None:
-    """The finding that what a step adds to its loss call crowds that call out; else ``None``.
+    """How what a step adds to its loss call crowds that call out; ``None`` where it does not.
 
     The model gained less than ``least`` over a constant prediction by the end (see `learned`), and what is added pulls above ``term`` times
     as hard. Harder than the loss call is enough where what was added came down to ``left`` of its start, or where in short trainings of
@@ -39,20 +48,28 @@ def crowding(record: Record, term: float, least: float, cost: float, left: float
     gain = {name: share(copies, name) for name in ("whole", "alone")} if copies is not None else {}
     alone = gain["alone"] if gain and gain["whole"] < least else 0.0
     if copies is not None and "train/loss" not in record:
-        if force <= 1 or alone < 2 * cost:
-            return None
-        return Crowding(
-            force,
-            1.0,
+        shown = (
             f"in {copies['steps']} steps a copy trained without it comes to {copies['alone']:.3g} on batches that it had not seen, one "
-            f"trained with it to {copies['whole']:.3g}, a constant prediction to {copies['chance']:.3g}",
+            f"trained with it to {copies['whole']:.3g}, a constant prediction to {copies['chance']:.3g}"
         )
+        return _crowding(record, force, 1.0, shown) if force > 1 and alone >= 2 * cost else None
     gained = learned(record)
     if gained is None or gained >= least or not run(record).get("finished", True) or len(run(record).get("optimizers", ())) > 1:
         return None
     limit = 1.0 if alone >= cost or added(record) < left else term
     shown = f"at the end the model is no better than a constant prediction ({gained:.0%} of what there is to gain)"
-    return Crowding(force, limit, shown) if force > limit else None
+    return _crowding(record, force, limit, shown) if force > limit else None
+
+
+def _crowding(record: Record, force: float, limit: float, shown: str) -> Crowding:
+    kind = record.facts.get("task", {}).get("loss") or "loss"
+    return Crowding(
+        force=force,
+        limit=limit,
+        said=f"what training_step adds to its {kind} pulls {force:.3g} times as hard as that in the first step, and {shown}",
+        fix=f"multiply what is added by {min(0.01, 1 / force):.0e} first, or raise its weight slowly from zero",
+        constrains=penalty(record) == 0 and record.facts.get("probe.step", {}).get("calls", 0) <= 1,
+    )
 
 
 def share(copies: Mapping[str, float], name: str) -> float:

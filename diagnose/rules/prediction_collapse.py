@@ -50,7 +50,7 @@ class PredictionCollapse(Rule):
     severity = Severity.ERROR
     needs = ("train/loss",)
     role = "symptom"
-    explains = ("underfitting", "below-baseline", "unpredicted-class", "collapsed-embedding")
+    explains = ("underfitting", "below-baseline", "unpredicted-class")
 
     share: float = 0.98
     majority: float = 0.9

@@ -30,12 +30,13 @@ class WeightDecayDominates(Rule):
     the first, and the run at its end, must be worse than the second is on batches that it has not seen, by `cost` of what a constant
     prediction gives.
 
-    For a term that depends on the batch (a sparsity, a divergence), the gradient of what is added in the first step must be `term` times
-    that of the loss call, and the model gain less than `skill` over a constant prediction by the end; where that is not known, the square
-    of how much its predictions vary, in units of the targets' own, stands in. A pull harder than that of the loss call is enough where what
-    is added comes down to `left` of its start, or where, of copies that `check` trained, the one by the loss call alone gains `cost` of
-    what a constant prediction gives on unseen batches, and the one by the whole loss less than `skill`. Before training these copies tell
-    it, where the one gains twice as much.
+    For a penalty of which that is not known, or for further loss calls, the gradient of what is added in the first step must be `term`
+    times that of the loss call, and the model gain less than `skill` over a constant prediction by the end; where that is not known, the
+    square of how much its predictions vary, in units of the targets' own, stands in. A pull harder than that of the loss call is enough
+    where what is added comes down to `left` of its start, or where, of copies that `check` trained, the one by the loss call alone gains
+    `cost` of what a constant prediction gives on unseen batches, and the one by the whole loss less than `skill`. Before training these
+    copies tell it, where the one gains twice as much. Of a single term that depends on the batch (a divergence, a sparsity)
+    collapsed-embedding speaks.
 
     ## Why it matters
     The optimizer mostly makes the weights smaller; the network ends near zero and predicts a constant.
@@ -73,9 +74,10 @@ class WeightDecayDominates(Rule):
         optimizers = run(record).get("optimizers", ())
         decay = max((o.get("weight_decay", 0.0) for o in optimizers), default=0.0)
         by_hand = penalty(record)
-        crowded = self._crowded_out(record)
-        if crowded is not None:
-            yield crowded
+        crowded = crowding(record, self.term, self.skill, self.cost, self.left)
+        if crowded is not None and not crowded.constrains:
+            where = record.source("training_step") or "training_step"
+            yield self.finding(crowded.said, where=where, fix=crowded.fix, force=crowded.force, limit=crowded.limit)
             return
         require(record, *self.needs)
         if not decay and not by_hand:
@@ -136,18 +138,4 @@ class WeightDecayDominates(Rule):
         return (
             f"; the loss call ends at {end:.3g}, that of a copy trained for {seen['steps']} steps without the penalty at "
             f"{seen['alone']:.3g} on batches that it had not seen"
-        )
-
-    def _crowded_out(self, record: Record) -> Finding | None:
-        """A further term of the loss, against which the loss call comes to nothing."""
-        crowded = crowding(record, self.term, self.skill, self.cost, self.left)
-        if crowded is None:
-            return None
-        kind = record.facts.get("task", {}).get("loss") or "loss"
-        return self.finding(
-            f"what training_step adds to its {kind} pulls {crowded.force:.3g} times as hard as that in the first step, and {crowded.shown}",
-            where=record.source("training_step") or "training_step",
-            fix=f"multiply what is added by {min(0.01, 1 / crowded.force):.0e} first, or raise its weight slowly from zero",
-            force=crowded.force,
-            limit=crowded.limit,
         )

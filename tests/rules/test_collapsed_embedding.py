@@ -11,6 +11,7 @@ from diagnose.record import Record
 from diagnose.rules import NotRun, run
 from diagnose.rules.collapsed_embedding import CollapsedEmbedding
 from diagnose.values import Finding, Severity
+from tests.rules.terms import divergence
 from tests.rules.training import training
 
 RNG = np.random.default_rng(0)
@@ -116,3 +117,44 @@ def test_units_that_end_while_a_loss_that_compares_embeddings_falls_to_nothing(l
     findings = run(CollapsedEmbedding(), record).findings
     assert len(findings) == found
     assert all(f.message.startswith("90% of the units of a have come to give the same for every sample, and the loss") for f in findings)
+
+
+def test_copies_tell_before_training_what_a_term_crowds_out() -> None:
+    def before(**changes: float) -> tuple[Finding, ...]:
+        record = Record()
+        for name, fact in divergence(**changes).items():
+            record.add(name, fact)
+        return run(CollapsedEmbedding(), record).findings
+
+    (found,) = before()
+    assert found.message == (
+        "what training_step adds to its mse_loss pulls 4 times as hard as that in the first step, and in 150 steps a copy trained without "
+        "it comes to 0.4 on batches that it had not seen, one trained with it to 1, a constant prediction to 1: all samples "
+        "come to have one and the same code"
+    )
+    assert before(pull=0.9) == ()
+    assert before(whole=0.9) == ()
+    assert before(alone=0.7) == ()
+
+
+@pytest.mark.parametrize(
+    ("alone", "left", "error", "found"),
+    [(0.7, 0.5, 1.0, 1), (0.9, 0.5, 1.0, 0), (0.9, 0.001, 1.0, 1), (0.9, 0.001, 0.9, 0), (0.7, 0.5, 0.9, 0)],
+)
+def test_what_crowds_out_little_by_little_is_told_by_copies_or_by_its_own_end(alone: float, left: float, error: float, found: int) -> None:
+    terms = 0.2 * np.array([1.0] + [left] * 19)
+    steps: dict[str, Any] = {"weight_norm__layers": [[1.0]] * 20, "grad_norm__layers": [[1.0]] * 20}
+    seen: dict[str, Any] = {"train__watched_loss": [error] * 20, "target__std": [1.0] * 20}
+    labels = {"weight_norm__layers": ["a"], "grad_norm__layers": ["a"]}
+    record = training([error + t for t in terms], facts=divergence(alone=alone), labels=labels, **steps, **seen)
+    assert len(run(CollapsedEmbedding(), record).findings) == found
+
+
+@pytest.mark.parametrize(("spread", "found"), [(0.02, 1), (0.12, 0)])
+def test_predictions_that_hardly_vary_have_gained_nothing_either(spread: float, found: int) -> None:
+    penalty = {"added": [10.1, 9.9, 10.6], "losses": [11.2, 11.0, 11.7], "data_gradient": 0.5, "added_gradient": 65.0}
+    facts: dict[str, Any] = {"probe.penalty": penalty, "task": {"loss": "binary_cross_entropy"}, "probe.step": {"calls": 1}}
+    labels = {"weight_norm__layers": ["a"], "grad_norm__layers": ["a"]}
+    steps: dict[str, Any] = {"weight_norm__layers": [[1.0]] * 20, "grad_norm__layers": [[1.0]] * 20}
+    varied: dict[str, Any] = {"prediction__std": [spread] * 20, "target__std": [0.35] * 20}
+    assert len(run(CollapsedEmbedding(), training([0.4] * 300, facts=facts, labels=labels, **steps, **varied)).findings) == found

@@ -11,7 +11,7 @@ from sklearn.datasets import load_breast_cancer
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-RULES = ["weight-decay-dominates", "prediction-collapse", "underfitting", "sum-reduction", "input-independent"]
+RULES = ["collapsed-embedding", "weight-decay-dominates", "prediction-collapse", "underfitting", "sum-reduction", "input-independent"]
 TRAINER = dict(max_epochs=30)
 
 

@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-RULES = ["weight-decay-dominates", "prediction-collapse", "underfitting", "input-independent", "loss-not-decreasing", "dead-units"]
+RULES = ["collapsed-embedding", "weight-decay-dominates", "prediction-collapse", "underfitting", "input-independent", "loss-not-decreasing", "dead-units"]
 TRAINER = dict(max_epochs=10)
 
 
