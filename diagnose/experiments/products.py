@@ -60,8 +60,9 @@ class Products:
 
 
 def matrices(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Trainable tensors of several rows and columns that a module of the user's own holds itself."""
-    for name, p in () if type(module).__module__.startswith("torch.") else module.named_parameters(recurse=False):
+    """Trainable tensors of several rows and columns that a module of the user's own holds itself, or a list of parameters."""
+    own = isinstance(module, (nn.ParameterList, nn.ParameterDict)) or not type(module).__module__.startswith("torch.")
+    for name, p in module.named_parameters(recurse=False) if own else ():
         if not isinstance(p, UninitializedParameter) and p.requires_grad and p.dim() > 1 and len(p) > 1 and p[0].numel() > 1:
             yield name, p
 

@@ -65,6 +65,22 @@ def test_a_single_matrix_stays_with_its_module() -> None:
     assert Products(Dense(), {}).functions() == {}
 
 
+def test_matrices_in_a_list_of_parameters() -> None:
+    class Listed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weights = nn.ParameterList([nn.Parameter(torch.randn(8, 16)), nn.Parameter(torch.randn(16, 3))])
+
+        def forward(self, x: Tensor) -> Tensor:
+            first, second = self.weights
+            return torch.mm(F.relu(torch.mm(x, first)), second)
+
+    net, found = Listed(), dict[str, dict[str, Any]]()
+    with WatchCalls(Products(net, found).functions()):
+        net(torch.randn(4, 8))
+    assert [(name, e["fan_in"]) for name, e in found.items()] == [("weights.0", 8), ("weights.1", 16)]
+
+
 @pytest.mark.parametrize(("scale", "found"), [(1.0, True), (0.1, False)])
 def test_weights_drawn_by_hand(scale: float, found: bool) -> None:
     record = sandboxed(Classifier(ByHand(scale)), loaders()[0], signal_scale)
