@@ -31,9 +31,6 @@ class ClassImbalance(Rule):
     It is a warning, too, where the module logs a recall or an F1 of its own in validation, all of these end below `low`, and the other
     classes get less than `starved` of their share of the predictions, though neither the loss nor the sampling weighs them.
 
-    And so it is where a weighted sampler draws the rarest class `widened` times more rarely than it is, in a data set whose largest class
-    has more than `unequal` times as many rows: its weights were the counts, and not their inverse.
-
     And where sequences are padded and the loss counts the padding, of `padding` or more of all that it counts: as if that were one large
     class, which is learned first and hides the others in the loss and in any accuracy.
 
@@ -59,8 +56,6 @@ class ClassImbalance(Rule):
 
     padding: float = 0.5
     ratio: float = 10.0
-    unequal: float = 2.0
-    widened: float = 2.0
     exact: float = 0.05
     starved: float = 0.25
     low: float = 0.1
@@ -91,7 +86,6 @@ class ClassImbalance(Rule):
                 smallest=counts[least],
                 threshold=self.ratio,
             )
-        yield from self._widened(record)
         classes = rising_weights(record)
         if classes is not None:
             weights = record.facts["probe.step"]["class_weights"]["weight"]
@@ -122,25 +116,6 @@ class ClassImbalance(Rule):
             limit=self.padding,
             places=known["places"],
         )
-
-    def _widened(self, record: Record) -> Iterator[Finding]:
-        """A sampler that draws rare classes more rarely than they are."""
-        known = record.facts.get("data.sampling") or {}
-        if not known:
-            return
-        most, least = max(known, key=lambda c: known[c]["share"]), min(known, key=lambda c: known[c]["share"])
-        rare, common = known[least], known[most]
-        if common["share"] > self.unequal * rare["share"] and rare["drawn"] * self.widened < rare["share"]:
-            yield self.finding(
-                f"the sampler draws class {least}, {rare['share']:.2g} of the data set, for {rare['drawn']:.2g} of the rows, and class "
-                f"{most}, {common['share']:.2g} of it, for {common['drawn']:.2g}: its weights rise with the frequency of the classes",
-                where="sampler of the training loader",
-                fix="weigh the rows by the inverse of their class's count: 1 / counts[y]",
-                severity=Severity.WARNING,
-                share=rare["share"],
-                drawn=rare["drawn"],
-                limit=rare["share"] / self.widened,
-            )
 
     def _missed(self, record: Record) -> str:
         """What a metric of the module's own says of rare classes that are hardly ever predicted, or ``""``."""

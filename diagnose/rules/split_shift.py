@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from diagnose import rules
 from diagnose.record import Record
 from diagnose.rules import Rule
 from diagnose.rules.evidence import open_set, run
+from diagnose.rules.unpredicted_class import UnpredictedClass
 from diagnose.values import Finding, Severity
 
 
@@ -31,6 +33,10 @@ class SplitShift(Rule):
     naive Bayes of words), made of three quarters of the training rows, gains at least `learn` of what there is to gain in mean recall
     over a guess on the others, and less than `lost` of that in validation, whose rows (of a table) lie at most `near` times as far from
     their neighbours. Where it gains `again` of it once the classes of validation are given other numbers, they are numbered otherwise.
+
+    And whether a weighted sampler draws the rarest class `widened` times more rarely than it is, in a data set whose largest class has more
+    than `unequal` times as many rows: its weights were the counts, and not their inverse. Once training shows that a class is never
+    predicted, unpredicted-class says it in its place.
 
     ## Why it matters
     A transform that only one of the splits gets, another unit, or a split by position makes the validation loss speak of something else
@@ -59,6 +65,7 @@ class SplitShift(Rule):
     name = "split-shift"
     severity = Severity.WARNING
     needs = ("data.shift",)
+    instead = ("data.sampling",)
     explains = ("overfitting", "suspicious-validation", "generalization-gap")
 
     feature: float = 3.0
@@ -75,8 +82,16 @@ class SplitShift(Rule):
     lost: float = 0.2
     again: float = 0.6
     near: float = 1.5
+    unequal: float = 2.0
+    widened: float = 2.0
 
     def judge(self, record: Record) -> Iterator[Finding]:
+        widened = self._widened(record)
+        if widened is not None:
+            if not any(f.severity >= Severity.WARNING for f in rules.run(UnpredictedClass(), record).findings):
+                yield widened
+            return
+        rules.require(record, *self.needs)
         train = record.facts.get("data", {}).get("train", {})
         weighted, whole = train.get("order") == "weighted", train.get("coverage", 1.0) == 1.0
         share = train.get("drawn")
@@ -93,6 +108,26 @@ class SplitShift(Rule):
             for finding in sorted(findings, key=lambda f: -f.severity.rank)[:1]:
                 later = changing and "missing" not in finding.evidence
                 yield replace(finding, severity=Severity.INFO) if number or later else finding
+
+    def _widened(self, record: Record) -> Finding | None:
+        """A sampler that draws rare classes more rarely than they are."""
+        known = record.facts.get("data.sampling")
+        if not known:
+            return None
+        most, least = max(known, key=lambda c: known[c]["share"]), min(known, key=lambda c: known[c]["share"])
+        rare, common = known[least], known[most]
+        if common["share"] <= self.unequal * rare["share"] or rare["drawn"] * self.widened >= rare["share"]:
+            return None
+        return self.finding(
+            f"the sampler draws class {least}, {rare['share']:.2g} of the data set, for {rare['drawn']:.2g} of the rows, and class "
+            f"{most}, {common['share']:.2g} of it, for {common['drawn']:.2g}: its weights rise with the frequency of the classes, and "
+            "training sees other shares than the data have",
+            where="sampler of the training loader",
+            fix="weigh the rows by the inverse of their class's count: 1 / counts[y]",
+            share=rare["share"],
+            drawn=rare["drawn"],
+            limit=rare["share"] / self.widened,
+        )
 
     def _input(self, name: str, path: str, field: Mapping[str, Any]) -> Iterator[Finding]:
         if min(field["rows"]) < 8:

@@ -118,27 +118,3 @@ def test_what_comes_of_such_weights_is_said_in_their_place(top: float, by: str) 
     diagnosis = diagnose(trained, build(["D104", "T315"]))
     assert [f.code for f in diagnosis.at_or_above("warning")] == [by]
     assert {f.code for f in diagnosis.findings} == {"D104", by}
-
-
-def sampled(rare: float = 0.075, drawn: float = 0.01, weight: float = 150.0) -> Record:
-    """Three classes under a sampler that draws the rarest one for this share of the rows."""
-    result = record({"0": 900, "1": 90, "2": 10})
-    common = {"drawn": 0.9 - drawn, "share": 0.9 - rare, "weight": 1400.0}
-    other = {"drawn": 0.1, "share": 0.1, "weight": 450.0}
-    result.add("data.sampling", {"0": common, "1": other, "2": {"drawn": drawn, "share": rare, "weight": weight}})
-    return result
-
-
-def test_a_sampler_with_the_counts_for_weights() -> None:
-    (finding,) = (f for f in ClassImbalance().judge(sampled()) if f.severity is Severity.WARNING)
-    assert finding.where == "sampler of the training loader"
-    assert finding.message == (
-        "the sampler draws class 2, 0.075 of the data set, for 0.01 of the rows, and class 0, 0.83 of it, for 0.89: its weights rise with "
-        "the frequency of the classes"
-    )
-    assert finding.fix == "weigh the rows by the inverse of their class's count: 1 / counts[y]"
-
-
-@pytest.mark.parametrize("changes", [{"drawn": 0.04}, {"drawn": 0.3}, {"rare": 0.4, "drawn": 0.1}])
-def test_a_sampler_that_leaves_or_narrows_the_gap(changes: dict[str, float]) -> None:
-    assert [f for f in ClassImbalance().judge(sampled(**changes)) if f.severity is Severity.WARNING] == []

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from diagnose.record import Record
+from diagnose.rules import run
 from diagnose.rules.split_shift import SplitShift
 from diagnose.values import Finding, Severity
 
@@ -202,3 +203,34 @@ def test_classes_that_a_part_of_a_sorted_loader_lacks_are_not_missed(coverage: f
     counts = labels(train={"0": 500, "1": 525}, unseen=[{"class": 2, "found": 80}], unseen_share=0.4)
     record.add("data.shift", {"val/0": {"inputs": {}, "labels": counts, "values": None, "loss": "cross_entropy"}})
     assert len(list(SplitShift().judge(record))) == found
+
+
+def sampled(rare: float = 0.075, drawn: float = 0.01, weight: float = 150.0) -> Record:
+    """Three classes under a sampler that draws the rarest one for this share of the rows."""
+    result = Record()
+    common = {"drawn": 0.9 - drawn, "share": 0.9 - rare, "weight": 1400.0}
+    other = {"drawn": 0.1, "share": 0.1, "weight": 450.0}
+    result.add("data.sampling", {"0": common, "1": other, "2": {"drawn": drawn, "share": rare, "weight": weight}})
+    return result
+
+
+def test_a_sampler_with_the_counts_for_weights() -> None:
+    (finding,) = SplitShift().judge(sampled())
+    assert finding.where == "sampler of the training loader"
+    assert finding.message == (
+        "the sampler draws class 2, 0.075 of the data set, for 0.01 of the rows, and class 0, 0.83 of it, for 0.89: its weights rise with "
+        "the frequency of the classes, and training sees other shares than the data have"
+    )
+    assert finding.fix == "weigh the rows by the inverse of their class's count: 1 / counts[y]"
+
+
+@pytest.mark.parametrize("changes", [{"drawn": 0.04}, {"drawn": 0.3}, {"rare": 0.4, "drawn": 0.1}])
+def test_a_sampler_that_leaves_or_narrows_the_gap(changes: dict[str, float]) -> None:
+    record = sampled(**changes)
+    assert "data.shift was not recorded" in run(SplitShift(), record).reason
+
+
+def test_a_class_that_is_never_predicted_is_said_in_place_of_its_sampler() -> None:
+    record = sampled()
+    record.add("data.ignored", {"value": 2, "share": 0.3, "inside": 40, "ends": 60})
+    assert list(SplitShift().judge(record)) == []
