@@ -6,8 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-HIGHER = tuple("acc accuracy auc auroc f1 precision recall iou miou map bleu r2 psnr ssim".split())
-LOWER = tuple("loss error err nll mse rmse mae perplexity ppl wer cer fid bce".split())
+HIGHER = tuple(
+    "acc accuracy auc auroc auprc f1 f2 fbeta precision recall sensitivity specificity iou miou jaccard dice kappa mcc ap map ndcg mrr "
+    "bleu rouge r2 r2score psnr ssim spearman pearson reward".split()
+)
+LOWER = tuple("loss error err nll mse rmse rmsle mae mape smape perplexity ppl wer cer eer fid kid lpips bce ce brier crps ece".split())
 
 
 def base(name: str) -> str:

@@ -22,14 +22,14 @@ class MonitorMissing(Rule):
     """A callback or scheduler waits for a metric that is never logged, or in the wrong direction.
 
     ## What it measures
-    The names that EarlyStopping, ModelCheckpoint and schedulers on a plateau monitor, against all names that were logged. A name is
-    missing where Lightning itself stopped for it, where an epoch and, if there is a validation loader, a validation have been completed
-    without it, or, before training, where the sanity check logged a name that differs only in its punctuation, or where one step of
-    training and one of validation did not log it and no hook or callback of the user's could do so later. With strict=False it is a
-    warning. An accuracy or the like (`higher`) with the mode "min", or a loss or error (`lower`) with "max", is a warning, by its name. A
-    patience as long as the run, or no longer than that of a schedule on a plateau, is an info. Early stopping that ended the run while the
-    metric got better in each of the checks that it waited for, by more than `gained` of it in all, but by less than its min_delta each
-    time, is a warning.
+    The names that EarlyStopping, ModelCheckpoint and schedulers on a plateau monitor, against all names that were logged. A name is missing
+    where Lightning itself stopped for it, where an epoch and, if there is a validation loader, a validation have been completed without it,
+    or, before training, where the sanity check logged a name that differs only in its punctuation, or where one step of training and one of
+    validation did not log it and no hook or callback of the user's could do so later. With strict=False it is a warning. An accuracy or the
+    like (`higher`) with the mode "min", or a loss or error (`lower`) with "max", is a warning, by its name; of a schedule on a plateau
+    scheduler-mismatch says so. A patience as long as the run, or no longer than that of a schedule on a plateau, is an info. Early stopping
+    that ended the run while the metric got better in each of the checks that it waited for, by more than `gained` of it in all, but by less
+    than its min_delta each time, is a warning.
 
     ## Why it matters
     Lightning stops the run at its first validation, or never stops it early and keeps the wrong checkpoint. In the wrong direction the
@@ -93,7 +93,7 @@ class MonitorMissing(Rule):
 
     def _direction(self, waiting: Mapping[str, Any]) -> Iterator[Finding]:
         wants = other_way(waiting, self.higher, self.lower)
-        if wants:
+        if wants and "Plateau" not in waiting["who"]:  # of which scheduler-mismatch speaks
             better = "lower" if wants == "min" else "higher"
             yield self.finding(
                 f"{waiting['who']} monitors {waiting['monitor']!r} with mode={waiting['mode']!r}, although {better} is better by its name",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from diagnose.rules import NotRun, Rule
 from diagnose.rules.direction import other_way
 from diagnose.rules.evidence import planned_steps
 from diagnose.rules.skill import skill
-from diagnose.statistics import Values, finite
+from diagnose.statistics import finite
 from diagnose.values import Finding, Severity
 
 
@@ -28,8 +29,8 @@ class SchedulerMismatch(Rule):
     over a constant prediction is gained, rising from beginning to end, or never above `reached` of the rate that the optimizer was given,
     as where a function returns the rate itself and it is multiplied by it (a given rate of 1 leaves it to the function). The rate needs
     `rows` records. A schedule on a plateau that waits for its metric in the wrong direction, by the metric's name, takes each improvement
-    for none: it is reported once the rate has come down to `lowered` of its peak, or less. So is one that brought it down as far and began
-    after checks of which each was better than the one before by more than `gained`: its threshold is too large for the metric to count.
+    for none: it is reported before training. So is one that brought the rate down to `lowered` of its peak, or less, and began after checks
+    of which each was better than the one before by more than `gained`: its threshold is too large for the metric to count.
 
     ## Why it matters
     A rate of nearly zero trains nothing; a rate that stays in warm-up trains slowly; a cosine that is stepped too often goes up and
@@ -88,6 +89,10 @@ class SchedulerMismatch(Rule):
                     factor=length / max(1.0, mine),
                     limit=self.factor,
                 )
+        wrong = next((m for m in record.facts.get("monitors", ()) if "Plateau" in m["who"] and other_way(m)), None)
+        if wrong is not None:
+            yield self._other_way(record, wrong)
+            return
         if not reported and "lr" not in record:
             raise NotRun(record.missing.get("lr", "the learning rate was not recorded"))
         if any("Plateau" in s["name"] for s in facts.get("schedulers", ())):
@@ -130,25 +135,10 @@ class SchedulerMismatch(Rule):
             )
 
     def _plateau(self, record: Record) -> Iterator[Finding]:
-        """A schedule on a plateau that lowers the rate as its metric gets better."""
-        rates = np.nanmax(record.series("lr").value, axis=1) if "lr" in record else np.ones(1)
-        wrong = [m for m in record.facts.get("monitors", ()) if "Plateau" in m["who"] and other_way(m)]
-        if wrong and rates[-1] <= self.lowered * rates.max():
-            name, mode = wrong[0]["monitor"], wrong[0]["mode"]
-            yield self._found(
-                record,
-                f"{wrong[0]['who']} waits for a {'higher' if mode == 'max' else 'lower'} {name!r} and has brought the learning rate down "
-                f"from {rates.max():.2g} to {rates[-1]:.2g}",
-                rates[-1] / rates.max(),
-                self.lowered,
-                f"give it mode={other_way(wrong[0])!r}",
-            )
-        elif rates[-1] <= self.lowered * rates.max():
-            yield from self._deaf(record, rates)
-
-    def _deaf(self, record: Record, rates: Values) -> Iterator[Finding]:
         """A schedule on a plateau that lowered the rate before there was any: it does not count what its metric gains."""
-        if any("Plateau" not in scheduler["name"] for scheduler in record.facts["run"]["schedulers"]):
+        rates = np.nanmax(record.series("lr").value, axis=1)
+        others = any("Plateau" not in scheduler["name"] for scheduler in record.facts["run"]["schedulers"])
+        if others or rates[-1] > self.lowered * rates.max():
             return
         lowered = record.series("lr").step[int(np.argmax(rates < rates[0]))]
         for waiting in record.facts.get("monitors", ()):
@@ -169,6 +159,19 @@ class SchedulerMismatch(Rule):
                     self.gained,
                     "leave its threshold at 1e-4, the share by which a check has to be better to count",
                 )
+
+    def _other_way(self, record: Record, waiting: Mapping[str, Any]) -> Finding:
+        """A schedule on a plateau that lowers the rate as its metric gets better."""
+        rates = np.nanmax(record.series("lr").value, axis=1) if "lr" in record else np.ones(1)
+        lowered = rates[-1] <= self.lowered * rates.max()
+        done = f" and has brought the learning rate down from {rates.max():.2g} to {rates[-1]:.2g}" if lowered else ", by its name"
+        return self._found(
+            record,
+            f"{waiting['who']} takes a {'higher' if waiting['mode'] == 'max' else 'lower'} {waiting['monitor']!r} for better{done}",
+            rates[-1] / rates.max(),
+            self.lowered,
+            f"give it mode={other_way(waiting)!r}",
+        )
 
     def _found(self, record: Record, message: str, share: float, limit: float, fix: str = "") -> Finding:
         return self.finding(

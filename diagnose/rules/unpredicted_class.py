@@ -24,8 +24,9 @@ class UnpredictedClass(Rule):
     can always be second. Of a training that nobody evaluated, its last third of at least `validations` validations is judged: a warning
     takes `sure` of the other samples right there, or that half of the classes are missing and the loss is no lower than that of the
     classes' shares; rarer ones are a warning there too, where every sample was predicted as one class that at least the share `dominant` is
-    of, and an agreement beyond chance (Cohen's kappa) of more than `kappa` is ruled out. Before training: a class that the loss ignores
-    (`ignore_index`), since it pads the targets, and that is also `ignored` or more of the places between the targets of a sequence.
+    of, and an agreement beyond chance (Cohen's kappa) of more than `kappa` is ruled out, and so is one that a weighted sampler draws for
+    less than `drawn` of its share of the data set. Before training: a class that the loss ignores (`ignore_index`), since it pads the
+    targets, and that is also `ignored` or more of the places between the targets of a sequence.
 
     ## Why it matters
     Recall of such a class is zero, and accuracy hides it. Often all samples go to few classes because training has collapsed.
@@ -60,6 +61,7 @@ class UnpredictedClass(Rule):
     ignored: float = 0.05
     dominant: float = 0.8
     kappa: float = 0.15
+    drawn: float = 0.5
 
     def judge(self, record: Record) -> Iterator[Finding]:
         hidden = record.facts.get("data.ignored")
@@ -90,6 +92,9 @@ class UnpredictedClass(Rule):
             only = max(row["support"] for row in entry["per_class"] if row["predicted"])
             alone = sum(row["predicted"] > 0 for row in entry["per_class"]) == 1 and only >= self.dominant * entry["n"]
             alone = alone and "evaluation" not in record and useless(entry, self.kappa)
+            sampled = record.facts.get("data.sampling", {})
+            starved = {name for name, entry in sampled.items() if entry["drawn"] < self.drawn * entry["share"]}
+            alone = alone or any(str(row["name"]) in starved for row in never)
             grave = never if alone else [row for row in never if row["support"] >= usual] if certain or few else []
             never = grave or never
             if never:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from diagnose.record import Record
+from diagnose.rules.monitor_missing import MonitorMissing
 from diagnose.rules.scheduler_mismatch import SchedulerMismatch
 from diagnose.values import Finding
 from tests.rules.training import findings, not_run, training
@@ -97,7 +98,7 @@ def test_a_rate_that_is_multiplied_by_itself_is_found() -> None:
     [
         ("val_loss", "max", 1e-4, 1),
         ("val_acc", "min", 1e-4, 1),
-        ("val_loss", "max", 0.05, 0),
+        ("val_loss", "max", 0.05, 1),
         ("val_loss", "min", 1e-4, 0),
         ("reward", "max", 1e-4, 0),
     ],
@@ -108,8 +109,19 @@ def test_a_plateau_that_waits_in_the_wrong_direction(monitor: str, mode: str, la
     record.add("monitors", [{"who": "ReduceLROnPlateau", "monitor": monitor, "mode": mode}])
     hits = findings(SchedulerMismatch(), record)
     assert len(hits) == found
-    assert all(f"waits for a {'higher' if mode == 'max' else 'lower'} {monitor!r}" in hit.message for hit in hits)
+    brought = "has brought the learning rate down from 0.1 to 0.0001" if last < 0.01 else "by its name"
+    assert all(f"takes a {'higher' if mode == 'max' else 'lower'} {monitor!r} for better" in hit.message for hit in hits)
+    assert all(hit.message.endswith(brought) for hit in hits)
     assert all(hit.fix == f"give it mode={'min' if mode == 'max' else 'max'!r}" for hit in hits)
+
+
+def test_the_wrong_direction_is_told_before_training() -> None:
+    record = Record()
+    record.add("run", {})
+    record.add("monitors", [{"who": "ReduceLROnPlateau", "monitor": "val_dice", "mode": "min"}])
+    (hit,) = findings(SchedulerMismatch(), record)
+    assert hit.message == "ReduceLROnPlateau takes a lower 'val_dice' for better, by its name"
+    assert findings(MonitorMissing(), record) == ()
 
 
 @pytest.mark.parametrize(
