@@ -21,6 +21,7 @@ from diagnose.experiments.initial import initial_loss, signal_scale
 from diagnose.experiments.learning import learn
 from diagnose.experiments.loaders import first_batches, first_loader, length
 from diagnose.experiments.loss_arguments import class_weights, label_statistics, target_statistics
+from diagnose.experiments.mixture import blend
 from diagnose.experiments.modes import validate
 from diagnose.experiments.modules_seen import Anatomy
 from diagnose.experiments.neighbours import CLEAR, NOTHING, learn_from_neighbours
@@ -46,7 +47,8 @@ PROBES = tuple(
     f"probe.{name}"
     for name in (
         *("step", "parameters", "modes", "linearity", "norms", "dropout"),
-        *("initial_loss", "initialization", "recurrence", "dependence", "fields", "pairing", "future", "reduction", "overfit", "learning"),
+        *("initial_loss", "initialization", "recurrence", "dependence", "fields", "pairing", "mixture", "future", "reduction"),
+        *("overfit", "learning"),
     )
 )
 
@@ -171,6 +173,7 @@ def _examine(sandbox: Sandbox, probing: Probing, train: Any, val: Any, short: bo
         "probe.dependence": lambda: _dependence(sandbox, record),
         "probe.fields": lambda: _fields(sandbox, record),
         "probe.pairing": lambda: pair(sandbox, record),
+        "probe.mixture": lambda: blend(sandbox, record),
         "probe.future": lambda: change_future(sandbox, record),
         "probe.reduction": lambda: double_batch(sandbox, record),
     }

@@ -209,3 +209,12 @@ def test_a_collate_function_that_sorts_the_inputs_alone(apart: int, found: bool)
     record.add("data.collated", {"input": "batch[0]", "target": "batch[2]", "rows": 24, "apart": apart})
     told = run(MisalignedLabels(), record).findings
     assert ["12 of 24 rows of batch[0] stand beside the target of another item in batch[2]" in f.message for f in told] == [True] * found
+
+
+@pytest.mark.parametrize(("shares", "swapped", "found"), [([0.9, 0.1, 0.2], 3, True), ([0.9, 0.1, 0.2], 2, False), ([0.9], 1, False)])
+def test_blends_whose_targets_have_the_shares_of_each_other(shares: list[float], swapped: int, found: bool) -> None:
+    record = Record()
+    record.add("probe.step", {})
+    record.add("probe.mixture", {"input": shares, "target": [1 - share for share in shares], "swapped": swapped})
+    told = run(MisalignedLabels(), record).findings
+    assert ["in each of 3 draws, as in that of 0.90 of a sample with 0.10 of its target" in f.message for f in told] == [True] * found
