@@ -34,6 +34,7 @@ from diagnose.experiments.run_facts import describe_plan
 from diagnose.experiments.sandbox import Sandbox, quiet, random_state_kept, run_in_sandbox
 from diagnose.experiments.sources import sources
 from diagnose.experiments.unpenalised import without_penalty
+from diagnose.experiments.viewing import exchanged_axes
 from diagnose.measure.asked import asked
 from diagnose.measure.losses import LossCall, task
 from diagnose.namespace import LightningDataModule, LightningModule, Trainer
@@ -47,7 +48,7 @@ PROBES = tuple(
     f"probe.{name}"
     for name in (
         *("step", "parameters", "modes", "linearity", "norms", "dropout"),
-        *("initial_loss", "initialization", "recurrence", "dependence", "fields", "pairing", "mixture", "future", "reduction"),
+        *("initial_loss", "initialization", "recurrence", "dependence", "fields", "pairing", "mixture", "views", "future", "reduction"),
         *("overfit", "learning"),
     )
 )
@@ -174,6 +175,7 @@ def _examine(sandbox: Sandbox, probing: Probing, train: Any, val: Any, short: bo
         "probe.fields": lambda: _fields(sandbox, record),
         "probe.pairing": lambda: pair(sandbox, record),
         "probe.mixture": lambda: blend(sandbox, record),
+        "probe.views": lambda: exchanged_axes(sandbox, record),
         "probe.future": lambda: change_future(sandbox, record),
         "probe.reduction": lambda: double_batch(sandbox, record),
     }

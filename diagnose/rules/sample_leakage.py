@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from diagnose.record import Record
-from diagnose.rules import Rule
+from diagnose.rules import Rule, require
 from diagnose.values import Finding, Severity
 
 
@@ -19,7 +19,8 @@ class SampleLeakage(Rule):
     of the samples that stayed, in units of the outputs' standard deviation, must be within `tolerance` (and ten times the change between
     two equal runs). Where the outputs depend on no sample, the layers are asked the same: the first whose results for a sample change with
     other samples, though what it got of that sample does not, is named: an attention over the batch gives the class token nothing but other
-    class tokens.
+    class tokens. And whether a `view` or `reshape` of the step gives a tensor the same lengths of axes in another order, that of the
+    samples (which is as long as the first of the loss's input) among those that moved: only a transposition exchanges axes.
 
     ## Why it matters
     A reshape in the wrong order, a recurrent layer without `batch_first=True`, or a softmax over the batch axis mixes samples. The
@@ -28,7 +29,8 @@ class SampleLeakage(Rule):
 
     ## When it is wrong
     Batch norm is in eval mode here and does not mix. Losses that compare samples with each other on purpose (contrastive ones) have no
-    target per sample and are not judged. A layer that is meant to look at the whole batch is reported.
+    target per sample and are not judged. Two views that undo each other are reported. A layer that is meant to look at the whole batch is
+    reported.
 
     ## What to try
     Look for view/reshape across the batch axis, `dim=0` in softmax, mean or norm, and recurrent or attention layers without
@@ -42,6 +44,7 @@ class SampleLeakage(Rule):
     name = "sample-leakage"
     severity = Severity.ERROR
     needs = ("probe.dependence",)
+    instead = ("probe.views",)
     explains = (
         "misaligned-labels",
         "initial-loss",
@@ -57,6 +60,17 @@ class SampleLeakage(Rule):
     tolerance: float = 1e-3
 
     def judge(self, record: Record) -> Iterator[Finding]:
+        view = next((v for v in record.facts.get("probe.views", ()) if v["samples"]), None)
+        if view is not None:
+            before, after = (f"({', '.join(map(str, view[name]))})" for name in ("before", "after"))
+            yield self.finding(
+                f"a view or reshape brings a tensor of shape {before} into shape {after}: it exchanges the axis of the samples with "
+                "another one and leaves the numbers in their order, so that each sample is made of parts of several",
+                where=record.source("forward") or "forward",
+                fix="use transpose or permute to exchange axes",
+            )
+            return
+        require(record, *self.needs)
         seen = record.facts["probe.dependence"]
         limit = max(self.tolerance, 10 * seen["noise"])
         if seen.get("mixed_by"):

@@ -20,8 +20,9 @@ class WrongSoftmaxAxis(Rule):
     The axis of the softmax or log-softmax next to the loss, and whether what the loss gets sums to one over the classes. It is reported
     when it does not, or when the axis is the batch.
 
-    And whether the scores that cross-entropy gets, in shape (N, C, ...), are the results of a linear layer of C units in the order in
-    which the layer gave them: then a `view` or `reshape`, where a transposition was needed, brought (N, ..., C) into that shape.
+    And whether the scores that cross-entropy gets, in shape (N, C, ...), are the results of a linear layer of C units in the order in which
+    the layer gave them: then a `view` or `reshape`, where a transposition was needed, brought (N, ..., C) into that shape. And whether a
+    `view` or `reshape` was seen to do so.
 
     And a softmax anywhere in the network over an axis that has one element, because the layer before it has one unit, as in a pooling that
     was to weigh the places of a sequence. One right before the loss is left to activation-loss-mismatch.
@@ -65,6 +66,16 @@ class WrongSoftmaxAxis(Rule):
 
     def judge(self, record: Record) -> Iterator[Finding]:
         step = record.facts["probe.step"]
+        view = next((v for v in record.facts.get("probe.views", ()) if v["scores"] and not v["samples"]), None)
+        if view is not None and step["kind"] in ("cross_entropy", "nll_loss") and len(view["after"]) > 2:
+            before, after = (f"({', '.join(map(str, view[name]))})" for name in ("before", "after"))
+            yield self.finding(
+                f"the scores that {step['kind']} gets come from shape {before} into shape {after} by a view or reshape, which leaves the "
+                "numbers in their order: the scores of one position come from several others",
+                where=record.source("training_step") or "training_step",
+                fix="use movedim(-1, 1) on the scores, or transpose(1, 2) for (N, T, C), instead of view or reshape",
+            )
+            return
         if _scrambled(step):
             shape = "(" + ", ".join(map(str, step["input_shape"])) + ")"
             yield self.finding(
