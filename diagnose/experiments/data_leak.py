@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,8 +23,8 @@ def telling(sample: Sample, inputs: Sequence[str], found: Target) -> dict[str, A
         that lies between the classes, or of the variance that both have in common) and ``second``, the share of the next column.
         ``apart``: of two classes the column whose values lie furthest apart (``path``, ``column``), by how many of its standard deviations
         (``gap``), and ``second``, the largest share of another one; ``None`` where there is none, or its other values are as far apart.
-        ``None`` without a table of at least two columns that vary, or with fewer than 100 rows. Integers of which all columns have the
-        same range are tokens, of which one may well be the answer.
+        ``None`` without a table of at least two columns that vary, or with fewer than 100 rows. Integers of which all columns, or
+        all but one, have the same range are tokens, of which one may well be the answer.
     """
     if found.kind not in ("class", "value") or len(found.values) < FEWEST or not np.isfinite(found.values).all():
         return None
@@ -34,7 +35,7 @@ def telling(sample: Sample, inputs: Sequence[str], found: Target) -> dict[str, A
         if rows is None or rows.dim() != 2 or len(rows) != len(found.values):
             continue
         table = rows.numpy().astype(np.float64)
-        if not rows.is_floating_point() and not np.ptp(table.min(0)) and not np.ptp(table.max(0)):  # tokens of one vocabulary
+        if not rows.is_floating_point() and _tokens(table):
             continue
         finite = np.isfinite(table).all(0)
         vary = finite & (np.ptp(np.where(finite, table, 0.0), axis=0) > 0)
@@ -51,6 +52,12 @@ def telling(sample: Sample, inputs: Sequence[str], found: Target) -> dict[str, A
         others = max(share for share, *place in shares if place != [path, column])
         fact["apart"] = {"path": path, "column": column, "gap": gap, "second": others}
     return fact
+
+
+def _tokens(table: Array) -> bool:
+    """Whether the columns, but for one that may stand apart (a symbol to be remembered), have one range: words of one vocabulary."""
+    ranges = Counter(zip(table.min(0).tolist(), table.max(0).tolist(), strict=True))
+    return ranges.most_common(1)[0][1] >= max(2, table.shape[1] - 1)
 
 
 def _between(column: Array, classes: Array) -> float:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from diagnose.record import Record
 from diagnose.rules import Rule
+from diagnose.rules.simple_models import behind
 from diagnose.values import Finding, Severity
 
 
@@ -15,7 +17,9 @@ class ExcessiveDropout(Rule):
     """Dropout is so strong that it blocks learning, or it stands on the output.
 
     ## What it measures
-    The probability of each dropout that runs in a training step, and whether the tensor that reaches the loss comes out of one.
+    The probability of each dropout that runs in a training step, and whether the tensor that reaches the loss comes out of one. And whether
+    less than `kept` of what a unit holds gets through one that is called again and again, as on the state of a recurrent layer, in a
+    training at whose end a model that needs none is ahead by `behind` of what there is to gain (see underfitting).
 
     ## Why it matters
     With p = 0.8 four of five units are silent in every step, and the rest are scaled by five. Dropout on the output sets logits or
@@ -45,6 +49,8 @@ class ExcessiveDropout(Rule):
     p: float = 0.75
     high: float = 0.6
     noise: float = 0.05
+    kept: float = 0.05
+    behind: float = 0.25
 
     def judge(self, record: Record) -> Iterator[Finding]:
         on_output = record.facts["probe.step"].get("dropout_on_output", 0.0)
@@ -54,6 +60,20 @@ class ExcessiveDropout(Rule):
                 where=record.source("forward") or "forward",
                 fix="remove the dropout after the last layer",
                 p=on_output,
+            )
+            return
+        far, worn = behind(record), self._worn(record)
+        if worn is not None and far is not None and far.gap >= self.behind:
+            name, p, calls = worn
+            yield self.finding(
+                f"dropout with p = {p:g} acts {calls} times in one pass, so that {(1 - p) ** calls:.1g} of what a unit holds gets through, "
+                f"and {far.said}",
+                where=f"self.{name}",
+                fix="draw one mask for all steps of a sequence, or leave the state alone and drop what goes into and out of the loop",
+                p=p,
+                calls=calls,
+                kept=(1 - p) ** calls,
+                limit=self.kept,
             )
             return
         strong = [d for d in record.facts["probe.dropout"] if d["p"] >= self.high]
@@ -70,3 +90,9 @@ class ExcessiveDropout(Rule):
                 limit=self.p,
                 noise=noise,
             )
+
+    def _worn(self, record: Record) -> tuple[str, float, int] | None:
+        """Name, probability and calls of the dropout that lets the least through, where that is next to nothing."""
+        calls = Counter((d["name"], float(d["p"])) for d in record.facts["probe.dropout"] if d["name"])
+        (name, p), times = min(calls.items(), key=lambda item: (1 - item[0][1]) ** item[1], default=(("", 0.0), 0))
+        return (name, p, times) if times > 1 and (1 - p) ** times < self.kept else None

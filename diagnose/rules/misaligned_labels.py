@@ -44,11 +44,12 @@ class MisalignedLabels(Rule):
 
     ## When it is wrong
     A weak signal (clicks, returns) looks the same in a short training; so a copy is trained once over up to 300 batches, too, and where its
-    predictions go with the targets of the last of them, by more than `clear`, nothing is said. What cannot be told apart is a problem that
-    the network cannot express: targets that no input tells anything about are like targets of other rows, except where a shift gives them
-    away. Labels of equal inputs that differ more often than those of any two rows, by `opposed` standard errors, are no work of a shuffle,
-    and nothing is said; nor is it of inputs that are but up to three whole numbers, which may be names of things (users and items). At
-    least `samples` held-out samples are asked for. In a series of which rows are shuffled beforehand, a forecast looks like a shift. Two
+    predictions go with the targets of the last of them, by more than `clear`, nothing is said; nor is it where a model that needs no
+    training (the nearest rows, a linear map) gains `told` of what there is in validation. What cannot be told apart is a problem that the
+    network cannot express: targets that no input tells anything about are like targets of other rows, except where a shift gives them away.
+    Labels of equal inputs that differ more often than those of any two rows, by `opposed` standard errors, are no work of a shuffle, and
+    nothing is said; nor is it of inputs that are but up to three whole numbers, which may be names of things (users and items). At least
+    `samples` held-out samples are asked for. In a series of which rows are shuffled beforehand, a forecast looks like a shift. Two
     trainings by heart end at losses that differ by a third by chance, hence the size of `gain`; the areas under two such falls differ by up
     to 0.27 of them, and by 0.7 where labels are learned that hold for the rows of the same person or place alone. Where something was
     learned, healthy programs match the other samples by 2.6 standard deviations or more; a weak signal in a few hundred rows does by 1 to
@@ -98,6 +99,7 @@ class MisalignedLabels(Rule):
     behind: float = 0.8
     mixed: float = 0.2
     draws: int = 2
+    told: float = 0.5
     mirrored: int = 5
 
     def judge(self, record: Record) -> Iterator[Finding]:
@@ -122,6 +124,10 @@ class MisalignedLabels(Rule):
             return
         if rising_weights(record) is not None:
             raise NotRun("the loss weighs frequent classes more than rare ones, so there is little to learn the rare ones for")
+        told = record.facts.get("data.simple") or {}
+        gained = told.get("explained", (told.get("accuracy", 0.0) - (most := told.get("majority", 0.0))) / max(1 - most, 1e-9))
+        if gained >= self.told:
+            raise NotRun(f"the inputs tell the targets: a model that needs no training gains {gained:.0%} of what there is in validation")
         opposed = record.facts.get("data.conflicts", {}).get("opposed")
         if opposed and opposed["z"] >= self.opposed:
             raise NotRun(

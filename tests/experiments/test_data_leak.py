@@ -71,5 +71,7 @@ def test_images_and_few_rows_are_not_judged() -> None:
 def test_tokens_of_one_vocabulary_are_no_columns_of_a_table() -> None:
     tokens = torch.randint(0, 6, (400, 5), generator=torch.Generator().manual_seed(1))
     assert "no table of at least 100 rows" in seen(tokens, tokens[:, 4], "cross_entropy").missing["data.telling"]
+    symbol = torch.cat([tokens[:, :1] + 20, tokens], 1)
+    assert "no table of at least 100 rows" in seen(symbol, tokens[:, 0], "cross_entropy").missing["data.telling"]
     codes = tokens * torch.tensor([1, 2, 3, 4, 5])
     assert seen(codes, tokens[:, 4], "cross_entropy").facts["data.telling"]["column"] == 4

@@ -3,9 +3,11 @@ from __future__ import annotations
 import pytest
 
 from diagnose.record import Record
+from diagnose.rules import run
 from diagnose.rules.excessive_dropout import ExcessiveDropout
 from diagnose.values import Severity
 from tests.rules.probes import findings, step
+from tests.rules.training import training
 
 
 def test_strong_dropout() -> None:
@@ -71,3 +73,13 @@ def test_wide_layers_stand_strong_dropout(units: tuple[int, ...], severity: Seve
 def test_a_dropout_that_is_called_as_a_function_has_the_place_of_the_forward() -> None:
     (finding,) = findings(ExcessiveDropout(), probe__dropout=[{"name": "", "p": 0.9, "units": 64}], probe__step=step())
     assert finding.where == "model.py:20"
+
+
+@pytest.mark.parametrize(("calls", "reached", "found"), [(12, 0.3, 1), (12, 0.9, 0), (3, 0.3, 0)])
+def test_dropout_on_a_state_that_nothing_survives(calls: int, reached: float, found: int) -> None:
+    simple = {"model": "words", "accuracy": 1.0, "rows": 256, "trained": 900, "majority": 0.2, "classes": 6}
+    facts = {"probe.dropout": [{"name": "reader.drop", "p": 0.4, "units": 40}] * calls, "probe.step": step(), "data.simple": simple}
+    told = run(ExcessiveDropout(), training([1.1] * 300, facts=facts, val__accuracy=[reached] * 6)).findings
+    assert ["p = 0.4 acts 12 times in one pass, so that 0.002 of what a unit holds gets through" in f.message for f in told] == [
+        True
+    ] * found

@@ -218,3 +218,13 @@ def test_blends_whose_targets_have_the_shares_of_each_other(shares: list[float],
     record.add("probe.mixture", {"input": shares, "target": [1 - share for share in shares], "swapped": swapped})
     told = run(MisalignedLabels(), record).findings
     assert ["in each of 3 draws, as in that of 0.90 of a sample with 0.10 of its target" in f.message for f in told] == [True] * found
+
+
+@pytest.mark.parametrize(
+    ("simple", "found"), [({"explained": 0.9}, 0), ({"explained": 0.2}, 1), ({"accuracy": 0.9, "majority": 0.5}, 0), ({}, 1)]
+)
+def test_targets_that_a_simple_model_tells_belong_to_their_rows(simple: dict[str, float], found: int) -> None:
+    record = Record()
+    for name, fact in (("probe.step", {}), ("probe.learning", SHUFFLED), ("data.simple", simple)):
+        record.add(name, fact)
+    assert len(run(MisalignedLabels(), record).findings) == found
