@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from contextlib import suppress
-from dis import get_instructions
+from dis import Instruction, get_instructions
 from inspect import unwrap
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ HOOKS = ("on_train_epoch_start", "on_train_epoch_end", "on_train_batch_start", "
 LOADERS = "train_dataloader"
 PARTS = ("dataset", "sampler", "batch_sampler", "collate_fn")
 ITEMS = 4  # that are read of a copy of a data set, to see whether it notes that
+ADDING = ("append", "extend", "setdefault", "update", "add")
+WORDS = (list, deque, dict, set)  # that a collate function numbers as they come
 SETTING = 8  # numbers in a tensor that is shared to be set, not to be learned from
 
 
@@ -31,7 +33,8 @@ def changes_data(module: LightningModule, loaders: Any, trainer: Trainer | None 
 
     A hook between batches or epochs names the Trainer's ``train_dataloader``, or an attribute that is the data set of the loader, its
     sampler or its collation, or a setting that one of them holds as well, as where a curriculum sets the stage of its data set; or the
-    data set counts what is read of it. What the first epoch gives then is not what training will see.
+    data set counts what is read of it, or the collate function notes it, such as words that are new to it. What the first epoch gives then
+    is not what training will see.
     """
     held = {id(part) for part in _parts(first_loader(loaders))}
     held |= {id(value) for part in _parts(first_loader(loaders)) for value in getattr(part, "__dict__", {}).values() if _setting(value)}
@@ -57,31 +60,41 @@ def shared_state(module: LightningModule, loaders: Any) -> Callable[[LightningMo
 
 
 def _changes_itself(loader: Any) -> str:
-    """The data set's ``__getitem__``, where reading a few items of a copy changes its length or a number that it keeps."""
-    dataset = getattr(loader, "dataset", None)
+    """The data set's ``__getitem__`` or the collate function, where reading a few items of a copy changes a number or a length in it."""
+    dataset, collate = getattr(loader, "dataset", None), getattr(loader, "collate_fn", None)
     own = [type(part).__name__ for part in _inside(dataset) if _writes(type(part))]
-    if not own or isinstance(dataset, IterableDataset):
+    words = hasattr(collate, "__dict__") and not isinstance(collate, FunctionType) and _writes(type(collate))
+    if not (own or words) or isinstance(dataset, IterableDataset):
         return ""
     with suppress(Exception), random_state_kept(), generators_kept(loader):
-        twin = copied(dataset, "the data set")
-        before = len(twin), [_numbers(part) for part in _inside(twin)]
-        for index in range(min(ITEMS, len(twin))):
-            twin[index]
+        twin, gathering = copied((dataset, collate), "the data set")
+        before, kept = (len(twin), [_numbers(part) for part in _inside(twin)]), _numbers(gathering, WORDS)
+        items = [twin[index] for index in range(min(ITEMS, len(twin)))]
         if (len(twin), [_numbers(part) for part in _inside(twin)]) != before:
             return f"{own[-1]}.__getitem__"
+        if words and gathering(items) is not None and _numbers(gathering, WORDS) != kept:
+            return f"{type(collate).__name__}.__call__"
     return ""
 
 
 def _writes(kind: type) -> bool:
-    """Whether any method of a class, after its making, sets an attribute or lengthens a list: only then a copy is worth its time."""
+    """Whether any method of a class, after its making, sets an attribute or adds to a list or dict: only then a copy is worth its time."""
     methods = [m for c in kind.__mro__ for name, m in vars(c).items() if name != "__init__" and isinstance(m, FunctionType)]
-    return any(i.opname == "STORE_ATTR" or i.argval in ("append", "extend") for m in methods for i in get_instructions(m))
+    return any(i.opname in ("STORE_ATTR", "STORE_SUBSCR") or i.argval in ADDING for m in methods for i in _instructions(m.__code__))
 
 
-def _numbers(value: Any) -> list[Any]:
-    """The numbers that an object keeps among its attributes, and the lengths of its lists."""
+def _instructions(code: CodeType) -> Iterator[Instruction]:
+    """Those of a function and of the functions and comprehensions inside of it."""
+    yield from get_instructions(code)
+    for part in code.co_consts:
+        if isinstance(part, CodeType):
+            yield from _instructions(part)
+
+
+def _numbers(value: Any, lists: tuple[type[Sized], ...] = (list, deque)) -> list[Any]:
+    """The numbers that an object keeps among its attributes, and the lengths of its lists; a dict may be a cache."""
     kept = getattr(value, "__dict__", {}).values()
-    return [len(v) if isinstance(v, (list, deque)) else v for v in kept if isinstance(v, (int, float, list, deque))]
+    return [len(v) if isinstance(v, lists) else v for v in kept if isinstance(v, (int, float, *lists))]
 
 
 def _state(value: Any) -> list[Any]:

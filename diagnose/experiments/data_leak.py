@@ -57,7 +57,7 @@ def telling(sample: Sample, inputs: Sequence[str], found: Target) -> dict[str, A
 def _tokens(table: Array) -> bool:
     """Whether the columns, but for one that may stand apart (a symbol to be remembered), have one range: words of one vocabulary."""
     ranges = Counter(zip(table.min(0).tolist(), table.max(0).tolist(), strict=True))
-    return ranges.most_common(1)[0][1] >= max(2, table.shape[1] - 1)
+    return bool(ranges.most_common(1)[0][1] >= max(2, table.shape[1] - 1))
 
 
 def _between(column: Array, classes: Array) -> float:

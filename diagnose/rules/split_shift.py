@@ -44,14 +44,15 @@ class SplitShift(Rule):
 
     ## When it is wrong
     A split by time lets trends drift: up to three standard deviations in some features, or in all columns of overlapping windows of one
-    series, stay silent. Where training or validation is balanced over the classes on purpose, other class shares are only `info`, and so
-    is every further validation loader, and one whose classes are all strange to training and are given to no loss there, as where a search
+    series, stay silent. Where training or validation is balanced over the classes on purpose, other class shares are only `info`, and so is
+    every further validation loader, and one whose classes are all strange to training and are given to no loss there, as where a search
     among new classes is tested. A curriculum brings later what its first epoch, the one that is read, lacks: where somebody's own sampler
-    takes less than `drawn` of its data set in it, the Trainer reloads its loaders, a hook of the module or of a callback reaches into
-    the training data, its steps write to what the data set holds (a replay buffer), or the data set changes its length or a number of its
-    own as it is read, all but a class that validation lacks is `info`. A stream that changes by itself is reported wrongly. A regression
-    target that is but guessed, as no loss is seen to get it, is not compared. Where training holds several rows of each person and
-    validation other persons, neighbours tell less there; of 61 healthy programs none lost 0.4 of what its neighbours or words told.
+    takes less than `drawn` of its data set in it, the Trainer reloads its loaders, a hook of the module or of a callback reaches into the
+    training data, its steps write to what the data set holds (a replay buffer), or the data set changes its length or a number of its own
+    as it is read, or the collate function does (a vocabulary that grows), all but a class that validation lacks is `info`. A stream that
+    changes by itself is reported wrongly. A regression target that is but guessed, as no loss is seen to get it, is not compared. Where
+    training holds several rows of each person and validation other persons, neighbours tell less there; of 61 healthy programs none lost
+    0.4 of what its neighbours or words told.
 
     ## What to try
     Apply the same normalisation, with the statistics of the training rows, to all splits; shuffle before splitting by position, or split

@@ -57,6 +57,26 @@ class Stage(Callback):
 DATA = Growing()
 
 
+class Numbering:
+    """Numbers words as they come."""
+
+    def __init__(self, grows: bool) -> None:
+        self.grows, self.known = grows, dict.fromkeys(range(99), 0)
+
+    def __call__(self, items: Any) -> Any:
+        rows = [[self.known.setdefault(word, len(self.known)) for word in row.tolist()] for row, _ in items] if self.grows else []
+        return torch.tensor(rows or [row.tolist() for row, _ in items]), torch.tensor([label for _, label in items])
+
+
+@pytest.mark.parametrize("grows", [True, False])
+def test_a_collate_function_that_notes_what_it_reads(grows: bool) -> None:
+    collate = Numbering(grows)
+    items = [(torch.arange(8.0) * 100 + i, i % 3) for i in range(40)]
+    loader: DataLoader[Any] = DataLoader(items, batch_size=8, collate_fn=collate)  # type: ignore[arg-type]
+    assert changes_data(Classifier(), loader) == ("Numbering.__call__" if grows else "")
+    assert len(collate.known) == 99
+
+
 @pytest.mark.parametrize(
     ("module", "callbacks", "hook"),
     [
