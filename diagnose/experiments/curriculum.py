@@ -23,8 +23,9 @@ HOOKS = ("on_train_epoch_start", "on_train_epoch_end", "on_train_batch_start", "
 LOADERS = "train_dataloader"
 PARTS = ("dataset", "sampler", "batch_sampler", "collate_fn")
 ITEMS = 4  # that are read of a copy of a data set, to see whether it notes that
-ADDING = ("append", "extend", "setdefault", "update", "add")
-WORDS = (list, deque, dict, set)  # that a collate function numbers as they come
+NOTING = ("STORE_ATTR", "append", "extend")  # what a class does that counts what is read of it
+GROWING = (*NOTING, "STORE_SUBSCR", "setdefault", "update", "add")  # or numbers words as they come, in one of
+WORDS = (list, deque, dict, set)
 SETTING = 8  # numbers in a tensor that is shared to be set, not to be learned from
 
 
@@ -62,8 +63,8 @@ def shared_state(module: LightningModule, loaders: Any) -> Callable[[LightningMo
 def _changes_itself(loader: Any) -> str:
     """The data set's ``__getitem__`` or the collate function, where reading a few items of a copy changes a number or a length in it."""
     dataset, collate = getattr(loader, "dataset", None), getattr(loader, "collate_fn", None)
-    own = [type(part).__name__ for part in _inside(dataset) if _writes(type(part))]
-    words = hasattr(collate, "__dict__") and not isinstance(collate, FunctionType) and _writes(type(collate))
+    own = [type(part).__name__ for part in _inside(dataset) if _writes(type(part), NOTING)]
+    words = hasattr(collate, "__dict__") and not isinstance(collate, FunctionType) and _writes(type(collate), GROWING)
     if not (own or words) or isinstance(dataset, IterableDataset):
         return ""
     with suppress(Exception), random_state_kept(), generators_kept(loader):
@@ -77,10 +78,10 @@ def _changes_itself(loader: Any) -> str:
     return ""
 
 
-def _writes(kind: type) -> bool:
-    """Whether any method of a class, after its making, sets an attribute or adds to a list or dict: only then a copy is worth its time."""
+def _writes(kind: type, ways: tuple[str, ...]) -> bool:
+    """Whether any method of a class, after its making, writes in one of these ways: only then a copy is worth its time."""
     methods = [m for c in kind.__mro__ for name, m in vars(c).items() if name != "__init__" and isinstance(m, FunctionType)]
-    return any(i.opname in ("STORE_ATTR", "STORE_SUBSCR") or i.argval in ADDING for m in methods for i in _instructions(m.__code__))
+    return any(i.opname in ways or i.argval in ways for m in methods for i in _instructions(m.__code__))
 
 
 def _instructions(code: CodeType) -> Iterator[Instruction]:

@@ -62,10 +62,9 @@ class SampleLeakage(Rule):
     def judge(self, record: Record) -> Iterator[Finding]:
         view = next((v for v in record.facts.get("probe.views", ()) if v["samples"]), None)
         if view is not None:
-            before, after = (f"({', '.join(map(str, view[name]))})" for name in ("before", "after"))
             yield self.finding(
-                f"a view or reshape brings a tensor of shape {before} into shape {after}: it exchanges the axis of the samples with "
-                "another one and leaves the numbers in their order, so that each sample is made of parts of several",
+                f"a view or reshape brings a tensor of shape {tuple(view['before'])} into shape {tuple(view['after'])}: it exchanges the "
+                "axis of the samples with another and leaves the numbers in their order, so that each sample is made of parts of several",
                 where=record.source("forward") or "forward",
                 fix="use transpose or permute to exchange axes",
             )

@@ -26,7 +26,7 @@ class UnpredictedClass(Rule):
     classes' shares; rarer ones are a warning there too, where every sample was predicted as one class that at least the share `dominant` is
     of, and an agreement beyond chance (Cohen's kappa) of more than `kappa` is ruled out, and so is one that a weighted sampler draws for
     less than `drawn` of its share of the data set. Before training: a class that the loss ignores (`ignore_index`), since it pads the
-    targets, and that is also `ignored` or more of the places between the targets of a sequence.
+    targets, and that is also `ignored` or more of the places of a sequence that are no padding.
 
     ## Why it matters
     Recall of such a class is zero, and accuracy hides it. Often all samples go to few classes because training has collapsed.
@@ -93,9 +93,8 @@ class UnpredictedClass(Rule):
             alone = sum(row["predicted"] > 0 for row in entry["per_class"]) == 1 and only >= self.dominant * entry["n"]
             alone = alone and "evaluation" not in record and useless(entry, self.kappa)
             sampled = record.facts.get("data.sampling", {})
-            starved = {name for name, entry in sampled.items() if entry["drawn"] < self.drawn * entry["share"]}
-            alone = alone or any(str(row["name"]) in starved for row in never)
-            grave = never if alone else [row for row in never if row["support"] >= usual] if certain or few else []
+            starved = any(c["drawn"] < self.drawn * c["share"] for row in never if (c := sampled.get(str(row["name"]))) is not None)
+            grave = never if alone or starved else [row for row in never if row["support"] >= usual] if certain or few else []
             never = grave or never
             if never:
                 names = ", ".join(str(row["name"]) for row in never[:5]) + (" ..." if len(never) > 5 else "")
@@ -109,5 +108,5 @@ class UnpredictedClass(Rule):
                     severity=None if grave else Severity.INFO,
                     classes=len(never),
                     samples=samples,
-                    threshold=usual if grave and not alone else least,
+                    threshold=usual if grave and not (alone or starved) else least,
                 )

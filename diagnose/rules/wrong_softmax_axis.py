@@ -68,10 +68,9 @@ class WrongSoftmaxAxis(Rule):
         step = record.facts["probe.step"]
         view = next((v for v in record.facts.get("probe.views", ()) if v["scores"] and not v["samples"]), None)
         if view is not None and step["kind"] in ("cross_entropy", "nll_loss") and len(view["after"]) > 2:
-            before, after = (f"({', '.join(map(str, view[name]))})" for name in ("before", "after"))
             yield self.finding(
-                f"the scores that {step['kind']} gets come from shape {before} into shape {after} by a view or reshape, which leaves the "
-                "numbers in their order: the scores of one position come from several others",
+                f"the scores that {step['kind']} gets come from shape {tuple(view['before'])} into shape {tuple(view['after'])} by a view "
+                "or reshape, which leaves the numbers in their order: the scores of one position come from several others",
                 where=record.source("training_step") or "training_step",
                 fix="use movedim(-1, 1) on the scores, or transpose(1, 2) for (N, T, C), instead of view or reshape",
             )
