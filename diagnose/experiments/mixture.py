@@ -18,7 +18,7 @@ from diagnose.measure.watched_losses import watch_losses
 from diagnose.record import Record
 
 DRAWS = 8
-ROWS = 64
+ROWS, COLUMNS = 64, 1024  # of a batch that are looked at
 EXACT = 1e-3  # of a row's square, that no blend of two rows leaves over
 CLEAR = 0.2  # between both shares, below which it is not told which is which
 CLOSE = 0.05  # of a share
@@ -42,6 +42,8 @@ def blend(sandbox: Sandbox, record: Record) -> None:
             np.random.seed(seed)
             random.seed(seed)
             pairs.append(_shares(sandbox, batch))
+            if seed and not any(pairs):
+                break
     known = [(a, b) for a, b in filter(None, pairs) if abs(2 * a - 1) >= CLEAR]
     if not known:
         record.skip("probe.mixture", "the step does not blend two samples at a time")
@@ -71,10 +73,10 @@ def _shares(sandbox: Sandbox, batch: Any) -> tuple[float, float] | None:
 
 def _in_input(blended: Tensor, rows: Tensor) -> float | None:
     """Each row's own share in a blend of two rows: the median over the rows that are such a blend, if most are."""
-    x, y = (t[:ROWS].reshape(min(ROWS, len(t)), -1).double() for t in (rows, blended))
-    others = rows.reshape(len(rows), -1).double()[:ROWS]
-    apart = x[:, None] - others[None]  # (rows, others, columns)
-    left = y[:, None] - others[None]
+    step = max(1, rows[0].numel() // COLUMNS)
+    x, y = (t[:ROWS].detach().cpu().flatten(1)[:, ::step].double() for t in (rows, blended))
+    apart = x[:, None] - x[None]  # (rows, others, columns)
+    left = y[:, None] - x[None]
     shares = (left * apart).sum(2) / apart.square().sum(2).clamp_min(1e-12)
     rest = (left - shares[:, :, None] * apart).square().sum(2) / y.square().sum(1, keepdim=True).clamp_min(1e-12)
     best = rest.argmin(1)

@@ -124,10 +124,6 @@ class MisalignedLabels(Rule):
             return
         if rising_weights(record) is not None:
             raise NotRun("the loss weighs frequent classes more than rare ones, so there is little to learn the rare ones for")
-        told = record.facts.get("data.simple") or {}
-        gained = told.get("explained", (told.get("accuracy", 0.0) - (most := told.get("majority", 0.0))) / max(1 - most, 1e-9))
-        if gained >= self.told:
-            raise NotRun(f"the inputs tell the targets: a model that needs no training gains {gained:.0%} of what there is in validation")
         opposed = record.facts.get("data.conflicts", {}).get("opposed")
         if opposed and opposed["z"] >= self.opposed:
             raise NotRun(
@@ -147,6 +143,10 @@ class MisalignedLabels(Rule):
         by_heart = memorised and lead < self.lead and (most <= self.faint or (lead < self.alike and most <= self.clear))
         if gain >= self.gain and not by_heart:
             return
+        told = record.facts.get("data.simple") or {}
+        gained = told.get("explained", (told.get("accuracy", 0.0) - (most := told.get("majority", 0.0))) / max(1 - most, 1e-9))
+        if gained >= self.told:
+            raise NotRun(f"the inputs tell the targets: a model that needs no training gains {gained:.0%} of what there is in validation")
         ends = f"the loss ends at {seen['real']:.3g}, with shuffled labels at {seen['shuffled']:.3g}"
         if memorised:
             message = (

@@ -227,4 +227,7 @@ def test_targets_that_a_simple_model_tells_belong_to_their_rows(simple: dict[str
     record = Record()
     for name, fact in (("probe.step", {}), ("probe.learning", SHUFFLED), ("data.simple", simple)):
         record.add(name, fact)
-    assert len(run(MisalignedLabels(), record).findings) == found
+    outcome = run(MisalignedLabels(), record)
+    assert (len(outcome.findings), outcome.status) == (found, "found" if found else "not-run")
+    record.add("probe.learning", {**SHUFFLED, "held_out": 40.0})
+    assert run(MisalignedLabels(), record).status == "clean"  # whoever else tells them
