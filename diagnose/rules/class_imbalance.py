@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from diagnose.record import Record
-from diagnose.rules import NotRun, Rule, run
-from diagnose.rules.evidence import counted_padding, rising_weights, tail
-from diagnose.rules.prediction_collapse import PredictionCollapse
+from diagnose.rules import NotRun, Rule
+from diagnose.rules.evidence import counted_padding, rising_weights
 from diagnose.values import Finding, Severity
-
-COUNTS_RARE = re.compile(r"^metric/.*val.*(recall|sensitivity|f1|f_1|f-1|fscore)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,15 +18,11 @@ class ClassImbalance(Rule):
     ## What it measures
     The training labels read, per class: the ratio of the largest to the smallest that occurs, against `ratio`; not where somebody's own
     sampler takes but a part of its data set in an epoch, as one that draws episodes: then chance gave the counts. And whether the class
-    weights of the loss rise with the frequency of the classes, which widens any imbalance. That is a warning where the weights of three
-    classes or more are a power of the frequencies, to `exact` of their size and what chance does to the counts: then they were computed
-    from them, the wrong way round. Once training shows what comes of that, prediction-collapse says it in its place.
+    weights of the loss rise with the frequency of the classes, which widens any imbalance.
 
-    It is a warning, too, where the module logs a recall or an F1 of its own in validation, all of these end below `low`, and the other
-    classes get less than `starved` of their share of the predictions, though neither the loss nor the sampling weighs them.
-
-    And where sequences are padded and the loss counts the padding, of `padding` or more of all that it counts: as if that were one large
-    class, which is learned first and hides the others in the loss and in any accuracy.
+    It is a warning where sequences are padded and the loss counts the padding, of `padding` or more of all that it counts: as if that were
+    one large class, which is learned first and hides the others in the loss and in any accuracy. What comes of other imbalances is said
+    by unpredicted-class.
 
     ## Why it matters
     Accuracy then says little (always answering with the largest class looks good), and rare classes may never be predicted.
@@ -56,9 +46,6 @@ class ClassImbalance(Rule):
 
     padding: float = 0.5
     ratio: float = 10.0
-    exact: float = 0.05
-    starved: float = 0.25
-    low: float = 0.1
 
     def judge(self, record: Record) -> Iterator[Finding]:
         padded = list(self._padded(record))
@@ -73,14 +60,10 @@ class ClassImbalance(Rule):
         most, least = max(counts, key=lambda c: counts[c]), min(counts, key=lambda c: counts[c])
         ratio = counts[most] / counts[least]
         if ratio > self.ratio and (facts.get("drawn") or 1.0) == 1.0:
-            missed = self._missed(record)
             yield self.finding(
-                f"class {most} has {counts[most]} of the training rows read, class {least} has {counts[least]}: {ratio:.3g} to 1{missed}",
+                f"class {most} has {counts[most]} of the training rows read, class {least} has {counts[least]}: {ratio:.3g} to 1",
                 where=f"{facts['target']}, class {least}",
-                fix="judge by recall per class; weight the loss or the sampling if the rare class matters"
-                if not missed
-                else "weight the loss (weight=, pos_weight=) or the sampling, or lower the threshold of the decision",
-                severity=Severity.WARNING if missed else self.severity,
+                fix="judge by recall per class; weight the loss or the sampling if the rare class matters",
                 ratio=ratio,
                 largest=counts[most],
                 smallest=counts[least],
@@ -90,13 +73,11 @@ class ClassImbalance(Rule):
         if classes is not None:
             weights = record.facts["probe.step"]["class_weights"]["weight"]
             most, least = classes
-            computed = self._computed(record)
             yield self.finding(
                 f"the loss weighs the most frequent class {most} with {weights[most]:.3g} and the rarest, {least}, with "
-                f"{weights[least]:.3g}" + (": its weights follow the frequencies" if computed else ""),
+                f"{weights[least]:.3g}",
                 where="class weights of the loss",
                 fix="if this is not meant, turn the weights round: len(y) / (classes * counts)",
-                severity=Severity.WARNING if computed and not run(PredictionCollapse(), record).findings else Severity.INFO,
                 weight=weights[most],
                 rare_weight=weights[least],
             )
@@ -116,26 +97,3 @@ class ClassImbalance(Rule):
             limit=self.padding,
             places=known["places"],
         )
-
-    def _missed(self, record: Record) -> str:
-        """What a metric of the module's own says of rare classes that are hardly ever predicted, or ``""``."""
-        held, common = tail(record, "val/top_share"), tail(record, "val/target_top_share")
-        weighed = record.facts.get("probe.step", {}).get("class_weights") or record.facts["data"]["train"].get("order") == "weighted"
-        if weighed or not record.facts.get("run", {}).get("finished") or not len(held) or 1 - held[-1] > self.starved * (1 - common[-1]):
-            return ""
-        own = {name: tail(record, name) for name in record.names() if COUNTS_RARE.search(name)}
-        low = {name: float(values[-1]) for name, values in own.items() if len(values) and values[-1] < self.low}
-        name = min(low, key=lambda name: low[name], default="")
-        told = f", {held[-1]:.1%} of the predictions are one class, and {name.removeprefix('metric/')} is {low[name]:.2g}" if low else ""
-        return told if low and own.keys() == low.keys() else ""
-
-    def _computed(self, record: Record) -> bool:
-        """Whether the weights of the loss are a power of the frequencies of the classes: no one chooses such weights by hand."""
-        given = record.facts["probe.step"]["class_weights"]
-        known = np.array([(n, w) for w, n in zip(given["weight"], given["count"], strict=True) if n > 0 and w > 0])
-        counts, logs = known[:, 0], np.log(known)
-        if len(known) < 3 or len(set(np.round(logs[:, 1], 2))) < len(known):
-            return False
-        slope, start = np.polyfit(logs[:, 0], logs[:, 1], 1, w=np.sqrt(counts))
-        off = np.abs(logs[:, 1] - slope * logs[:, 0] - start)
-        return bool((off <= self.exact + 2 * slope / np.sqrt(counts)).all())

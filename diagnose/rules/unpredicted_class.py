@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
+from diagnose.rules.evidence import rising_weights, tail
 from diagnose.rules.skill import informed
 from diagnose.rules.validated import evaluated, useless
 from diagnose.values import Finding, Severity
+
+COUNTS_RARE = re.compile(r"^metric/.*val.*(recall|sensitivity|f1|f_1|f-1|fscore)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +32,13 @@ class UnpredictedClass(Rule):
     classes' shares; rarer ones are a warning there too, where every sample was predicted as one class that at least the share `dominant` is
     of, and an agreement beyond chance (Cohen's kappa) of more than `kappa` is ruled out, and so is one that a weighted sampler draws for
     less than `drawn` of its share of the data set. Before training: a class that the loss ignores (`ignore_index`), since it pads the
-    targets, and that is also `ignored` or more of the places of a sequence that are no padding.
+    targets, and that is also `ignored` or more of the places of a sequence that are no padding; and class weights of the loss that were
+    computed from the frequencies the wrong way round: those of three classes or more are a rising power of the frequencies, to `exact` of
+    their size and what chance does to the counts.
+
+    A rare class counts as never predicted, too, where the module logs a recall or an F1 of its own in validation, all of these end below
+    `low`, and all classes but the most frequent get less than `starved` of their share of the predictions, though the largest is at least
+    `ratio` times as frequent as the rarest and neither the loss nor the sampling weighs them.
 
     ## Why it matters
     Recall of such a class is zero, and accuracy hides it. Often all samples go to few classes because training has collapsed.
@@ -48,7 +60,7 @@ class UnpredictedClass(Rule):
     name = "unpredicted-class"
     severity = Severity.WARNING
     needs = ("evaluation",)
-    instead = ("val/predicted", "data.ignored")
+    instead = ("val/predicted", "val/top_share", "data.ignored", "probe.step")
     role = "symptom"
     explains = ("below-baseline",)
 
@@ -62,8 +74,17 @@ class UnpredictedClass(Rule):
     dominant: float = 0.8
     kappa: float = 0.15
     drawn: float = 0.5
+    exact: float = 0.05
+    starved: float = 0.25
+    low: float = 0.1
+    ratio: float = 10.0
 
     def judge(self, record: Record) -> Iterator[Finding]:
+        known = [*self._never_learned(record), *self._hardly(record)]
+        yield from known[:1] or self._never(record)
+
+    def _never_learned(self, record: Record) -> Iterator[Finding]:
+        """What the loss is told to leave unlearned."""
         hidden = record.facts.get("data.ignored")
         if hidden is not None and hidden["share"] >= self.ignored and hidden["ends"] >= self.support:
             yield self.finding(
@@ -75,7 +96,57 @@ class UnpredictedClass(Rule):
                 limit=self.ignored,
                 places=hidden["inside"],
             )
+        classes = rising_weights(record)
+        if classes is not None and self._computed(record):
+            weights = record.facts["probe.step"]["class_weights"]["weight"]
+            most, least = classes
+            yield self.finding(
+                f"the loss weighs the most frequent class {most} with {weights[most]:.3g} and the rarest, {least}, with "
+                f"{weights[least]:.3g}: its weights follow the frequencies, so rare classes are hardly learned",
+                where="class weights of the loss",
+                fix="turn the weights round: rare classes need the larger ones, len(y) / (classes * counts)",
+                weight=weights[most],
+                rare_weight=weights[least],
+            )
+
+    def _computed(self, record: Record) -> bool:
+        """Whether the weights of the loss are a power of the frequencies of the classes: no one chooses such weights by hand."""
+        given = record.facts["probe.step"]["class_weights"]
+        known = np.array([(n, w) for w, n in zip(given["weight"], given["count"], strict=True) if n > 0 and w > 0])
+        counts, logs = known[:, 0], np.log(known)
+        if len(known) < 3 or len(set(np.round(logs[:, 1], 2))) < len(known):
+            return False
+        slope, start = np.polyfit(logs[:, 0], logs[:, 1], 1, w=np.sqrt(counts))
+        off = np.abs(logs[:, 1] - slope * logs[:, 0] - start)
+        return bool((off <= self.exact + 2 * slope / np.sqrt(counts)).all())
+
+    def _hardly(self, record: Record) -> Iterator[Finding]:
+        """A rare class that a metric of the module's own says is hardly ever predicted."""
+        facts = record.facts.get("data", {}).get("train", {"target": None})
+        counts = ((facts["fields"][facts["target"]]["target"] or {}) if facts["target"] else {}).get("counts") or {"": 1}
+        most, least = max(counts, key=lambda c: counts[c]), min(counts, key=lambda c: counts[c])
+        held, common = tail(record, "val/top_share"), tail(record, "val/target_top_share")
+        weighed = record.facts.get("probe.step", {}).get("class_weights") or facts.get("order") == "weighted"
+        ended = record.facts.get("run", {}).get("finished")
+        if counts[most] <= self.ratio * counts[least] or weighed or not ended or not len(held) or (facts.get("drawn") or 1.0) != 1.0:
             return
+        own = {name: float(values[-1]) for name in record.names() if COUNTS_RARE.search(name) and len(values := tail(record, name))}
+        if 1 - held[-1] <= self.starved * (1 - common[-1]) and own and max(own.values()) < self.low:
+            name = min(own, key=lambda name: own[name])
+            yield self.finding(
+                f"class {least} has {counts[least]} of the training rows read, class {most} has {counts[most]}; {held[-1]:.1%} of the "
+                f"predictions are one class, and {name.removeprefix('metric/')} is {own[name]:.2g}",
+                where=f"{facts['target']}, class {least}",
+                fix="weight the loss (weight=, pos_weight=) or the sampling, or lower the threshold of the decision",
+                ratio=counts[most] / counts[least],
+                smallest=counts[least],
+                threshold=self.ratio,
+            )
+
+    def _never(self, record: Record) -> Iterator[Finding]:
+        """Classes that the evaluation, or the validations of a run, know of and no sample was predicted as."""
+        if "evaluation" not in record and "val/predicted" not in record:
+            raise NotRun("no evaluation was recorded, nor the classes that a validation predicted")
         entries = {k: e for k, e in evaluated(record, self.validations).items() if e.get("per_class") and e["task"] != "multilabel"}
         entries = {k: e for k, e in entries.items() if sum(row["support"] > 0 for row in e["per_class"]) > 1}
         if not entries:

@@ -5,10 +5,9 @@ from typing import Any
 import pytest
 
 from diagnose.record import Record
-from diagnose.rules import NotRun, build, diagnose, run
+from diagnose.rules import NotRun, run
 from diagnose.rules.class_imbalance import ClassImbalance
 from diagnose.values import Severity
-from tests.rules.training import training
 
 
 def record(counts: dict[str, int] | None, kind: str = "class", target: str | None = "y") -> Record:
@@ -30,24 +29,6 @@ def test_what_a_sampler_of_ones_own_draws(drawn: float | None, count: int) -> No
     episodes = record({"0": 108, "1": 9})
     episodes.facts["data"]["train"]["drawn"] = drawn
     assert len(list(ClassImbalance().judge(episodes))) == count
-
-
-@pytest.mark.parametrize(
-    ("changes", "warned"),
-    [
-        ({}, True),
-        ({"metric__val_f1": [0.0, 0.4]}, False),  # it decides by another threshold
-        ({"val__top_share": [0.98, 0.98]}, False),
-        ({"metric__val_recall": [], "metric__val_f1": []}, False),
-    ],
-)
-def test_a_rare_class_that_the_modules_own_recall_says_is_never_found(changes: dict[str, Any], warned: bool) -> None:
-    series: dict[str, Any] = {"metric__val_recall": [0.0, 0.03], "metric__val_f1": [0.0, 0.06], "metric__train_f1": [0.0, 0.5]}
-    series |= {"val__top_share": [1.0, 0.999], "val__target_top_share": [0.983, 0.983], **changes}
-    payments = training([0.1] * 60, facts=record({"0": 2000, "1": 40}).facts, run={"finished": True}, **series)
-    (finding,) = ClassImbalance().judge(payments)
-    assert (finding.severity is Severity.WARNING) is warned
-    assert ("50 to 1, 99.9% of the predictions are one class, and val_recall is 0.03" in finding.message) is warned
 
 
 @pytest.mark.parametrize(
@@ -91,30 +72,3 @@ def test_class_weights_against_an_imbalance() -> None:
     balanced = record({"0": 300, "1": 100})
     balanced.add("probe.step", {"class_weights": {"weight": [0.25, 0.75], "count": [300, 100]}})
     assert list(ClassImbalance().judge(balanced)) == []
-
-
-@pytest.mark.parametrize(
-    ("weight", "count", "severity"),
-    [
-        ([0.62, 0.2, 0.1, 0.05, 0.03], [610, 215, 92, 51, 32], Severity.WARNING),  # the frequencies of all data
-        ([0.49, 0.04, 0.01], [700, 205, 95], Severity.WARNING),  # their squares
-        ([3.0, 1.0, 1.0], [600, 200, 200], Severity.INFO),  # one class is worth more
-        ([2.0, 1.2, 0.5], [600, 250, 150], Severity.INFO),
-        ([0.75, 0.25], [300, 100], Severity.INFO),  # two numbers always follow
-    ],
-)
-def test_weights_that_were_computed_the_wrong_way_round_are_a_warning(weight: list[float], count: list[int], severity: Severity) -> None:
-    widened = record({"0": 300, "1": 100})
-    widened.add("probe.step", {"class_weights": {"weight": weight, "count": count}})
-    (finding,) = ClassImbalance().judge(widened)
-    assert finding.severity is severity
-
-
-@pytest.mark.parametrize(("top", "by"), [(0.99, "T315"), (0.85, "D104")])
-def test_what_comes_of_such_weights_is_said_in_their_place(top: float, by: str) -> None:
-    weights = {"class_weights": {"weight": [2.4, 0.36, 0.24], "count": [800, 120, 80]}}
-    trained = training([0.2] * 300, facts={"probe.step": weights}, prediction__top_share=[top] * 30, target__top_share=[0.8] * 30)
-    trained.add("data", record({"0": 800, "1": 120, "2": 80}).facts["data"])
-    diagnosis = diagnose(trained, build(["D104", "T315"]))
-    assert [f.code for f in diagnosis.at_or_above("warning")] == [by]
-    assert {f.code for f in diagnosis.findings} == {"D104", by}

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from diagnose.evaluation import evaluate_predictions
 from diagnose.record import Record
-from diagnose.rules import NotRun, diagnose, run
+from diagnose.rules import NotRun, build, diagnose, run
 from diagnose.rules.unpredicted_class import UnpredictedClass
 from diagnose.values import Finding, Severity
 from tests.rules.training import training
@@ -88,3 +90,56 @@ def test_values_have_no_classes() -> None:
 def test_labels_that_are_all_one_class() -> None:
     with pytest.raises(NotRun, match="no evaluated loader has two classes or more"):
         judge(np.zeros(100, dtype=int), np.arange(100) % 3 + 1)
+
+
+def labelled(counts: dict[str, int]) -> dict[str, Any]:
+    fields = {"y": {"target": {"kind": "class", "counts": counts}}}
+    return {"train": {"target": "y", "fields": fields}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "facts", "count"),
+    [
+        ({}, {}, 1),
+        ({"metric__val_f1": [0.0, 0.4]}, {}, 0),  # it decides by another threshold
+        ({"val__top_share": [0.98, 0.98]}, {}, 0),
+        ({"metric__val_recall": [], "metric__val_f1": []}, {}, 0),
+        ({}, {"data": labelled({"0": 360, "1": 40})}, 0),  # nine times as frequent
+        ({}, {"run": {"finished": False}}, 0),
+        ({}, {"probe.step": {"class_weights": {"weight": [1.0, 9.0], "count": [2000, 40]}}}, 0),
+    ],
+)
+def test_a_rare_class_that_the_modules_own_recall_says_is_never_found(changes: dict[str, Any], facts: dict[str, Any], count: int) -> None:
+    series: dict[str, Any] = {"metric__val_recall": [0.0, 0.03], "metric__val_f1": [0.0, 0.06], "metric__train_f1": [0.0, 0.5]}
+    series |= {"val__top_share": [1.0, 0.999], "val__target_top_share": [0.983, 0.983], **changes}
+    known = {"data": labelled({"0": 2000, "1": 40}), "run": {"finished": True}, **facts}
+    found = run(UnpredictedClass(), training([0.1] * 60, facts=known, **series)).findings
+    assert len(found) == count
+    said = "class 1 has 40 of the training rows read, class 0 has 2000; 99.9% of the predictions are one class, and val_recall is 0.03"
+    assert all((f.message, f.severity) == (said, Severity.WARNING) for f in found)
+
+
+@pytest.mark.parametrize(
+    ("weight", "count", "found"),
+    [
+        ([0.62, 0.2, 0.1, 0.05, 0.03], [610, 215, 92, 51, 32], 1),  # the frequencies of all data
+        ([0.49, 0.04, 0.01], [700, 205, 95], 1),  # their squares
+        ([3.0, 1.0, 1.0], [600, 200, 200], 0),  # one class is worth more
+        ([2.0, 1.2, 0.5], [600, 250, 150], 0),
+        ([0.75, 0.25], [300, 100], 0),  # two numbers always follow
+    ],
+)
+def test_class_weights_that_were_computed_the_wrong_way_round(weight: list[float], count: list[int], found: int) -> None:
+    record = Record()
+    record.add("probe.step", {"class_weights": {"weight": weight, "count": count}})
+    findings = run(UnpredictedClass(), record).findings
+    assert len(findings) == found
+    assert all("its weights follow the frequencies" in f.message and f.severity is Severity.WARNING for f in findings)
+
+
+@pytest.mark.parametrize(("top", "by"), [(0.99, "T315"), (0.85, "E402")])
+def test_what_comes_of_such_weights_is_said_in_their_place(top: float, by: str) -> None:
+    weights = {"class_weights": {"weight": [2.4, 0.36, 0.24], "count": [800, 120, 80]}}
+    trained = training([0.2] * 300, facts={"probe.step": weights}, prediction__top_share=[top] * 30, target__top_share=[0.8] * 30)
+    trained.add("data", labelled({"0": 800, "1": 120, "2": 80}))
+    assert [f.code for f in diagnose(trained, build(["E402", "T315"])).at_or_above("warning")] == [by]
