@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from diagnose.experiments.sandbox import Sandbox
 from diagnose.identity import commit
@@ -58,7 +59,7 @@ def describe_run(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
 
 
 def describe_optimizer(optimizer: Any) -> dict[str, Any]:
-    """Name and settings of an optimizer's first group, and its largest weight decay."""
+    """Name and settings of an optimizer's first group, its largest weight decay, and how many weights it holds."""
     groups = optimizer.param_groups
     first = groups[0] if groups else {}
     betas = first.get("betas")
@@ -71,6 +72,8 @@ def describe_optimizer(optimizer: Any) -> dict[str, Any]:
         "momentum": float(first.get("momentum", 0.0)),
         "dampening": float(first.get("dampening", 0.0)),
         "betas": [float(b) for b in betas] if betas is not None else None,
+        "maximize": any(g.get("maximize", False) for g in groups),
+        "weights": sum(p.numel() for g in groups for p in g["params"] if not is_lazy(p)),
         "groups": len(groups),
     }
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from scipy.stats import binom
 
 from diagnose.record import Record
@@ -30,7 +31,8 @@ class CollapsedEmbedding(Rule):
     where the loss has fallen below `fallen` of what it was; where the loss compares embeddings, so that no predictions are known, also one
     of whose units less than half of `dead` gave the same for every sample at first, and `dead` of them do in the end. Then the loss is
     least where all samples give the same. Of a loss that compares embeddings also where the spread of their directions ends below `point`
-    and below `left` of what it was: 1 less the squared length of their mean direction, which is 0 where all point the same way.
+    and below `left` of what it was: 1 less the squared length of their mean direction, which is 0 where all point the same way; and of an
+    error between two embeddings that both have a gradient, whatever else the step learns.
 
     And where a term that the step adds to its loss call, and that depends on the batch (the divergence of a latent variable, a sparsity),
     crowds that call out: its gradient is `term` times that of the call in the first step, and the model gains less than `skill` over a
@@ -63,7 +65,7 @@ class CollapsedEmbedding(Rule):
     name = "collapsed-embedding"
     severity = Severity.WARNING
     needs = ("embedding",)
-    instead = ("activation/std", "embedding/spread", "probe.unpenalised", "probe.penalty")
+    instead = ("activation/std", "embedding/spread", "embedding/pairs", "probe.unpenalised", "probe.penalty")
     role = "symptom"
     explains = (
         "prediction-collapse",
@@ -167,13 +169,13 @@ class CollapsedEmbedding(Rule):
         )
 
     def _one_point(self, record: Record) -> tuple[float, float] | None:
-        """The spread of directions at first and in the end, where it is lost, of a loss of which no predictions are known."""
-        if "embedding/spread" not in record or record.facts.get("task", {"loss": "?"})["loss"]:
-            return None
-        values = finite(record.series("embedding/spread").value)
-        if len(values) < 10 or not median(values[-3:]) < min(self.point, self.left * median(values[:3])):
-            return None
-        return median(values[:3]), median(values[-3:])
+        """The spread of directions at first and in the end, where it is lost: of pairs, or of all where no predictions are known."""
+        alone = not record.facts.get("task", {"loss": "?"})["loss"]
+        for name in ("embedding/pairs", *(["embedding/spread"] if alone else [])):
+            values = finite(record.series(name).value) if name in record else np.empty(0)
+            if len(values) >= 10 and median(values[-3:]) < min(self.point, self.left * median(values[:3])):
+                return median(values[:3]), median(values[-3:])
+        return None
 
     def _chance(self, fact: dict[str, Any]) -> float | None:
         """How likely chance gives such a k-NN accuracy."""

@@ -10,11 +10,11 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import begins_anew, losses, moving_targets, refuse_adversary, refuse_games, refuse_unknown
+from diagnose.rules.evidence import begins_anew, climbing, losses, moving_targets, refuse_adversary, refuse_games, refuse_unknown, tail
 from diagnose.rules.games import players
-from diagnose.rules.objective import negated
+from diagnose.rules.objective import ERRORS, negated
 from diagnose.rules.skill import like_training
-from diagnose.statistics import blocks, finite, mann_kendall, spread
+from diagnose.statistics import blocks, finite, mann_kendall, median, spread
 from diagnose.values import Finding, Severity
 
 NOT_NEGATIVE = ("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")
@@ -25,14 +25,14 @@ class DivergingLoss(Rule):
     """The training loss rises far above its start or its best.
 
     ## What it measures
-    Block means of the loss of all batches (at most fifty blocks). The last tenth must lie `rise` times the start's size above the
-    start, or have lost `lost` of all progress while being `rise` times above the best block; in both cases by more than four times the
-    noise. A loss that grew tenfold within the finite batches before NaN counts too, and so does a cross-entropy that falls without
-    end, to `below` times its start below zero. It needs `rows` batches and `epochs` epochs. A loss that is a negative multiple of a squared
-    or absolute error in each of `measured` steps is found at once: the error is made as large as it can be. Of several optimizers with a
-    binary cross-entropy each, one is reported whose loss rose to `deceived` times what it was in its first ten measured steps, in the
-    median of the last third, while that of another one, which holds all its layers as well, fell to `won` or less: it trains them the
-    other way.
+    Block means of the loss of all batches (at most fifty blocks). The last tenth must lie `rise` times the start's size above the start, or
+    have lost `lost` of all progress while being `rise` times above the best block; in both cases by more than four times the noise. A loss
+    that grew tenfold within the finite batches before NaN counts too, and so does a cross-entropy that falls without end, to `below` times
+    its start below zero. It needs `rows` batches and `epochs` epochs. A loss that is a negative multiple of a squared or absolute error in
+    each of `measured` steps is found at once: the error is made as large as it can be. So is one, of `rising` times its first `measured`
+    steps in the median of the last third, that an optimizer of most weights climbs (`maximize=True`). Of several optimizers with a binary
+    cross-entropy each, one is reported whose loss rose to `deceived` times what it was in its first ten measured steps, in the median of
+    the last third, while that of another one, which holds all its layers as well, fell to `won` or less: it trains them the other way.
 
     ## Why it matters
     Training is undoing itself: what is saved at the end is worse than what was there before.
@@ -62,6 +62,7 @@ class DivergingLoss(Rule):
     epochs: int = 2
     below: float = 2.0
     measured: int = 5
+    rising: float = 1.5
     deceived: float = 1.5
     won: float = 0.5
     validations: int = 4
@@ -84,6 +85,10 @@ class DivergingLoss(Rule):
                 fix="take the minus away from the loss",
                 factor=factor,
             )
+            return
+        climbed = self._climbed(record)
+        if climbed is not None:
+            yield climbed
             return
         before = every[: int(np.argmin(np.isfinite(every)))] if not np.isfinite(every).all() else every[:0]
         if len(before) >= 3 and before[-1] > 10 * max(abs(before[0]), 1e-12):
@@ -117,6 +122,23 @@ class DivergingLoss(Rule):
         undone = end - best > self.lost * (start - best) and end - best > self.rise * max(abs(best), 1e-12) and start - best > 4 * noise
         if (above_start or (undone and end - best > 4 * noise)) and not self._held(record):
             yield self._found(start, best, end)
+
+    def _climbed(self, record: Record) -> Finding | None:
+        """An error that grows since an optimizer is told to make it as large as it can."""
+        name, task, errors = climbing(record), record.facts.get("task", {}), tail(record, "train/watched_loss", 1.0)
+        if not name or task.get("loss") not in (*ERRORS, *NOT_NEGATIVE) or len(errors) < 3 * self.measured or errors.min() < 0:
+            return None
+        start, end = median(errors[: self.measured]), median(errors[-len(errors) // 3 :])
+        if end < self.rising * start:
+            return None
+        return self.finding(
+            f"{task.get('name', task['loss'])} rose from {start:.4g} to {end:.4g}: {name} climbs the loss, it was made with maximize=True",
+            where=record.source("configure_optimizers") or name,
+            fix="take maximize=True from the optimizer of the network; it belongs to what is to make the loss large (a multiplier)",
+            start=start,
+            end=end,
+            limit=self.rising,
+        )
 
     def _held(self, record: Record) -> bool:
         """Whether validation, by the same function, ended near its best and clearly below its start: then training became a harder task."""

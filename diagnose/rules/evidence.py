@@ -143,12 +143,21 @@ def rising_weights(record: Record, few: int = 3) -> tuple[int, int] | None:
     return (first, last) if np.corrcoef(logs.T)[0, 1] > 0.8 else None
 
 
+def climbing(record: Record) -> str:
+    """The name of an optimizer that climbs its loss (``maximize=True``) with most of all weights, or ``""``."""
+    optimizers = run(record).get("optimizers", ())
+    most = sum(o.get("weights", 0) for o in optimizers) / 2
+    return next((str(o["name"]) for o in optimizers if o.get("maximize") and o.get("weights", 0) > most), "")
+
+
 def refuse_unknown(record: Record, values: Values) -> None:
-    """A loss below zero that no known loss function gave (a policy gradient, a critic) has no scale and no floor.
+    """A loss below zero that no known loss function gave (a policy gradient, a critic) has no scale and no floor, one to climb no trend.
 
     Raises:
         NotRun: There are such losses.
     """
+    if name := climbing(record):
+        raise NotRun(f"{name} climbs the loss (maximize=True), so its trend says nothing")
     task = record.facts.get("task", {})
     beside = task.get("written") and task.get("loss") in ("mse_loss", "l1_loss")  # a critic written by hand, beside its actor
     if len(values) and values.min() < 0 and (beside or not task.get("loss")):

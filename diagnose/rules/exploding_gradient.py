@@ -9,7 +9,7 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import losses, refuse_games
+from diagnose.rules.evidence import climbing, losses, refuse_games
 from diagnose.rules.in_time import ALONG, LEAP, RATE, broken_in_time
 from diagnose.rules.objective import negated
 from diagnose.statistics import finite, median, progress, trend
@@ -80,8 +80,8 @@ class ExplodingGradient(Rule):
                 leap=self.leap,
             )
             return
-        if negated(record) is not None:
-            raise NotRun("the error is maximised, of which diverging-loss speaks")
+        if negated(record) is not None or climbing(record):
+            raise NotRun("the loss is maximised, of which diverging-loss speaks")
         norms = record.series("grad_norm/total").value
         loss = record.series("train/loss").value
         broken = ~np.isfinite(loss)

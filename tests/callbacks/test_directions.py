@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,30 @@ def test_the_spread_is_one_less_the_squared_mean_of_the_unit_vectors(normalised:
     assert len(series) > 3
 
 
+class Pulled(Net):
+    """Pulls two embeddings together, and one to its data."""
+
+    def __init__(self, error: Callable[..., Tensor]) -> None:
+        super().__init__(lr=0.01)
+        self.error, self.kept = error, list[Tensor]()
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        x, y = self(batch[0]), self(batch[0] + 1)
+        self.kept.append(x.detach().clone())
+        return self.error(x, y).mean() + self.error(input=y, target=torch.ones_like(y)).mean()
+
+
+@pytest.mark.parametrize("error", [F.mse_loss, F.smooth_l1_loss])
+def test_embeddings_that_an_error_pulls_together(error: Callable[..., Tensor]) -> None:
+    doctor, module = Doctor(probes=False, every_n_steps=1), Pulled(error)
+    fit(module, doctor, loader=data(64, 8))
+    units = [F.normalize(k, dim=1).numpy() for k in module.kept]
+    series = doctor.record.series("embedding/pairs")
+    oracle = [1 - (units[i].mean(0) ** 2).sum() for i in series.batch]
+    np.testing.assert_allclose(series.value, oracle, rtol=1e-4, atol=1e-6)
+
+
 def test_steps_that_compare_nothing_have_none() -> None:
     doctor = Doctor(probes=False)
     fit(Net(), doctor, loader=data(64, 8))
-    assert "embedding/spread" not in doctor.record
+    assert not {"embedding/spread", "embedding/pairs"} & set(doctor.record.names())

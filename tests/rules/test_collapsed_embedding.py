@@ -86,12 +86,20 @@ def test_what_keeps_its_spread_or_its_loss(spread: float, loss: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "last", "loss", "count"), [(0.8, 0.001, "", 1), (0.8, 0.02, "", 0), (0.012, 0.005, "", 0), (0.8, 0.001, "cross_entropy", 0)]
+    ("first", "last", "loss", "name", "count"),
+    [
+        (0.8, 0.001, "", "spread", 1),
+        (0.8, 0.02, "", "spread", 0),
+        (0.012, 0.005, "", "spread", 0),
+        (0.8, 0.001, "cross_entropy", "spread", 0),
+        (0.8, 0.001, "cross_entropy", "pairs", 1),  # beside a head that learns classes
+        (0.8, 0.02, "cross_entropy", "pairs", 0),
+    ],
 )
-def test_embeddings_that_point_all_the_same_way(first: float, last: float, loss: str, count: int) -> None:
+def test_embeddings_that_point_all_the_same_way(first: float, last: float, loss: str, name: str, count: int) -> None:
     record = training([-0.01] * 20 + [-0.999] * 100, facts={"task": {"loss": loss}})
     for step in range(12):
-        record.append({"embedding/spread": first if step < 4 else last}, step=10 * step)
+        record.append({f"embedding/{name}": first if step < 4 else last}, step=10 * step)
     found = run(CollapsedEmbedding(), record).findings
     assert len(found) == count
     assert all(f.message.endswith("direction, is 0.001, 0.8 at first") and "stop the gradient" in f.fix for f in found)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from diagnose.record import Record
+from diagnose.rules import run
 from diagnose.rules.diverging_loss import DivergingLoss
 from diagnose.rules.exploding_gradient import ExplodingGradient
+from diagnose.rules.loss_not_decreasing import LossNotDecreasing
 from diagnose.values import Severity
 from tests.rules.playing import LAYERS, game
 from tests.rules.training import falling, findings, not_run, training
@@ -57,6 +61,27 @@ def test_an_error_beside_other_terms_is_not_judged_by_its_sign() -> None:
     error = np.linspace(1, 2, 20)
     for loss in (0.5 * error, -error + np.sin(np.arange(20)), 3 - error):
         assert "too short" in not_run(DivergingLoss(), training(loss, facts={"task": {"loss": "mse_loss"}}, train__watched_loss=error))
+
+
+@pytest.mark.parametrize(
+    ("watched", "weights", "found"),
+    [
+        ([1.0] * 5 + [1.5] * 5 + [2.0] * 10, 4000, 1),
+        ([1.0] * 5 + [0.5] * 15, 4000, 0),  # the loss holds a minus as well
+        ([1.0] * 5 + [1.5] * 5 + [2.0] * 10, 4, 0),  # a multiplier is to climb
+    ],
+)
+def test_an_error_that_an_optimizer_climbs(watched: list[float], weights: int, found: int) -> None:
+    optimizers = [{"name": "SGD", "maximize": True, "weights": weights}, {"name": "Adam", "maximize": False, "weights": 100}]
+    facts = {"task": {"loss": "mse_loss"}, "run": {"optimizers": optimizers}}
+    together: dict[str, Any] = {"loss__optimizers": [[1.0, 1.0]] * 20}
+    climbed = training([3.0] * 300, facts=facts, train__watched_loss=watched, **together)
+    messages = [f.message for f in run(DivergingLoss(), climbed).findings]
+    assert messages == ["mse_loss rose from 1 to 2: SGD climbs the loss, it was made with maximize=True"] * found
+    if weights > 100:
+        rising = training([*falling(2.3, 1.0, 150), *np.linspace(1, 9, 150)], facts=facts, **together)
+        for rule in (DivergingLoss(), LossNotDecreasing()):
+            assert "SGD climbs the loss (maximize=True), so its trend says nothing" in not_run(rule, rising)
 
 
 def test_a_falling_loss_is_healthy() -> None:
