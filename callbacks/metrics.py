@@ -8,7 +8,7 @@ from torch import Tensor
 
 from diagnose.callbacks.instrument import Instrument
 from diagnose.experiments.loaders import rows
-from diagnose.experiments.run_facts import describe_run, monitors
+from diagnose.experiments.run_facts import describe_run, monitors, taken
 from diagnose.namespace import LightningModule, Trainer
 
 
@@ -58,9 +58,12 @@ class Setup(Instrument):
         self.validations = 0
         self.known: dict[str, Any] = {}
         self.rows: int | None = None
+        self.taken: list[int | None] = []
+        self.steps = 0
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
         self.rows = rows(trainer.train_dataloader)
+        self.taken, self.steps = taken(trainer), trainer.global_step
         self.known = {**self.notes.record.facts.get("run", {}), **describe_run(trainer, module)}
         self._write(trainer)
 
@@ -79,7 +82,15 @@ class Setup(Instrument):
         stopped = next((reason for c in trainer.callbacks if (reason := stopping_reason(c))), "")  # type: ignore[attr-defined]
         checkpoint = str(getattr(trainer.checkpoint_callback, "best_model_path", "") or "")
         self.known |= {"stopped": stopped, "checkpoint": checkpoint, "finished": True}
+        self._count(trainer)
         self._write(trainer)
+
+    def _count(self, trainer: Trainer) -> None:
+        """How often each schedule was stepped in this fit, and the optimizer that is its own, where there is only one."""
+        done, only = trainer.global_step - self.steps, len(trainer.optimizers) == 1
+        for scheduler, before, now in zip(self.known["schedulers"], self.taken, taken(trainer), strict=False):
+            if before is not None and now is not None:
+                scheduler |= {"stepped": now - before, **({"updates": done} if only else {})}
 
     def interrupt(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
         """Training was broken off."""

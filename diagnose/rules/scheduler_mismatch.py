@@ -11,7 +11,7 @@ import numpy as np
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.direction import other_way
-from diagnose.rules.evidence import planned_steps
+from diagnose.rules.schedules import clock, hasty, stepping
 from diagnose.rules.skill import skill
 from diagnose.statistics import finite
 from diagnose.values import Finding, Severity
@@ -24,11 +24,13 @@ class SchedulerMismatch(Rule):
     ## What it measures
     Two things. The length that a scheduler was planned for (total_steps, T_max, total_iters) against the number of times it will be stepped
     in the whole run: a one-cycle schedule `factor` times too long never leaves its warm-up; a cosine whose length is the number of batches
-    but is stepped per epoch, or the reverse; a linear ramp that ends after the run. And the recorded rate: below `floor` of its peak for
-    more than `idle` of the planned run, or down to `lowered` of it for more than `most` while less than `learned` of what there is to gain
-    over a constant prediction is gained, rising from beginning to end, or never above `reached` of the rate that the optimizer was given,
-    as where a function returns the rate itself and it is multiplied by it (a given rate of 1 leaves it to the function). The rate needs
-    `rows` records. A schedule on a plateau that waits for its metric in the wrong direction, by the metric's name, takes each improvement
+    but is stepped per epoch, or the reverse; a linear ramp that ends after the run. Of a schedule that the module steps by hand both are
+    known when the run is over: how often it was stepped, and how often its optimizer was. And the recorded rate: below `floor` of its peak
+    for more than `idle` of the planned run, or below `lowered` of it for as long where the schedule was stepped more than `factor` times as
+    often as its optimizer, or down to `lowered` of it for more than `most` while less than `learned` of what there is to gain over a
+    constant prediction is gained, rising from beginning to end, or never above `reached` of the rate that the optimizer was given, as where
+    a function returns the rate itself and it is multiplied by it (a given rate of 1 leaves it to the function). The rate needs `rows`
+    records. A schedule on a plateau that waits for its metric in the wrong direction, by the metric's name, takes each improvement
     for none: it is reported before training. So is one that brought the rate down to `lowered` of its peak, or less, and began after checks
     of which each was better than the one before by more than `gained`: its threshold is too large for the metric to count.
 
@@ -66,27 +68,22 @@ class SchedulerMismatch(Rule):
 
     def judge(self, record: Record) -> Iterator[Finding]:
         facts = record.facts["run"]
-        steps, epochs = planned_steps(record), facts.get("max_epochs")
         reported = False
         for scheduler in facts.get("schedulers", ()):
-            mine = steps if scheduler["interval"] == "step" else epochs
-            other = epochs if scheduler["interval"] == "step" else steps
             length = next((scheduler[k] for k in ("total_steps", "T_max", "total_iters") if k in scheduler), None)
-            if mine is None or length is None or not facts.get("automatic_optimization", True):
+            how = stepping(record, scheduler) if length is not None else None
+            if length is None or how is None:
                 continue
-            mine = mine / max(1, scheduler.get("frequency") or 1)
-            swapped = other is not None and abs(length - other) <= 0.05 * other + 1 and not 0.8 < length / max(1, mine) < 1.25
             warms = scheduler["name"] in ("OneCycleLR", "LinearLR")
-            if (warms and length > self.factor * mine) or (scheduler["name"] == "CosineAnnealingLR" and swapped):
+            if (warms and length > self.factor * how.times) or (scheduler["name"] == "CosineAnnealingLR" and how.swapped(length)):
                 reported = True
                 yield self.finding(
-                    f"{scheduler['name']} is laid out for {length} steps and is stepped {mine:.0f} times in this run, once per "
-                    f"{scheduler['interval']}",
+                    f"{scheduler['name']} is laid out for {length} steps and is stepped {how.times:.0f} times in this run, {how.said}",
                     where=record.source("configure_optimizers") or scheduler["name"],
-                    fix=f"give it the interval 'step' or 'epoch' that its length counts (now '{scheduler['interval']}')",
+                    fix=how.fix,
                     length=length,
-                    stepped=mine,
-                    factor=length / max(1.0, mine),
+                    stepped=how.times,
+                    factor=length / max(1.0, how.times),
                     limit=self.factor,
                 )
         wrong = next((m for m in record.facts.get("monitors", ()) if "Plateau" in m["who"] and other_way(m)), None)
@@ -103,19 +100,22 @@ class SchedulerMismatch(Rule):
         series = record.series("lr")
         if len(series) < self.rows:
             raise NotRun(f"too short: {len(series)} recorded rates, at least {self.rows} are needed")
-        rates, at = np.nanmax(series.value, axis=1), series.step.astype(float)
-        total = float(steps or at[-1] + 1)
-        learned = skill(record)
+        rates = np.nanmax(series.value, axis=1)
+        at, total, unit = clock(record, "lr")
+        learned, quick = skill(record), hasty(record)
         strict = ((1.01 * self.lowered, self.most),) if learned is not None and learned < self.learned else ()
+        quick = quick if quick is not None and quick[3] > self.factor else None
+        strict = (*(((1.01 * self.lowered, self.idle),) if quick is not None else ()), *strict)
         for floor, longest in ((self.floor, self.idle), *strict):
             low = rates < floor * rates.max()
             since = at[int(np.flatnonzero(~low)[-1]) + 1] if low[-1] and (~low).any() else at[-1]
             idle = (at[-1] - since) / total
             if idle > longest:
                 rest = rates[low].max() / rates.max()
-                yield self._found(
-                    record, f"the learning rate is {rest:.2g} of its peak or less since step {since:.0f} of {total:.0f}", idle, longest
-                )
+                said = f"the learning rate is {rest:.2g} of its peak or less since {unit} {since:.0f} of {total:.0f}"
+                more = f": {quick[0]} is stepped {quick[1]} times, its optimizer {quick[2]} times" if quick is not None else ""
+                fix = "step the schedule where its optimizer steps, or lay it out for all batches" if quick is not None else ""
+                yield self._found(record, said + more, idle, longest, fix)
                 break
         given = max((float(o.get("initial_lr", 0.0)) for o in facts.get("optimizers", ())), default=0.0)
         if facts.get("finished") and facts.get("schedulers") and given < 1 and 0 < rates.max() < self.reached * given:

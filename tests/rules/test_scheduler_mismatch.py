@@ -93,6 +93,57 @@ def test_a_rate_that_is_multiplied_by_itself_is_found() -> None:
     assert findings(SchedulerMismatch(), given(1.0)) == ()
 
 
+def by_hand(rates: Iterable[float], updates: int, **scheduler: Any) -> Record:
+    """A run of 300 batches under manual optimisation whose optimizer steps so often."""
+    known = {"interval": "epoch", "frequency": 1, "stepped": 300, **({"updates": updates} if updates else {}), **scheduler}
+    record = training([1.0] * 300, run={"schedulers": [known], "automatic_optimization": False, "steps_done": updates})
+    record.label("lr", LABELS["lr"])
+    each = list(rates)
+    for row, rate in enumerate(each):
+        batch = row * 300 // len(each)
+        record.append({"lr": [rate]}, step=batch * updates // 300, epoch=batch // 30, batch=batch)
+    return record
+
+
+def test_a_rate_is_idle_for_the_batches_of_a_manual_run_not_for_its_steps() -> None:
+    (found,) = findings(SchedulerMismatch(), by_hand([0.1] * 4 + [0.0] * 26, updates=37, name="LambdaLR"))
+    assert found.message == (
+        "the learning rate is 0 of its peak or less since batch 40 of 300: LambdaLR is stepped 300 times, its optimizer 37 times"
+    )
+    assert "where its optimizer steps" in found.fix
+
+
+@pytest.mark.parametrize(("updates", "floor", "found"), [(100, 0.01, 1), (100, 0.02, 0), (200, 0.01, 0), (300, 0.01, 0)])
+def test_a_hundredth_of_the_rate_is_idle_where_the_schedule_outruns_its_optimizer(updates: int, floor: float, found: int) -> None:
+    assert len(findings(SchedulerMismatch(), by_hand([1.0] * 10 + [floor] * 20, updates, name="ExponentialLR"))) == found
+
+
+@pytest.mark.parametrize(("length", "found"), [(37, 1), (10, 1), (300, 0), (120, 0)])
+def test_a_cosine_that_is_stepped_by_hand(length: int, found: int) -> None:
+    rates = 0.05 * (1.2 + np.cos(np.linspace(0, 300 / length, 30) * np.pi))
+    hits = findings(SchedulerMismatch(), by_hand(rates, updates=37, name="CosineAnnealingLR", T_max=length))
+    assert [f.message for f in hits] == [
+        f"CosineAnnealingLR is laid out for {length} steps and is stepped 300 times in this run, by hand"
+    ] * found
+
+
+@pytest.mark.parametrize(("stepped", "found"), [(600, 1), (310, 0)])
+def test_a_schedule_that_lightning_and_the_module_step(stepped: int, found: int) -> None:
+    cosine = {"name": "CosineAnnealingLR", "interval": "step", "frequency": 1, "T_max": 300, "stepped": stepped}
+    hits = findings(SchedulerMismatch(), schedule(0.05 * (1.2 + np.cos(np.linspace(0, np.pi, 30))), cosine))
+    assert ["once per step and by hand" in hit.message for hit in hits] == [True] * found
+
+
+def test_each_of_two_schedules_is_held_against_its_own_optimizer() -> None:
+    def judged(of: str) -> tuple[Finding, ...]:
+        record = by_hand(0.05 * (1.2 + np.cos(np.linspace(0, 9, 30))), 0, name="CosineAnnealingLR", T_max=60, of=of)
+        record.add("turns", [{"name": "Adam 0", "steps": 300}, {"name": "Adam 1", "steps": 60}])
+        return findings(SchedulerMismatch(), record)
+
+    assert len(judged("Adam 1")) == 1
+    assert judged("Adam 0") == ()
+
+
 @pytest.mark.parametrize(
     ("monitor", "mode", "last", "found"),
     [
