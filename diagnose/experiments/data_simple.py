@@ -10,7 +10,7 @@ from torch import Tensor
 
 from diagnose.experiments.data_fields import Array, Target
 from diagnose.experiments.data_sample import Sample
-from diagnose.experiments.data_words import by_words
+from diagnose.experiments.data_words import by_places, by_words
 
 TRAIN, HELD_OUT = 1024, 256  # rows
 COLUMNS = 256
@@ -24,13 +24,13 @@ def simple(train: Sample, val: Sample, path: str, targets: tuple[Target | None, 
 
     Of real numbers, standardised, these are the five nearest training rows, their majority or their mean, equal rows passed over so that
     copies do not count; and a linear map by ridge regression (A. Hoerl and R. Kennard, 1970), of classes from their indicators. Of rows
-    of integers and classes it is naive Bayes (`data_words.by_words`).
+    of integers and classes these are naive Bayes on how often each occurs and, of rows of one length, on which one stands where.
 
     Returns:
-        ``model`` (``"nearest"``, ``"linear"`` or ``"words"``), ``rows`` (of validation) and ``trained`` (rows of training that it has). For
-        classes the ``accuracy``, ``majority`` (the share of the largest class) and ``classes``; for values or vectors the share of the
-        variance that is ``explained``, and its standard ``error``. ``None`` where the targets are not one class, value or vector per row,
-        or the inputs no numbers of one shape.
+        ``model`` (``"nearest"``, ``"linear"``, ``"words"`` or ``"places"``), ``rows`` (of validation) and ``trained`` (rows of training
+        that it has). For classes the ``accuracy``, ``majority`` (the share of the largest class) and ``classes``; for values or vectors the
+        share of the variance that is ``explained``, and its standard ``error``. ``None`` where the targets are not one class, value or
+        vector per row, or the inputs no numbers of one shape.
     """
     first, second = targets
     if first is None or second is None or first.kind != second.kind or first.kind not in ("class", "value", "vector"):
@@ -69,8 +69,16 @@ def _of_numbers(train: Sample, val: Sample, path: str, own: Array) -> Mapping[st
 
 
 def _of_words(train: Sample, val: Sample, path: str, target: Target, rows: int) -> Mapping[str, Array]:
-    answers = by_words(train, val, path, target.values, np.arange(len(target.values))) if target.kind == "class" else None
-    return {} if answers is None else {"words": spread(answers[1][:rows], HELD_OUT)}
+    if target.kind != "class":
+        return {}
+    answers = {}
+    words = by_words(train, val, path, target.values, np.arange(len(target.values)))
+    if words is not None:
+        answers["words"] = spread(words[1][:rows], HELD_OUT)
+    first, second = train.of(path), val.of(path)
+    if first is not None and second is not None and first.dim() == second.dim() == 2 and first.shape[1] == second.shape[1] > 0:
+        answers["places"] = by_places(spread(first.numpy(), TRAIN), spread(second.numpy()[:rows], HELD_OUT), spread(target.values, TRAIN))
+    return answers
 
 
 def standardised(a: Array, b: Array) -> tuple[Array, Array]:

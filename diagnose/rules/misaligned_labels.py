@@ -45,18 +45,18 @@ class MisalignedLabels(Rule):
     ## When it is wrong
     A weak signal (clicks, returns) looks the same in a short training; so a copy is trained once over up to 300 batches, too, and where its
     predictions go with the targets of the last of them, by more than `clear`, nothing is said; nor is it where a model that needs no
-    training (the nearest rows, a linear map) gains `told` of what there is in validation. What cannot be told apart is a problem that the
-    network cannot express: targets that no input tells anything about are like targets of other rows, except where a shift gives them away.
-    Labels of equal inputs that differ more often than those of any two rows, by `opposed` standard errors, are no work of a shuffle, and
-    nothing is said; nor is it of inputs that are but up to three whole numbers, which may be names of things (users and items). At least
-    `samples` held-out samples are asked for. In a series of which rows are shuffled beforehand, a forecast looks like a shift. Two
-    trainings by heart end at losses that differ by a third by chance, hence the size of `gain`; the areas under two such falls differ by up
-    to 0.27 of them, and by 0.7 where labels are learned that hold for the rows of the same person or place alone. Where something was
-    learned, healthy programs match the other samples by 2.6 standard deviations or more; a weak signal in a few hundred rows does by 1 to
-    2, hence `faint`: it learns faster than from shuffled labels, hence `alike`. Targets of images fit better when they are turned in 8 % of
-    the rows or fewer of healthy programs, and in about half of them where one flip is drawn apart. Boxes that move with their image stay
-    behind in none of the items, boxes that are forgotten in all of them; four targets that are no boxes, but of which one is always below
-    another, as the ends of two ranges are, look like some.
+    training (the nearest rows, a linear map, counts of words) gains `told` of what there is in validation. What cannot be told apart is a
+    problem that the network cannot express: targets that no input tells anything about are like targets of other rows, except where a shift
+    gives them away. Labels of equal inputs that differ more often than those of any two rows, by `opposed` standard errors, are no work of
+    a shuffle, and nothing is said; nor is it of inputs that are but up to three whole numbers, which may be names of things (users and
+    items). At least `samples` held-out samples are asked for. In a series of which rows are shuffled beforehand, a forecast looks like a
+    shift. Two trainings by heart end at losses that differ by a third by chance, hence the size of `gain`; the areas under two such falls
+    differ by up to 0.27 of them, and by 0.7 where labels are learned that hold for the rows of the same person or place alone. Where
+    something was learned, healthy programs match the other samples by 2.6 standard deviations or more; a weak signal in a few hundred rows
+    does by 1 to 2, hence `faint`: it learns faster than from shuffled labels, hence `alike`. Targets of images fit better when they are
+    turned in 8 % of the rows or fewer of healthy programs, and in about half of them where one flip is drawn apart. Boxes that move with
+    their image stay behind in none of the items, boxes that are forgotten in all of them; four targets that are no boxes, but of which one
+    is always below another, as the ends of two ranges are, look like some.
 
     ## What to try
     Look at a few samples next to their labels, as they come out of the loader. Look for a shuffle, sort or join that moved only one of
@@ -99,7 +99,7 @@ class MisalignedLabels(Rule):
     behind: float = 0.8
     mixed: float = 0.2
     draws: int = 2
-    told: float = 0.5
+    told: float = 0.25
     mirrored: int = 5
 
     def judge(self, record: Record) -> Iterator[Finding]:

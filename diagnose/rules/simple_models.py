@@ -12,6 +12,7 @@ from diagnose.statistics import median
 MODELS = {
     "nearest": "the five nearest of {trained} training rows",
     "linear": "a linear map of the inputs, fitted to {trained} training rows,",
+    "places": "which integer stands where, in {trained} training rows,",
     "words": "the counts of words in {trained} training rows",
 }
 EVEN = 1.4  # times its even share, from which on accuracy may be given up for rarer classes

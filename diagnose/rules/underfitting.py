@@ -27,12 +27,12 @@ class Underfitting(Rule):
     before the fit, or by the Doctor itself where the run has at least 9000 batches.
 
     Or a model that needs no training does better: the five nearest training rows, a ridge regression on 1024 of them, or, of texts, the
-    counts of their words. By validation rows it is ahead of the accuracy in the last third, on training or validation data (the better one,
-    two validations at least), by `ahead` of the way from the largest class to 1, while the loss falls by less than `falling` over the last
-    third; or, once the run has come to its planned end after at least `epochs` epochs, by `unfinished` of it, however the loss falls. Where
-    the largest class has more than 1.4 times its even share, or the loss weighs the classes, accuracy may be given up on purpose and is not
-    judged. For squared errors it is the share of the targets' variance, by `explained`, once the run has ended. Less than four standard
-    errors prove nothing.
+    counts of their words or which word stands where. By validation rows it is ahead of the accuracy in the last third, on training or
+    validation data (the better one, two validations at least), by `ahead` of the way from the largest class to 1, while the loss falls by
+    less than `falling` over the last third; or, once the run has come to its planned end after at least `epochs` epochs, by `unfinished` of
+    it, however the loss falls. Where the largest class has more than 1.4 times its even share, or the loss weighs the classes, accuracy may
+    be given up on purpose and is not judged. For squared errors it is the share of the targets' variance, by `explained`, once the run has
+    ended. Less than four standard errors prove nothing.
 
     Or the scores can hardly differ: the model is right in `right` of what there is to gain in accuracy, and yet no loss of a validation and
     not the level of training came below `chance` times that of a constant prediction.

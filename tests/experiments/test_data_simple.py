@@ -9,13 +9,14 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
-from sklearn.naive_bayes import MultinomialNB
+from sklearn.naive_bayes import CategoricalNB, MultinomialNB
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.utils.data import DataLoader, TensorDataset
 
 from diagnose.experiments.data_statistics import measure_data
+from diagnose.experiments.data_words import by_places
 from diagnose.record import Record
 
 LOSS = {"kind": "cross_entropy", "input_shape": [20, 3], "target_shape": [20], "target_dtype": "int64", "classes": 3, "ignore_index": -100}
@@ -122,3 +123,15 @@ def test_where_there_is_nothing_to_compare_it_says_so() -> None:
         record = measured(train, val)
         assert "data.simple" not in record.facts
         assert "no 50 validation rows" in record.missing["data.simple"]
+
+
+def test_what_stands_where_tells_as_much_as_to_scikit_learn() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(6, (700, 12), generator=generator)
+    y = torch.where(torch.rand(700, generator=generator) < 0.7, (x[:, 0] + x[:, 5]) % 3, x[:, 11] % 3)
+    train, val = TensorDataset(x[:500], y[:500]), TensorDataset(x[500:], y[500:])
+    fact = measured(train, val).facts["data.simple"]
+    model = CategoricalNB().fit(x[:500].numpy(), y[:500].numpy())
+    assert (fact["model"], fact["trained"], fact["accuracy"]) == ("places", 500, model.score(x[500:].numpy(), y[500:].numpy()))
+    unseen = by_places(x[:500].numpy(), np.full((2, 12), 99), y[:500].numpy())
+    assert (unseen == y[:500].bincount().argmax().item()).all()
