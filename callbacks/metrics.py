@@ -86,11 +86,17 @@ class Setup(Instrument):
         self._write(trainer)
 
     def _count(self, trainer: Trainer) -> None:
-        """How often each schedule was stepped in this fit, and the optimizer that is its own, where there is only one."""
-        done, only = trainer.global_step - self.steps, len(trainer.optimizers) == 1
-        for scheduler, before, now in zip(self.known["schedulers"], self.taken, taken(trainer), strict=False):
-            if before is not None and now is not None:
-                scheduler |= {"stepped": now - before, **({"updates": done} if only else {})}
+        """How often each schedule was stepped in this fit, and its optimizer, or which that is: `Turns` counts the steps of several."""
+        places = {id(optimizer): f"{type(optimizer).__name__} {i}" for i, optimizer in enumerate(trainer.optimizers)}
+        counted = []
+        for config, fact, before, now in zip(
+            trainer.lr_scheduler_configs, self.known.get("schedulers", ()), self.taken, taken(trainer), strict=False
+        ):
+            own = places.get(id(getattr(config.scheduler, "optimizer", None)))
+            whose = {"updates": trainer.global_step - self.steps} if len(places) == 1 else {"of": own}
+            counted.append({**fact, "stepped": now - before, **whose} if before is not None and now is not None else fact)
+        if counted:
+            self.known["schedulers"] = counted
 
     def interrupt(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
         """Training was broken off."""

@@ -54,7 +54,7 @@ def describe_run(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
         "git": commit(str(Path.cwd())),
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__), "lightning": home(trainer).__version__},
         "optimizers": [describe_optimizer(o) for o in trainer.optimizers if o.param_groups],  # without any, Lightning puts an empty one
-        "schedulers": [describe_scheduler(c, trainer) for c in trainer.lr_scheduler_configs],
+        "schedulers": [describe_scheduler(c) for c in trainer.lr_scheduler_configs],
     }
 
 
@@ -78,17 +78,15 @@ def describe_optimizer(optimizer: Any) -> dict[str, Any]:
     }
 
 
-def describe_scheduler(config: Any, trainer: Trainer) -> dict[str, Any]:
-    """Class, the name that its owner gave it, interval, planned length and the place of the optimizer of a learning-rate scheduler."""
+def describe_scheduler(config: Any) -> dict[str, Any]:
+    """Class, the name that its owner gave it, interval and planned length of a learning-rate scheduler."""
     scheduler = config.scheduler
-    own = getattr(scheduler, "optimizer", None)
     lengths = {name: getattr(scheduler, name, None) for name in ("total_steps", "T_max", "total_iters", "T_0", "step_size")}
     return {
         "name": type(scheduler).__name__,
         "called": config.name or "",
         "interval": config.interval,
         "frequency": config.frequency,
-        "optimizer": next((i for i, optimizer in enumerate(trainer.optimizers) if optimizer is own), None),
         **{name: int(value) for name, value in lengths.items() if isinstance(value, (int, float))},
     }
 

@@ -281,3 +281,49 @@ def test_layers_that_thaw_as_a_group_of_their_own() -> None:
     assert np.isnan(rates.value[:10, 1]).all()
     np.testing.assert_array_equal(rates.value[10:, 1], 0.025)
     assert [o.rule for o in doctor.diagnosis.outcomes if o.status == "crashed"] == []
+
+
+class Scheduled(Doubled):
+    """A schedule per optimizer, or one; both are stepped twice per batch."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        optimizers: Any = self.optimizers()
+        schedules: Any = self.lr_schedulers()
+        self.manual_backward(nn.functional.cross_entropy(self(batch[0]), batch[1]))
+        for optimizer, schedule in zip(optimizers, schedules, strict=True) if self.count > 1 else ((optimizers, schedules),):
+            optimizer.step()
+            schedule.step()
+            schedule.step()
+
+    def configure_optimizers(self) -> Any:
+        groups = [self.first.parameters(), self.second.parameters()] if self.count > 1 else [self.parameters()]
+        optimizers = [torch.optim.SGD(group, lr=0.1) for group in groups]
+        return optimizers, [torch.optim.lr_scheduler.ExponentialLR(o, 0.9) for o in optimizers]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_steps_of_schedules_are_counted_beside_those_of_their_optimizers(count: int) -> None:
+    doctor = Doctor(probes=False, strict=True)
+    fit(Scheduled(count), doctor)
+    facts = doctor.record.facts
+    assert [s["stepped"] for s in facts["run"]["schedulers"]] == [20] * count
+    if count == 1:
+        assert facts["run"]["schedulers"][0]["updates"] == 10
+    else:
+        assert [s["of"] for s in facts["run"]["schedulers"]] == [turn["name"] for turn in facts["turns"]]
+        assert [turn["steps"] for turn in facts["turns"]] == [10, 10]
+
+
+def test_a_training_that_fails_before_it_begins_is_recorded() -> None:
+    class Broken(Net):
+        def on_fit_start(self) -> None:
+            raise ValueError("not today")
+
+    doctor = Doctor(probes=False, strict=True)
+    with pytest.raises(ValueError, match="not today"):
+        fit(Broken(), doctor)
+    assert doctor.record.facts["run"]["interrupted"] == "ValueError: not today"
