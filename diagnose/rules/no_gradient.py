@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from diagnose.record import Record
-from diagnose.rules import NotRun, Rule
+from diagnose.rules import NotRun, Rule, run
+from diagnose.rules.non_finite_input import NonFiniteInput
 from diagnose.rules.wording import listed
 from diagnose.values import Finding, Severity
 
@@ -61,6 +62,8 @@ class NoGradient(Rule):
             raise NotRun(f"training_step raised {raised}")
         entries = record.facts["probe.parameters"]["registered"]
         if entries and record.facts["probe.parameters"].get("losses", 1) == 0:
+            if any(f.severity is Severity.ERROR for f in run(NonFiniteInput(), record).findings):
+                raise NotRun("the input is not finite, and such batches may be left out")
             yield self.finding(
                 "training_step returned no loss with a gradient, so no parameter changes",
                 where=record.source("training_step") or "training_step",

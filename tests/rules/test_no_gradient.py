@@ -4,7 +4,7 @@ from typing import Any
 
 from diagnose.rules.no_gradient import NoGradient
 from diagnose.values import Severity
-from tests.rules.probes import findings
+from tests.rules.probes import findings, not_run
 
 
 def weight(name: str, **changes: Any) -> dict[str, Any]:
@@ -46,6 +46,13 @@ def test_a_step_without_a_loss() -> None:
     assert finding.where == "model.py:31"
     assert finding.message == "training_step returned no loss with a gradient, so no parameter changes"
     assert "return the loss from training_step" in finding.fix
+
+
+def test_a_step_that_leaves_out_batches_of_nan_may_return_no_loss() -> None:
+    field = {"nan": 90, "posinf": 0, "neginf": 0, "bad_rows": 30, "bad_columns": [], "first_bad": {"batch": 0, "row": 1, "index": None}}
+    train = {"fields": {"x": field}, "inputs": ["x"], "target": "y", "guessed": [], "samples": 64, "loss": None}
+    facts = {"registered": [weight("a.w", reached=False)], "unregistered": [], "optimizers": 1, "losses": 0}
+    assert "such batches may be left out" in not_run(NoGradient(), probe__parameters=facts, data={"train": train})
 
 
 def test_gradients_everywhere_are_clean() -> None:
