@@ -24,7 +24,8 @@ class UnnormalizedInput(Rule):
     - the whole field spreads by more than `spread` and most of its features (or, as in images, all of them alike) are that large;
     - or one feature has a scale above `scale`, as time stamps, years, identifiers and prices have;
     - or the standard deviations of two features differ by more than a factor of `ratio` while the larger exceeds `wide`;
-    - or the field varies by less than `tiny` (its standard deviation), and a training gained less than `skill` over a constant prediction.
+    - or the field varies by less than `tiny` (its standard deviation), and a training, or one batch that was to be learned by heart,
+      gained less than `skill` over a constant prediction.
 
     A model whose parameters are numbers and vectors alone (the constants of a law, as rates and half-lives) is no network that expects
     inputs of order one: all of this is a finding there only where a training gained less than `skill` or ended in NaN or infinity. Where
@@ -99,17 +100,18 @@ class UnnormalizedInput(Rule):
             if embedded and not _measured(field):
                 continue
             faint = field["dtype"].startswith("float") and 0 < field["std"] < self.tiny
-            learned = skill(record) if faint else None
+            learned, by_heart = (skill(record), record.facts.get("probe.overfit", {}).get("progress")) if faint else (None, None)
             if learned is not None and learned < self.skill:
-                yield self._faint(path, field, learned)
+                yield self._faint(path, field, learned, "the model gains {:.0%} of what there is over a constant prediction")
+            elif learned is None and by_heart is not None and by_heart < self.skill:
+                yield self._faint(path, field, by_heart, "one batch learned by heart gains {:.0%} over a constant prediction")
             elif field["dtype"].startswith("float") or (field["dtype"] == "uint8" and reached is not None):
                 yield from self._judge(path, field)
 
-    def _faint(self, path: str, field: Mapping[str, Any], learned: float) -> Finding:
+    def _faint(self, path: str, field: Mapping[str, Any], learned: float, said: str) -> Finding:
         return self.finding(
             f"{path} lies between {field['min']:.3g} and {field['max']:.3g} (std {field['std']:.2g}), so that weights of the usual size "
-            f"hardly see it vary, and the model gains {learned:.0%} of what there is over a constant prediction; a network expects inputs "
-            "of order one",
+            f"hardly see it vary, and {said.format(learned)}; a network expects inputs of order one",
             where=path,
             fix="look for a scaling that is done twice; standardise the inputs with the training mean and standard deviation",
             std=field["std"],

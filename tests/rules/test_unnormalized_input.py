@@ -140,3 +140,13 @@ def test_faint_inputs_of_which_nothing_is_learned(low: float, high: float) -> No
         faint.append({"train/accuracy": right, "target/top_share": 0.12}, step=step, epoch=0, batch=step)
     (finding,) = UnnormalizedInput().judge(faint)
     assert f"lies between {low:.3g} and {high:.3g} (std 0.0015), so that weights of the usual size hardly see it vary" in finding.message
+
+
+@pytest.mark.parametrize(("progress", "std", "count"), [(0.01, 1e-5, 1), (0.9, 1e-5, 0), (0.01, 0.3, 0)])
+def test_faint_inputs_of_a_batch_that_is_not_learned_by_heart(progress: float, std: float, count: int) -> None:
+    faint = record(field(min=-5 * std, max=5 * std, mean=0.0, std=std, spread=std, columns=None))
+    faint.add("probe.overfit", {"progress": progress})
+    messages = [f.message for f in UnnormalizedInput().judge(faint)]
+    assert [m.partition(", and ")[2] for m in messages] == [
+        "one batch learned by heart gains 1% over a constant prediction; a network expects inputs of order one"
+    ] * count
