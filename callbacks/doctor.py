@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from diagnose.callbacks.activations import Activations
+from diagnose.callbacks.by_hand import ByHand
 from diagnose.callbacks.directions import Directions
 from diagnose.callbacks.gradients import Gradients
 from diagnose.callbacks.graphs import Graphs
@@ -102,6 +103,7 @@ class Doctor(Monitor):
         yield Turns()
         yield Thawing()
         yield Gradients()
+        yield ByHand()
         yield Scaling()
         yield Updates()
         yield Validation()
