@@ -11,13 +11,15 @@ from torch import Tensor, nn
 
 from diagnose.callbacks.gradients import scale
 from diagnose.callbacks.instrument import Instrument, NotMonitored
+from diagnose.callbacks.monitor import Monitor
 from diagnose.measure.gradients import each_norm, is_sharded
 from diagnose.measure.limits import left_of
 from diagnose.measure.updates import thinned
 from diagnose.namespace import Callback, LightningModule, Trainer, is_overridden
 
 REACH = ("on_after_backward", "on_before_optimizer_step", "configure_gradient_clipping", "optimizer_step")
-ALIKE, SAMPLED = REACH[:2], 2048
+ALIKE, SAMPLED = REACH[:2], 512
+ROWS, HALF = 12, 0.5  # steps that all leave more of a gradient than this are enough
 
 
 class ByHand(Instrument):
@@ -25,7 +27,8 @@ class ByHand(Instrument):
 
     Only where there are such hooks, where a hook of training that can reach gradients is overridden, and under manual optimisation. In
     the measured steps each parameter has a hook in front of all others that keeps some entries of its gradient, and what the optimizer
-    gets of it is held against them. Entries that somebody has set to 0 count for nothing: to leave weights out is not to clip.
+    gets of it is held against them. Entries that somebody has set to 0 count for nothing: to leave weights out is not to clip. Where the
+    first twelve of these steps leave more than half of the gradient, the others are left alone.
     """
 
     writes = ("clip/by_hand", "clip/left", "clip/bound")
@@ -41,6 +44,7 @@ class ByHand(Instrument):
         self.shrunk: dict[int, list[Tensor]] = {}
         self.stepped: dict[int, Any] = {}
         self.left: list[Tensor] = []
+        self.seen = self.whole = 0
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
         if trainer.world_size > 1 or is_sharded(module.parameters()):
@@ -54,6 +58,8 @@ class ByHand(Instrument):
 
     def before_batch(self, module: LightningModule, batch: Any, index: int) -> None:
         self.release()
+        if self.whole == self.seen >= ROWS:
+            raise NotMonitored("nobody shortens gradients on their way to the optimizer")
         trained = [p for p in module.parameters() if p.requires_grad and p.is_leaf]
         hooked = [p for p in trained if p._backward_hooks]
         if not self.reached and not hooked and not any(p._post_accumulate_grad_hooks for p in trained):
@@ -119,7 +125,9 @@ class ByHand(Instrument):
         total, of = math.hypot(*before), sum(entries)
         if not math.isfinite(math.hypot(*after, total)) or not total or not of:
             return {}  # a step that a scaler skips, or gradients of zero
-        return {"clip/by_hand": math.hypot(*after) / total, "clip/left": math.hypot(*whole), "clip/bound": sum(bound) / of}
+        ratio = math.hypot(*after) / total
+        self.seen, self.whole = self.seen + 1, self.whole + (ratio > HALF)
+        return {"clip/by_hand": ratio, "clip/left": math.hypot(*whole), "clip/bound": sum(bound) / of}
 
     def release(self) -> None:
         for handle in self.handles:
@@ -131,7 +139,7 @@ def reaches(callback: Any) -> bool:
     """Whether a callback of the user's has a hook in which gradients can be changed."""
     kind = type(callback)
     known = kind.__module__.partition(".")[0] in ("lightning", "pytorch_lightning", "diagnose")
-    return not known and any(getattr(kind, hook, None) is not getattr(Callback, hook) for hook in ALIKE)
+    return not (known or isinstance(callback, Monitor)) and any(getattr(kind, hook, None) is not getattr(Callback, hook) for hook in ALIKE)
 
 
 def kept(tensor: Tensor) -> Tensor:

@@ -134,3 +134,12 @@ def test_a_training_that_nobody_reaches_into_is_left_alone(caplog: pytest.LogCap
         record = watched(Net())
     assert "nobody reaches gradients" in record.missing["clip/by_hand"]
     assert not caplog.records
+
+
+def test_a_loop_that_leaves_gradients_alone_is_watched_for_twelve_steps() -> None:
+    doctor = Doctor(probes=False, every_n_steps=1, strict=True)
+    fit(Manual(lambda module: None), doctor, max_epochs=4)
+    assert 12 <= len(doctor.record.series("clip/by_hand")) < 20
+    limited = Doctor(probes=False, every_n_steps=1, strict=True)
+    fit(Manual(), limited, max_epochs=4)
+    assert len(limited.record.series("clip/by_hand")) == 40
