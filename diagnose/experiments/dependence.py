@@ -73,7 +73,7 @@ def per_sample(call: LossCall, batch: Any) -> Tensor | None:
     ``None`` where the rows cannot be told: the targets of the call must be found among the tensors of the batch, in the same order, or
     be one of them shifted by up to three steps.
     """
-    n = count(batch)
+    n = count(batch, crossed=True)
     if n is None or n < 4 or call.target is None or call.input.dim() == 0 or call.input.shape[0] % n:
         return None
     target = call.target.argmax(-1) if _one_hot(call.target) else call.target
@@ -100,7 +100,7 @@ def swap_samples(sandbox: Sandbox, record: Record) -> None:
     the function of this name). And ``probe.fading``, where the replaced ones did not change: see `fading`.
     """
     batch, run = _step_for_swapping(sandbox)
-    n = count(batch)
+    n = count(batch, crossed=True)
     if n is None or n < 4:
         record.skip("probe.dependence", "the tensors of the batch share no batch axis")
         return

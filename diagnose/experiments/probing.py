@@ -18,6 +18,7 @@ from diagnose.experiments.dependence import swap_samples
 from diagnose.experiments.fields import SILENT, swap_fields
 from diagnose.experiments.future import change_future
 from diagnose.experiments.initial import initial_loss, signal_scale
+from diagnose.experiments.joining import pairs_named
 from diagnose.experiments.learning import learn
 from diagnose.experiments.loaders import first_batches, first_loader, length
 from diagnose.experiments.loss_arguments import class_weights, label_statistics, target_statistics
@@ -172,6 +173,7 @@ def _examine(sandbox: Sandbox, probing: Probing, train: Any, val: Any, short: bo
         "probe.initialization": lambda: signal_scale(sandbox, record),
         "probe.recurrence": lambda: reach_back(sandbox, record),
         "probe.dependence": lambda: _dependence(sandbox, record),
+        "probe.joined": lambda: pairs_named(sandbox.batches, record),
         "probe.fields": lambda: _fields(sandbox, record),
         "probe.pairing": lambda: pair(sandbox, record),
         "probe.mixture": lambda: blend(sandbox, record),

@@ -13,14 +13,19 @@ from diagnose.experiments.batches import changed, leaves, size, take
 FEWEST = 4  # samples, where nothing but lists tells of them
 
 
-def count(batch: Any) -> int | None:
-    """Number of samples: `batches.size`, or that of lists with an entry per sample, or of an index that names the sample of each row."""
+def count(batch: Any, *, crossed: bool = False) -> int | None:
+    """Number of samples: `batches.size`, or that of lists with an entry per sample, or of an index that names the sample of each row.
+
+    Args:
+        batch: Any batch.
+        crossed: Whether edges may join parts of several samples: `choose` can put samples in the place of others then, and no more.
+    """
     n = size(batch)
     if n is None:
         n = _listed(batch)
     if n is None:
         owned = _owned(batch)
-        n = None if owned is None else owned.samples
+        n = None if owned is None or (owned.crossed and not crossed) else owned.samples
     return n
 
 
@@ -74,15 +79,26 @@ class Owned:
     Attributes:
         owner: The sample of each part, shape ``(parts,)``, rising from 0.
         samples: How many there are.
+        crossed: Whether some edges join parts of several samples.
     """
 
     owner: Tensor
     samples: int
+    crossed: bool = False
 
     def chosen(self, tensor: Tensor, rows: Tensor) -> Tensor:
-        """What a tensor of the batch is in the batch of these samples."""
+        """What a tensor of the batch is in the batch of these samples.
+
+        Of edges that join several samples none can be left out: each sample keeps its number of parts and gets those of another over and
+        over, and all edges stay.
+        """
         counts = torch.bincount(self.owner.cpu(), minlength=self.samples)
         starts = counts.cumsum(0) - counts
+        if self.crossed and (tensor is self.owner or self.inside(tensor)):
+            return tensor
+        if self.crossed and tensor.dim() > 0 and len(tensor) == len(self.owner):
+            pairs = zip(rows.tolist(), counts.tolist(), strict=True)
+            return tensor[torch.cat([starts[s] + torch.arange(size) % counts[s] for s, size in pairs]).to(tensor.device)]
         if tensor is self.owner:
             return torch.arange(len(rows)).repeat_interleave(counts[rows]).to(tensor)
         if tensor.dim() == 0:
@@ -99,14 +115,18 @@ class Owned:
 
     def joins(self, tensor: Tensor) -> bool:
         """Whether a tensor holds the edges of graphs: pairs of parts of one sample, shape ``(2, edges)``."""
+        return self.inside(tensor) and bool((self.owner[tensor[0]] == self.owner[tensor[1]]).all())
+
+    def inside(self, tensor: Tensor) -> bool:
+        """Whether a tensor holds pairs of parts, of one sample or of several, shape ``(2, edges)``."""
         if tensor.dim() != 2 or len(tensor) != 2 or tensor.is_floating_point() or tensor.dtype is torch.bool or not tensor.numel():
             return False
-        inside = int(tensor.min()) >= 0 and int(tensor.max()) < len(self.owner)
-        return inside and bool((self.owner[tensor[0]] == self.owner[tensor[1]]).all())
+        return int(tensor.min()) >= 0 and int(tensor.max()) < len(self.owner)
 
 
 def _owned(batch: Any) -> Owned | None:
     tensors = [t for _, t in leaves(batch) if t.dim() > 0]
+    crossed: Owned | None = None
     for owner in tensors:
         if owner.dim() != 1 or owner.is_floating_point() or owner.dtype is torch.bool or len(owner) < 2 or int(owner[0]) != 0:
             continue
@@ -114,6 +134,9 @@ def _owned(batch: Any) -> Owned | None:
         if n < 2 or n == len(owner) or int(steps.min()) < 0 or int(steps.max()) > 1:
             continue
         found = Owned(owner, n)
-        if all(len(t) in (n, len(owner)) or found.joins(t) for t in tensors):
+        edges = [t for t in tensors if len(t) not in (n, len(owner))]
+        if all(found.joins(t) for t in edges):
             return found
-    return None
+        if all(found.inside(t) for t in edges) and not any(t.shape == (n, n) for t in tensors):
+            crossed = crossed or Owned(owner, n, crossed=True)
+    return crossed

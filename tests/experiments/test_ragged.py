@@ -46,6 +46,15 @@ def test_lists_are_chosen_from_with_the_tensors_beside_them() -> None:
     assert names == ["f", "b", "b"]
 
 
+def test_parts_whose_edges_join_several_samples_are_replaced_and_the_edges_stay() -> None:
+    batch = {"x": torch.arange(6), "edges": torch.tensor([[0, 1], [5, 3]]), "owner": CELLS, "y": torch.tensor([10, 11, 12])}
+    assert (count(batch), count(batch, crossed=True)) == (None, 3)
+    new = choose(batch, torch.tensor([0, 0, 1]))
+    assert new["x"].tolist() == [0, 1, 0, 2, 2, 2]
+    assert new["y"].tolist() == [10, 10, 11]
+    assert all(torch.equal(new[name], batch[name]) for name in ("edges", "owner"))
+
+
 def test_parts_are_chosen_with_their_sample_and_numbered_anew() -> None:
     batch = {"x": torch.arange(6), "edges": EDGES, "owner": CELLS, "y": torch.tensor([10, 11, 12]), "scale": torch.tensor(2.0)}
     new = choose(batch, torch.tensor([2, 0, 2]))
@@ -72,6 +81,40 @@ class Bags(LightningModule):
 
     def configure_optimizers(self) -> Any:
         return torch.optim.SGD(self.parameters(), lr=0.01)
+
+
+class Graphs(LightningModule):
+    """A label for graphs, by the sums of their nodes and of the neighbours of these."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lift, self.head = nn.Linear(3, 8), nn.Linear(8, 1)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        x, edges, owner, y = batch
+        h = self.lift(x + torch.zeros_like(x).index_add(0, edges[1], x[edges[0]])).relu()
+        return F.binary_cross_entropy_with_logits(self.head(torch.zeros(len(y), 8).index_add(0, owner, h))[:, 0], y)
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+
+
+@pytest.mark.parametrize("shift", [1, 0])
+def test_edges_that_lead_to_other_graphs_are_found_by_what_their_nodes_change(shift: int) -> None:
+    """The shift of the node numbers lags behind by one node."""
+
+    def joined(rows: list[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        x, owner, y = bags(rows)
+        at = torch.arange(len(owner) - 1)
+        at = at[owner[:-1] == owner[1:]]
+        return x, torch.stack([at, at + 1]) - shift * (owner[at] > 0), owner, y
+
+    torch.manual_seed(0)
+    record = Record()
+    loader: DataLoader[Any] = DataLoader(range(80), batch_size=8, collate_fn=joined)  # type: ignore[arg-type]
+    found = {f.rule for f in check(Graphs(), loader, record=record).findings}
+    assert ("sample-leakage" in found) == bool(shift)
+    assert "probe.joined" not in record.facts
 
 
 def bags(rows: list[int]) -> tuple[Tensor, Tensor, Tensor]:

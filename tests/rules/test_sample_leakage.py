@@ -26,3 +26,16 @@ def test_independent_samples_are_clean() -> None:
 def test_noise_raises_the_limit() -> None:
     assert findings(SampleLeakage(), probe__dependence=seen(0.09, noise=0.01)) == []
     assert len(findings(SampleLeakage(), probe__dependence=seen(0.11, noise=0.01))) == 1
+
+
+def joined(parts: int) -> dict[str, object]:
+    return {"path": "batch[1]", "pairs": 448, "named": 12, "samples": 32, "parts": parts, "largest": 12, "batches": 24}
+
+
+def test_pairs_of_nodes_that_are_numbered_in_their_own_graph() -> None:
+    (finding,) = findings(SampleLeakage(), probe__joined=joined(36))
+    assert (
+        "the 448 pairs in batch[1] name the first 12 of 36 nodes alone, no more than the largest of 32 samples has (12)" in finding.message
+    )
+    assert finding.evidence == {"named": 12, "parts": 36, "largest": 12, "limit": 3.0}
+    assert findings(SampleLeakage(), probe__joined=joined(35), probe__dependence=seen(0.0)) == []
