@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -46,6 +47,43 @@ def label_statistics(call: LossCall) -> dict[str, int]:
     if high == UNLABELLED >= classes and len(labels) > 1 and int(labels[-2]) < classes:  # pixels without a label, not a class
         high = int(labels[-2])
     return {"count": target.numel(), "distinct": len(labels), "min": low, "max": high}
+
+
+def columns_set(call: LossCall, batches: Sequence[Any]) -> dict[str, Any] | None:
+    """Which columns of targets that are zeros and ones, one column per unit of the output, are ever set.
+
+    They are a field of the batches, or one-hot rows made of a field of class indices; two other values stand for both where labels are
+    smoothed.
+
+    Args:
+        call: The loss call of the first batch.
+        batches: Batches as their loader gave them.
+
+    Returns:
+        ``units`` (columns), ``count`` (entries that are set), ``distinct`` (columns that ever are), and the first and last of these,
+        ``min`` and ``max``. ``None`` where the targets are of another form or in no field.
+    """
+    target = call.target
+    if target is None or target.dim() != 2 or target.shape != call.input.shape or target.shape[1] < 3 or not target.numel() or not batches:
+        return None
+    target = target.detach().cpu().double()
+    low, high = target.min(), target.max()
+    hot = target == high
+    if low == high or not (hot | (target == low)).all():
+        return None
+    one = hot.double().argmax(1) if bool((hot.sum(1) == 1).all()) else None
+    for path, field in leaves(batches[0]):
+        whole = [t.cpu() for batch in batches for p, t in leaves(batch) if p == path and t.layout is torch.strided]
+        if one is not None and not field.is_floating_point() and same(field.cpu(), one):
+            labels = torch.cat([t.reshape(-1) for t in whole])
+        elif low == 0 and field.shape == target.shape and same(field.cpu(), target):
+            labels = torch.cat([(t > 0).nonzero()[:, 1] for t in whole if t.dim() == 2])
+        else:
+            continue
+        known = torch.unique(labels)
+        ends = {"min": int(known[0]), "max": int(known[-1])}
+        return {"units": target.shape[1], "count": len(labels), "distinct": len(known), **ends}
+    return None
 
 
 def class_weights(call: LossCall) -> dict[str, list[float]] | None:

@@ -21,7 +21,7 @@ from diagnose.experiments.initial import initial_loss, signal_scale
 from diagnose.experiments.joining import pairs_named
 from diagnose.experiments.learning import learn
 from diagnose.experiments.loaders import first_batches, first_loader, length
-from diagnose.experiments.loss_arguments import class_weights, label_statistics, target_statistics
+from diagnose.experiments.loss_arguments import class_weights, columns_set, label_statistics, target_statistics
 from diagnose.experiments.mixture import blend
 from diagnose.experiments.modes import validate
 from diagnose.experiments.modules_seen import Anatomy
@@ -230,13 +230,20 @@ def _fields(sandbox: Sandbox, record: Record) -> None:
 
 
 def _targets(sandbox: Sandbox, call: LossCall, found: dict[str, str], record: Record) -> dict[str, Any]:
-    """Complete ``probe.step`` by the statistics of the targets in all batches that were read, where they are a tensor of the batch."""
+    """Complete ``probe.step`` by the statistics of the targets in all batches that were read, where they are a tensor of the batch.
+
+    And by the columns that are ever ``set`` (see `columns_set`), with ``fixed``: whether some weight has an axis as long as their number.
+    """
     step: dict[str, Any] = record.facts["probe.step"]
     paths = [path for path, role in found.items() if role == "target"]
     every = [t for batch in sandbox.batches for p, t in leaves(batch) if p in paths]
     if every and all(t.dim() for t in every):
         joined = LossCall(call.kind, call.input, torch.cat([t.reshape(-1) for t in every]), None, call.options)
         step = {**step, "labels": label_statistics(joined), "target": target_statistics(joined), "class_weights": class_weights(joined)}
+        record.add("probe.step", step)
+    if columns := columns_set(call, sandbox.batches):
+        shapes = [p.shape for p in sandbox.module.parameters() if not isinstance(p, UninitializedParameter)]
+        step = {**step, "set": {**columns, "fixed": any(columns["units"] in shape for shape in shapes)}}
         record.add("probe.step", step)
     return step
 

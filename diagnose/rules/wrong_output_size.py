@@ -17,8 +17,9 @@ class WrongOutputSize(Rule):
 
     ## What it measures
     The number of classes that cross-entropy or NLL gets, against the classes that occur among the training labels: one unit (also where the
-    targets are no indices), too few units, or far too many (`excess` times and more). And a layer of one unit whose predictions an
-    elementwise loss (MSE, L1, Huber) broadcasts over several columns of targets.
+    targets are no indices), too few units, or far too many (`excess` times and more). The latter also where the targets are columns of
+    zeros and ones, one per unit, and no more than the first of them are ever one, as where one-hot targets are made as wide as the output.
+    And a layer of one unit whose predictions an elementwise loss (MSE, L1, Huber) broadcasts over several columns of targets.
 
     ## Why it matters
     Cross-entropy over one unit is zero whatever the output. With too few units the first sample of a missing class ends the run, or, on
@@ -67,6 +68,9 @@ class WrongOutputSize(Rule):
                 needed=columns,
             )
             return
+        if columns := step.get("set"):
+            yield from self._too_many(columns["units"], columns, bool(columns["fixed"]), where)
+            return
         known = step["kind"] in ("cross_entropy", "nll_loss")
         indexed = known and step["target_dtype"].startswith("int")
         if not known or (step["classes"] != 1 and not indexed):
@@ -89,19 +93,24 @@ class WrongOutputSize(Rule):
                 units=units,
                 needed=labels["max"] + 1,
             )
-        elif units >= self.excess * labels["distinct"] and labels["max"] + 1 <= units / self.excess and len(step["target_shape"]) == 1:
-            if labels["distinct"] < 2 or labels["count"] <= 2 * labels["distinct"]:
-                raise NotRun("the labels hold one value, or each value once or twice: they may be places among candidates, not classes")
-            if not step.get("fixed", True):
-                raise NotRun("no weight has an axis as long as the output, so its columns may be candidates, not classes")
-            yield self.finding(
-                f"the output has {units} units, but the labels know {labels['distinct']} classes",
-                where=where,
-                fix=f"give the last layer {labels['max'] + 1} units",
-                severity=Severity.WARNING if labels["count"] >= 20 * labels["distinct"] else Severity.INFO,
-                units=units,
-                classes=labels["distinct"],
-            )
+        elif len(step["target_shape"]) == 1:
+            yield from self._too_many(units, labels, step.get("fixed", True), where)
+
+    def _too_many(self, units: int, labels: dict[str, Any], fixed: bool, where: str) -> Iterator[Finding]:
+        if units < self.excess * labels["distinct"] or labels["max"] + 1 > units / self.excess:
+            return
+        if labels["distinct"] < 2 or labels["count"] <= 2 * labels["distinct"]:
+            raise NotRun("the labels hold one value, or each value once or twice: they may be places among candidates, not classes")
+        if not fixed:
+            raise NotRun("no weight has an axis as long as the output, so its columns may be candidates, not classes")
+        yield self.finding(
+            f"the output has {units} units, but the labels know {labels['distinct']} classes",
+            where=where,
+            fix=f"give the last layer {labels['max'] + 1} units",
+            severity=Severity.WARNING if labels["count"] >= 20 * labels["distinct"] else Severity.INFO,
+            units=units,
+            classes=labels["distinct"],
+        )
 
 
 def _columns(step: dict[str, Any]) -> int | None:

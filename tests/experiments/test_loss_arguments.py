@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from diagnose.experiments.loss_arguments import asked_of, class_weights, input_statistics, label_statistics, target_statistics
+from diagnose.experiments.loss_arguments import asked_of, class_weights, columns_set, input_statistics, label_statistics, target_statistics
 from diagnose.measure.losses import LossCall
 
 
@@ -29,6 +29,21 @@ def test_labels() -> None:
     assert label_statistics(call)["max"] == 4
     assert label_statistics(LossCall("mse_loss", torch.zeros(2), torch.zeros(2)))["count"] == 0
     assert label_statistics(LossCall("cross_entropy", torch.zeros(2, 3), torch.tensor([-100, -100])))["distinct"] == 0
+
+
+def test_columns_that_are_ever_set() -> None:
+    first, second, scores = torch.tensor([1, 4, 4]), torch.tensor([2, 1]), torch.zeros(3, 9)
+    batches = [(torch.ones(3, 2), first), (torch.ones(2, 2), second)]
+    known = {"units": 9, "count": 5, "distinct": 3, "min": 1, "max": 4}
+    one_hot = torch.nn.functional.one_hot(first, 9).float()
+    for target in (one_hot, one_hot * 0.9 + 0.1 / 9):
+        for kind in ("binary_cross_entropy_with_logits", "mse_loss", "cross_entropy"):
+            assert columns_set(LossCall(kind, scores, target), batches) == known
+    several = torch.tensor([[1.0, 1.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]])
+    seen = columns_set(LossCall("mse_loss", torch.zeros(2, 4), several), [(several,), (several.flip(1),)])
+    assert seen == {"units": 4, "count": 6, "distinct": 4, "min": 0, "max": 3}
+    others = (one_hot.flip(0), one_hot[:, 0], one_hot * torch.rand(3, 9), torch.zeros(3, 9), several, None)
+    assert not any(columns_set(LossCall("mse_loss", scores, target), batches) for target in others)
 
 
 def test_targets_against_the_range_of_activations() -> None:

@@ -49,6 +49,21 @@ def test_far_too_many_units() -> None:
     assert unsure.severity is Severity.INFO
 
 
+def test_far_too_many_columns_of_zeros_and_ones() -> None:
+    def seen(high: int, *, count: int = 768, distinct: int = 10, fixed: bool = True) -> dict[str, Any]:
+        known = {**labels(0, high, count, distinct), "units": 1000, "fixed": fixed}
+        return step(kind="mse_loss", classes=None, target_dtype="float32", target_shape=[64, 1000], set=known)
+
+    (finding,) = findings(WrongOutputSize(), probe__step=seen(99))
+    assert finding.message == "the output has 1000 units, but the labels know 10 classes"
+    assert finding.severity is Severity.WARNING
+    assert findings(WrongOutputSize(), probe__step=seen(100)) == []
+    assert findings(WrongOutputSize(), probe__step=seen(99, distinct=101, count=9000)) == []
+    assert findings(WrongOutputSize(), probe__step=seen(99, count=199))[0].severity is Severity.INFO
+    assert "candidates" in not_run(WrongOutputSize(), probe__step=seen(99, fixed=False))
+    assert "candidates" in not_run(WrongOutputSize(), probe__step=seen(99, count=20))
+
+
 def regression(broadcast: list[list[int]] | None, units: int | None = 1) -> dict[str, Any]:
     return step(kind="mse_loss", broadcast=broadcast, units=units, classes=None, target_dtype="float32")
 
