@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from diagnose.experiments.data_sample import Sample
 
 DISTINCT = 1024  # distinct rows that the entropy is estimated from
 COLUMNS = 256  # columns that it is summed over
+CLASSES = 32  # of which any two are compared
 
 
 def keys(sample: Sample, paths: Sequence[str]) -> list[int] | None:
@@ -187,28 +189,47 @@ def _information(groups: Iterable[Sequence[int]], classes: NDArray[Any]) -> floa
     return max(0.0, square - (len(tables) - 1) * (len(counts) - 1)) / (2 * len(classes))
 
 
-def opposed(groups: Sequence[NDArray[Any]]) -> dict[str, float] | None:
+def opposed(groups: Sequence[NDArray[Any]]) -> dict[str, Any] | None:
     """Whether labels of equal inputs differ more often than labels that are drawn one by one can.
 
     Let p be the share of one of two classes given the input. Two labels that are drawn independently of each other, given the input, differ
     with probability 2 p (1 - p), which in the mean over inputs is 2 m (1 - m) at most, m being the mean of p (Jensen): labels that
-    differ more often were not drawn so, as where each positive row stands once and negative rows are made beside it.
+    differ more often were not drawn so, as where each positive row stands once and negative rows are made beside it. That holds for the
+    rows of any two of several classes as well.
 
     Args:
         groups: For each input that occurs more than once, the labels of its rows.
 
     Returns:
         ``inputs``: their number; ``apart``: the mean share of pairs of rows that differ; ``most``: 2 m (1 - m); ``z``: how many standard
-        errors ``apart`` lies above it. ``None`` where there are not two classes in them.
+        errors ``apart`` lies above it; of several classes the same for the two of the highest ``z``, and ``pair``: which they are. ``None``
+        where there is one class, or too many to compare, or where of several no label occurs twice with one input: then rows that repeat
+        another were left out.
     """
-    classes = np.unique(np.concatenate(groups)) if groups else np.empty(0)
-    if len(classes) != 2:
+    classes, index = np.unique(np.concatenate(groups), return_inverse=True) if groups else (np.empty(0), np.empty(0, int))
+    if not 2 <= len(classes) <= CLASSES:
         return None
-    size = np.array([len(g) for g in groups])
-    hits = np.array([np.count_nonzero(g == classes[1]) for g in groups])
-    mean = float((hits / size).mean())
+    of = np.repeat(np.arange(len(groups)), [len(g) for g in groups])
+    table = np.bincount(of * len(classes) + index, minlength=len(groups) * len(classes)).reshape(len(groups), -1)
+    if len(classes) == 2:
+        return _apart(table[:, 0], table[:, 1])
+    if table.max() < 2:
+        return None
+    pairs = [
+        {**seen, "pair": classes[[a, b]].tolist()} for a, b in combinations(range(len(classes)), 2) if (seen := _apart(*table.T[[a, b]]))
+    ]
+    return max(pairs, key=lambda pair: float(pair["z"]), default=None)
+
+
+def _apart(first: NDArray[Any], second: NDArray[Any]) -> dict[str, Any] | None:
+    """``inputs``, ``apart``, ``most`` and ``z`` of `opposed`, from how many rows of each input are of one class and of another."""
+    kept = first + second > 1
+    hits, size = second[kept], (first + second)[kept]
+    mean = float((hits / size).mean()) if len(size) else 0.0
+    if not 0 < mean < 1:
+        return None
     apart, most = float((2 * hits * (size - hits) / (size * (size - 1))).mean()), 2 * mean * (1 - mean)
-    return {"inputs": len(groups), "apart": apart, "most": most, "z": (apart - most) / float(np.sqrt(most * (1 - most) / len(groups)))}
+    return {"inputs": len(size), "apart": apart, "most": most, "z": (apart - most) / float(np.sqrt(most * (1 - most) / len(size)))}
 
 
 def _entropy(labels: NDArray[Any]) -> float:

@@ -26,7 +26,8 @@ class ConflictingLabels(Rule):
     that entropy (for regression half of the variance). A floor of `heavy` is a warning, too, where two labels of equal inputs differ more
     often than any labels that are drawn one by one can, `opposed` times as often and `certain` standard errors beyond: of two classes with
     the mean share m over the inputs that occur again, that is 2 m (1 - m) at most. Such labels were made as counterparts, as where a
-    positive row stands once and negative rows are drawn that may be the same, or the inputs lack what tells the rows apart.
+    positive row stands once and negative rows are drawn that may be the same, or the inputs lack what tells the rows apart, as where the
+    words that do are taken out of texts. Of several classes any two are looked at, unless no row stands twice with its label.
 
     And whether each batch numbers its classes anew: of `numbered` batches or more that lack a class, all hold the classes 0 to k - 1, which
     no more than `usual` of batches filled at random from the same rows do. A row has another label then in another batch.
@@ -119,11 +120,15 @@ class ConflictingLabels(Rule):
                 f"{seen['share']:.0%} of the training rows ({seen['involved']} of {seen['rows']}) have inputs that occur with other targets"
             )
         if opposed:
+            pair = opposed.get("pair")
+            of = f" of the classes {pair[0]} and {pair[1]}" if pair else ""
             what += (
-                f", and two rows with one input differ more often ({opposed['apart']:.0%}) than labels drawn one by one can "
+                f", and two rows{of} with one input differ more often ({opposed['apart']:.0%}) than labels drawn one by one can "
                 f"({opposed['most']:.0%})"
             )
             fix = "draw negative rows from what is not positive, or add the input that tells such rows apart"
+            if pair:
+                fix = "look at what tells these classes apart in the raw data, and where it gets lost on the way to the input"
         elif cut:
             fix = "cast the labels alone to integers: all input columns look standardised and cut to whole numbers"
         else:

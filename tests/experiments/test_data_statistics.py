@@ -238,7 +238,22 @@ def test_labels_that_differ_more_often_than_chance_allows() -> None:
     assert seen["apart"] == pytest.approx(1 / 3, abs=0.03)  # the mean of 2 p (1 - p)
     assert seen["most"] == pytest.approx(0.5, abs=0.01)
     assert seen["z"] < -10
-    assert facts(loader(x, torch.randint(3, (4800,), generator=g))).facts["data.conflicts"]["opposed"] is None
+    seen = facts(loader(x, torch.randint(3, (4800,), generator=g))).facts["data.conflicts"]["opposed"]
+    assert seen["z"] < 3  # the most that any two of three classes show by chance
+
+
+def test_two_of_several_classes_that_stand_beside_each_other() -> None:
+    g = torch.Generator().manual_seed(0)
+    shown = torch.cartesian_prod(torch.arange(10), torch.arange(10))
+    kind = torch.randint(3, (100,), generator=g)
+    x, y = torch.cat([shown, shown, shown[:10]]), torch.cat([kind, kind + (kind == 2), kind[:10]])  # where it is 2, once it is 3
+    seen = facts(loader(x, y)).facts["data.conflicts"]["opposed"]
+    assert (seen["pair"], seen["inputs"]) == ([2, 3], int((kind == 2).sum()))
+    assert seen["apart"] > 0.9
+    assert seen["z"] > 4
+    once = {(*row, label) for row, label in zip(shown.tolist() * 2, torch.cat([kind, 3 - kind]).tolist(), strict=True)}
+    table = torch.tensor(sorted((a, b, label) for (a, b, label) in once))  # each row once: rows that are equal were left out
+    assert facts(loader(table[:, :2], table[:, 2])).facts["data.conflicts"]["opposed"] is None
 
 
 def test_shift_is_in_standard_deviations() -> None:

@@ -90,6 +90,16 @@ def test_negatives_that_are_positive_elsewhere() -> None:
     assert finding.fix == "draw negative rows from what is not positive, or add the input that tells such rows apart"
 
 
+def test_two_classes_that_the_inputs_do_not_tell_apart() -> None:
+    seen = {"inputs": 82, "apart": 0.8, "most": 0.5, "z": 5.4, "pair": [0, 1]}
+    (finding,) = judge(**{**NEGATIVES, "prior": 1.78, "floor": 0.72}, opposed=seen)
+    assert finding.severity is Severity.WARNING
+    assert (
+        "two rows of the classes 0 and 1 with one input differ more often (80%) than labels drawn one by one can (50%)" in finding.message
+    )
+    assert finding.fix.startswith("look at what tells these classes apart in the raw data")
+
+
 @pytest.mark.parametrize(
     "changes",
     [
