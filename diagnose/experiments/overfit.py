@@ -134,6 +134,11 @@ def overfit_batch(sandbox: Sandbox, call: LossCall, record: Record) -> None:
     if not best:
         record.skip("probe.overfit", "the loss has no gradient, or does not stay finite")
         return
+    if best["final"] > goal and again is not None and not held:
+        after, _ = _again(sandbox, batch, call)
+        if after is not None and redrawn(again, after):
+            record.skip("probe.overfit", "the targets of the batch are made of what is trained, and move with it: their floor is not known")
+            return
     progress = (constant - best["final"]) / max(constant - low, 1e-9)
     weights = sum(p.numel() for p in sandbox.module.parameters() if p.requires_grad and not isinstance(p, UninitializedParameter))
     best |= {"floor": low, "chance": constant, "progress": progress, "sole": sole, "weights": weights, "numbered": numbered(call.target)}

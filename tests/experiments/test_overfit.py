@@ -92,6 +92,21 @@ def test_targets_that_are_drawn_anew_at_each_step_are_held_fixed() -> None:
     assert fact["progress"] > 0.85
 
 
+class Chased(Regressor):
+    """Its targets hold what it answers itself to another input, as those of a critic do."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        x, reward = batch
+        return F.mse_loss(self(x), reward + 2.0 * self(x + 0.1).detach())
+
+
+def test_targets_that_the_network_makes_itself_have_no_known_floor() -> None:
+    x, y = blobs()
+    record = overfitted(Chased(), x, y[:, None].float())
+    assert "probe.overfit" not in record
+    assert "made of what is trained, and move with it" in record.missing["probe.overfit"]
+
+
 def test_targets_that_are_only_permuted_are_tried() -> None:
     x, y = blobs()
     assert overfitted(Permuted(), x, y[:, None].float()).facts["probe.overfit"]["progress"] < 0.4
