@@ -17,6 +17,7 @@ from diagnose.experiments.data_sample import Sample
 DISTINCT = 1024  # distinct rows that the entropy is estimated from
 COLUMNS = 256  # columns that it is summed over
 CLASSES = 32  # of which any two are compared
+REPEATED = 0.05  # share of the inputs with a label that occurs twice, from which on equal rows were not left out
 
 
 def keys(sample: Sample, paths: Sequence[str]) -> list[int] | None:
@@ -203,8 +204,8 @@ def opposed(groups: Sequence[NDArray[Any]]) -> dict[str, Any] | None:
     Returns:
         ``inputs``: their number; ``apart``: the mean share of pairs of rows that differ; ``most``: 2 m (1 - m); ``z``: how many standard
         errors ``apart`` lies above it; of several classes the same for the two of the highest ``z``, and ``pair``: which they are. ``None``
-        where there is one class, or too many to compare, or where of several no label occurs twice with one input: then rows that repeat
-        another were left out.
+        where there is one class, or too many to compare, or where of several hardly any input (`REPEATED`) has one label twice: then
+        rows that repeat another were left out.
     """
     classes, index = np.unique(np.concatenate(groups), return_inverse=True) if groups else (np.empty(0), np.empty(0, int))
     if not 2 <= len(classes) <= CLASSES:
@@ -213,7 +214,7 @@ def opposed(groups: Sequence[NDArray[Any]]) -> dict[str, Any] | None:
     table = np.bincount(of * len(classes) + index, minlength=len(groups) * len(classes)).reshape(len(groups), -1)
     if len(classes) == 2:
         return _apart(table[:, 0], table[:, 1])
-    if table.max() < 2:
+    if np.mean(table.max(1) > 1) < REPEATED:
         return None
     pairs = [
         {**seen, "pair": classes[[a, b]].tolist()} for a, b in combinations(range(len(classes)), 2) if (seen := _apart(*table.T[[a, b]]))

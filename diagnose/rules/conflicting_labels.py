@@ -27,7 +27,8 @@ class ConflictingLabels(Rule):
     often than any labels that are drawn one by one can, `opposed` times as often and `certain` standard errors beyond: of two classes with
     the mean share m over the inputs that occur again, that is 2 m (1 - m) at most. Such labels were made as counterparts, as where a
     positive row stands once and negative rows are drawn that may be the same, or the inputs lack what tells the rows apart, as where the
-    words that do are taken out of texts. Of several classes any two are looked at, unless no row stands twice with its label.
+    words that do are taken out of texts. Of several classes any two are looked at, unless hardly any row (a twentieth) stands twice with
+    its label.
 
     And whether each batch numbers its classes anew: of `numbered` batches or more that lack a class, all hold the classes 0 to k - 1, which
     no more than `usual` of batches filled at random from the same rows do. A row has another label then in another batch.

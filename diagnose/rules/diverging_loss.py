@@ -30,9 +30,10 @@ class DivergingLoss(Rule):
     that grew tenfold within the finite batches before NaN counts too, and so does a cross-entropy that falls without end, to `below` times
     its start below zero. It needs `rows` batches and `epochs` epochs. A loss that is a negative multiple of a squared or absolute error in
     each of `measured` steps is found at once: the error is made as large as it can be. So is one, of `rising` times its first `measured`
-    steps in the median of the last third, that an optimizer of most weights climbs (`maximize=True`). Of several optimizers with a binary
-    cross-entropy each, one is reported whose loss rose to `deceived` times what it was in its first ten measured steps, in the median of
-    the last third, while that of another one, which holds all its layers as well, fell to `won` or less: it trains them the other way.
+    steps in the median of the last third, that an optimizer of most weights climbs (`maximize=True`), unless weights are frozen: then it
+    may be an input that is to mislead a trained network. Of several optimizers with a binary cross-entropy each, one is reported whose loss
+    rose to `deceived` times what it was in its first ten measured steps, in the median of the last third, while that of another one, which
+    holds all its layers as well, fell to `won` or less: it trains them the other way.
 
     ## Why it matters
     Training is undoing itself: what is saved at the end is worse than what was there before.
@@ -126,6 +127,8 @@ class DivergingLoss(Rule):
     def _climbed(self, record: Record) -> Finding | None:
         """An error that grows since an optimizer is told to make it as large as it can."""
         name, task, errors = climbing(record), record.facts.get("task", {}), tail(record, "train/watched_loss", 1.0)
+        if record.facts.get("probe.parameters", {}).get("frozen"):  # an input that is to mislead a network that was trained before
+            return None
         if not name or task.get("loss") not in (*ERRORS, *NOT_NEGATIVE) or len(errors) < 3 * self.measured or errors.min() < 0:
             return None
         start, end = median(errors[: self.measured]), median(errors[-len(errors) // 3 :])

@@ -122,13 +122,16 @@ class UnpredictedClass(Rule):
 
     def _hardly(self, record: Record) -> Iterator[Finding]:
         """A rare class that a metric of the module's own says is hardly ever predicted."""
-        facts = record.facts.get("data", {}).get("train", {"target": None})
-        counts = ((facts["fields"][facts["target"]]["target"] or {}) if facts["target"] else {}).get("counts") or {"": 1}
-        most, least = max(counts, key=lambda c: counts[c]), min(counts, key=lambda c: counts[c])
+        facts = record.facts.get("data", {}).get("train", {})
+        target = facts["fields"][facts["target"]]["target"] if facts.get("target") else None
+        counts = (target or {}).get("counts")
         held, common = tail(record, "val/top_share"), tail(record, "val/target_top_share")
-        weighed = record.facts.get("probe.step", {}).get("class_weights") or facts.get("order") == "weighted"
-        ended = record.facts.get("run", {}).get("finished")
-        if counts[most] <= self.ratio * counts[least] or weighed or not ended or not len(held) or (facts.get("drawn") or 1.0) != 1.0:
+        if not counts or not len(held) or not record.facts.get("run", {}).get("finished"):
+            return
+        most, least = max(counts, key=lambda c: counts[c]), min(counts, key=lambda c: counts[c])
+        sampled = facts.get("order") == "weighted" or (facts.get("drawn") or 1.0) != 1.0
+        weighed = record.facts.get("probe.step", {}).get("class_weights")
+        if counts[most] <= self.ratio * counts[least] or weighed or sampled:
             return
         own = {name: float(values[-1]) for name in record.names() if COUNTS_RARE.search(name) and len(values := tail(record, name))}
         if 1 - held[-1] <= self.starved * (1 - common[-1]) and own and max(own.values()) < self.low:

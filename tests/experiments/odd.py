@@ -72,6 +72,28 @@ class Regressor(Classifier):
         self.training_step(batch, batch_idx)
 
 
+class Manual(Classifier):
+    """Takes its own steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        optimizer = self.optimizers()
+        optimizer.zero_grad()  # type: ignore[union-attr]
+        self.manual_backward(F.cross_entropy(self(batch[0]), batch[1]))
+        optimizer.step()  # type: ignore[union-attr]
+
+
+class Margins(Classifier):
+    """A loss whose floor nobody knows, of targets that are padded with -1."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        x, y = batch
+        return F.multilabel_margin_loss(self(x), torch.stack([y, torch.full_like(y, -1), torch.full_like(y, -1)], 1))
+
+
 def sandboxed(module: LightningModule, train: Any, use: Callable[[Sandbox, Record], Any], *, val: Any = None, count: int = 6) -> Record:
     """Call ``use`` with a sandbox around the module; returns what it wrote."""
     record = Record()

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
 from diagnose.record import Record
-from tests.experiments.test_data_statistics import facts, table
+from tests.experiments.tables import facts, table
 
 LABELS = torch.tensor([0] * 1400 + [1] * 450 + [2] * 150)
 

@@ -78,6 +78,8 @@ def test_an_error_that_an_optimizer_climbs(watched: list[float], weights: int, f
     climbed = training([3.0] * 300, facts=facts, train__watched_loss=watched, **together)
     messages = [f.message for f in run(DivergingLoss(), climbed).findings]
     assert messages == ["mse_loss rose from 1 to 2: SGD climbs the loss, it was made with maximize=True"] * found
+    climbed.add("probe.parameters", {"frozen": 6})
+    assert not run(DivergingLoss(), climbed).findings  # an input that is to mislead a trained network
     if weights > 100:
         rising = training([*falling(2.3, 1.0, 150), *np.linspace(1, 9, 150)], facts=facts, **together)
         for rule in (DivergingLoss(), LossNotDecreasing()):
