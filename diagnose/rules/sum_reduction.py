@@ -37,7 +37,8 @@ class SumReduction(Rule):
     gradient is `term` times as long in the first step and the model ends with less than `skill` of what there is to gain over a constant.
     A gradient that is longer is enough where the sum comes down to `left` of its start by then, or where copies trained by `check` gain
     `cost` of it on unseen batches by the mean alone and less than `skill` by both.
-    Losses over pairs of samples grow otherwise (their logarithms or their squares) and are left alone.
+    Nothing is said of a sum whose gradients a manual loop has divided by the number of samples or more, within `tolerance`, when its
+    optimizer steps. Losses over pairs of samples grow otherwise (their logarithms or their squares) and are left alone.
 
     ## What to try
     Use reduction="mean", or divide the sum by the number of samples.
@@ -92,6 +93,9 @@ class SumReduction(Rule):
             return
         if not self._grows(seen, "ratio"):
             yield from self._in_part(record, seen)
+            return
+        left = seen.get("left")
+        if left is not None and left * seen["samples"] <= 1 + self.tolerance:
             return
         harmless = scale_free(record)
         rates = [float(o.get("lr", 0.0)) for o in run(record).get("optimizers", ())]

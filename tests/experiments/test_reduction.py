@@ -57,3 +57,24 @@ def test_no_finite_loss() -> None:
 
     record = sandboxed(Broken(), loaders()[0], lambda sandbox, record: double_batch(sandbox, record))
     assert record.missing["probe.reduction"] == "the step gave no finite loss"
+
+
+@pytest.mark.parametrize(("every", "divided", "left"), [(1, True, 1 / 16), (2, True, 1 / 32), (2, False, 1.0), (40, True, None)])
+def test_what_a_manual_loop_leaves_of_the_gradients_of_a_sum(every: int, divided: bool, left: float | None) -> None:
+    class Divides(Classifier):
+        def __init__(self) -> None:
+            super().__init__()
+            self.automatic_optimization = False
+
+        def training_step(self, batch: Any, batch_idx: int) -> None:
+            self.manual_backward(F.cross_entropy(self(batch[0]), batch[1], reduction="sum"))
+            if (batch_idx + 1) % every == 0:
+                optimizer: Any = self.optimizers()
+                for p in self.parameters():
+                    assert p.grad is not None
+                    p.grad.div_(16 * every if divided else 1)
+                optimizer.step()
+                optimizer.zero_grad()
+
+    record = sandboxed(Divides(), loaders()[0], lambda sandbox, record: double_batch(sandbox, record))
+    assert record.facts["probe.reduction"]["left"] == (left if left is None else pytest.approx(left, rel=1e-5))

@@ -44,6 +44,11 @@ def test_one_sample_says_nothing() -> None:
     assert findings(SumReduction(), probe__reduction=seen(2.0, samples=1)) == []
 
 
+@pytest.mark.parametrize(("left", "count"), [(0.01, 0), (0.002, 0), (0.02, 1), (1.0, 1), (None, 1)])
+def test_gradients_that_a_manual_loop_divides_by_the_samples(left: float | None, count: int) -> None:
+    assert len(findings(SumReduction(), probe__reduction={**seen(2.0), "left": left}, optimizers=["SGD"])) == count
+
+
 @pytest.mark.parametrize(("rate", "severity"), [(0.02 / 100, Severity.INFO), (0.1, Severity.WARNING)])
 def test_a_rate_that_makes_up_for_the_sum_is_for_information(rate: float, severity: Severity) -> None:
     run = {"optimizers": [{"name": "SGD", "lr": rate}]}
