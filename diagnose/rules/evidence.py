@@ -90,13 +90,23 @@ def gathered(record: Record) -> float:
 
 
 def planned_steps(record: Record) -> int | None:
-    """Optimizer steps of the whole run as it was set up, or ``None`` where that is open."""
+    """Optimizer steps of the whole run as it was set up, or ``None`` where that is open.
+
+    Under manual optimisation a batch makes as many of them as those before it did.
+    """
     facts = run(record)
     if facts.get("max_steps"):
         return int(facts["max_steps"])
-    if facts.get("max_epochs") and facts.get("batches_per_epoch"):
-        return int(facts["max_epochs"]) * -(-int(facts["batches_per_epoch"]) // max(1, int(facts.get("accumulate") or 1)))
-    return None
+    if not facts.get("max_epochs") or not facts.get("batches_per_epoch"):
+        return None
+    batches = int(facts["batches_per_epoch"])
+    seen = None if facts.get("automatic_optimization", True) or "train/loss" not in record else record.series("train/loss")
+    if seen is None or not len(seen):
+        return int(facts["max_epochs"]) * -(-batches // max(1, int(facts.get("accumulate") or 1)))
+    done, of = int(seen.step[-1]) + 1, int(seen.batch[-1]) + 1
+    return max(
+        1, round(int(facts["max_epochs"]) * batches * ((done if done > 1 else of) / of))
+    )  # Lightning counts no steps of raw optimizers
 
 
 def refuse_early(record: Record, share: float) -> None:
