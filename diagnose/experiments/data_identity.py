@@ -34,10 +34,33 @@ def keys(sample: Sample, paths: Sequence[str]) -> list[int] | None:
         for part in parts:
             table = part.reshape(len(part), -1).numpy()
             table = table.astype(np.float32) + np.float32(0.0) if table.dtype.kind == "f" else table.astype(np.int64)
-            ends = table.shape[1] - (table[:, ::-1] != 0).argmax(1) if table.size else [0] * len(table)  # trailing zeros may be padding
-            own += [hash(row[:end].tobytes()) for row, end in zip(table, ends, strict=True)]
+            own += [hash(row[:end].tobytes()) for row, end in zip(table, _ends(table), strict=True)]
         result.append(own)
     return [hash(row) for row in zip(*result, strict=True)] if result else None
+
+
+def _ends(table: NDArray[Any]) -> Sequence[int]:
+    """How long each row is without the zeros at its end, which may be padding."""
+    ends: list[int] = (table.shape[1] - (table[:, ::-1] != 0).argmax(1)).tolist() if table.size else [0] * len(table)
+    return ends
+
+
+def alike_by_length(sample: Sample, paths: Sequence[str], rows: Sequence[int]) -> float:
+    """Share of the rows that are the most frequent one of their length, of sequences of whole numbers; ``rows`` are their `keys`.
+
+    0 where the lengths are not at least two, with ten rows each on average, or real numbers are among the inputs.
+    """
+    sequences = [path for path in paths if sample.fields[path][0].dim() > 1]
+    if not sequences or any(sample.fields[path][0].is_floating_point() for path in paths):
+        return 0.0
+    ends = [[e for part in sample.fields[path] for e in _ends(part.reshape(len(part), -1).numpy())] for path in sequences]
+    lengths = list(zip(*ends, strict=True))
+    if not 2 <= len(set(lengths)) <= len(rows) / 10:
+        return 0.0
+    largest: dict[tuple[int, ...], int] = {}
+    for (length, _), count in Counter(zip(lengths, rows, strict=True)).items():
+        largest[length] = max(count, largest.get(length, 0))
+    return sum(largest.values()) / len(rows)
 
 
 def is_number(sample: Sample, path: str) -> bool:
@@ -58,6 +81,7 @@ class Variety:
         twins: Share of the rows (of different places in the data set) that have an equal one among them.
         bits: Collision entropy of a distinct row, summed over its columns as if they were independent: an upper estimate.
         continuous: Some column holds real numbers of so fine a grain that two draws are hardly ever equal.
+        by_length: See `alike_by_length`.
         cut: All columns look standardised and cut to whole numbers: half and more are zeros, both signs and a magnitude of two occur, and
             the mean is within a tenth of the standard deviation from zero.
     """
@@ -67,6 +91,7 @@ class Variety:
     bits: float
     continuous: bool
     cut: bool = False
+    by_length: float = 0.0
 
 
 def variety(sample: Sample, paths: Sequence[str], rows: Sequence[int]) -> Variety:
@@ -90,7 +115,7 @@ def variety(sample: Sample, paths: Sequence[str], rows: Sequence[int]) -> Variet
         for column in table.T[:: max(1, table.shape[1] // COLUMNS)]:
             own_bits, fine = _column(column[chosen])
             bits, continuous, cut = bits + own_bits, continuous or fine, cut and _cut(column)
-    return Variety(len(first), twins, bits, continuous, cut)
+    return Variety(len(first), twins, bits, continuous, cut, alike_by_length(sample, paths, rows))
 
 
 def _cut(values: NDArray[Any]) -> bool:
@@ -149,7 +174,7 @@ def conflicts(rows: Sequence[int], found: Target, kind: Variety) -> dict[str, An
         targets given the input in nats for classes (its estimate from the groups), the unexplained share of the variance for values;
         ``expected``: the floor of new rows, as groups of few rows differ less than their targets do by nature (by Pearson's X² for
         classes); ``prior``: the same without the input (nats, or 1); ``example``, two rows as they were read; ``bits``, ``continuous``,
-        ``cut``; ``opposed``: see `opposed`.
+        ``cut``, ``by_length`` of `Variety`; ``opposed``: see `opposed`.
     """
     groups: dict[int, list[int]] = {}
     for position, key in enumerate(rows):
@@ -172,6 +197,7 @@ def conflicts(rows: Sequence[int], found: Target, kind: Variety) -> dict[str, An
         "share": involved / len(rows),
     }
     facts |= {"kind": found.kind, "floor": floor, "prior": prior, "bits": kind.bits, "continuous": kind.continuous, "cut": kind.cut}
+    facts["by_length"] = kind.by_length
     facts["expected"] = min(floor + max(missed, 0.0), prior)
     facts["example"] = mixed[0][:2] if mixed else []
     facts["opposed"] = opposed([found.values[g] for g in groups.values() if len(g) > 1]) if found.kind == "class" else None

@@ -21,14 +21,14 @@ class ConflictingLabels(Rule):
     `share` are worth an `info`; they are a warning where equal inputs cannot be chance (some column holds fine real numbers, or the entropy
     of the columns, cut to a third, makes fewer than `chance` equal rows likely), where all columns look standardised and then cast to
     integers (whole numbers of both signs, at least half of them zero, the mean within a tenth of the standard deviation from zero), or
-    where a share of `alike` of the inputs is one and the same, or has equal ones with other targets and the floor to be expected of new
-    rows is `nothing` of the labels' entropy or more, so that nothing can be learned; and the floor that they set is at least `floor` of
-    that entropy (for regression half of the variance). A floor of `heavy` is a warning, too, where two labels of equal inputs differ more
-    often than any labels that are drawn one by one can, `opposed` times as often and `certain` standard errors beyond: of two classes with
-    the mean share m over the inputs that occur again, that is 2 m (1 - m) at most. Such labels were made as counterparts, as where a
-    positive row stands once and negative rows are drawn that may be the same, or the inputs lack what tells the rows apart, as where the
-    words that do are taken out of texts. Of several classes any two are looked at, unless hardly any row (a twentieth) stands twice with
-    its label.
+    where a share of `alike` of the inputs is one and the same, or is, in sequences of whole numbers, the same as all of its length, or has
+    equal ones with other targets and the floor to be expected of new rows is `nothing` of the labels' entropy or more, so that nothing can
+    be learned; and the floor that they set is at least `floor` of that entropy (for regression half of the variance). A floor of `heavy` is
+    a warning, too, where two labels of equal inputs differ more often than any labels that are drawn one by one can, `opposed` times as
+    often and `certain` standard errors beyond: of two classes with the mean share m over the inputs that occur again, that is 2 m (1 - m)
+    at most. Such labels were made as counterparts, as where a positive row stands once and negative rows are drawn that may be the same, or
+    the inputs lack what tells the rows apart, as where the words that do are taken out of texts. Of several classes any two are looked at,
+    unless hardly any row (a twentieth) stands twice with its label.
 
     And whether each batch numbers its classes anew: of `numbered` batches or more that lack a class, all hold the classes 0 to k - 1, which
     no more than `usual` of batches filled at random from the same rows do. A row has another label then in another batch.
@@ -101,8 +101,10 @@ class ConflictingLabels(Rule):
             return
         cut = bool(seen.get("cut"))
         alike = seen["continuous"] or cut or seen["rows"] * 2.0 ** (-seen["bits"] / 3) < self.chance
+        by_length = float(seen.get("by_length", 0.0)) >= self.alike
         alike = (
             alike
+            or by_length
             or most >= self.alike
             or (seen["share"] >= self.alike and seen.get("expected", seen["floor"]) >= self.nothing * seen["prior"])
         )
@@ -116,6 +118,8 @@ class ConflictingLabels(Rule):
             what = "all training inputs read are identical, with different targets"
         elif most >= self.alike:
             what = f"{most:.0%} of the training inputs read are identical, with different targets"
+        elif by_length:
+            what = f"{seen['by_length']:.0%} of the training inputs read are the same as all others of their length, with different targets"
         else:
             what = (
                 f"{seen['share']:.0%} of the training rows ({seen['involved']} of {seen['rows']}) have inputs that occur with other targets"
@@ -130,6 +134,8 @@ class ConflictingLabels(Rule):
             fix = "draw negative rows from what is not positive, or add the input that tells such rows apart"
             if pair:
                 fix = "look at what tells these classes apart in the raw data, and where it gets lost on the way to the input"
+        elif by_length:
+            fix = "look at some of the tokens: words that the vocabulary does not hold all become one (case, prefixes, another tokenizer)"
         elif cut:
             fix = "cast the labels alone to integers: all input columns look standardised and cut to whole numbers"
         else:

@@ -24,8 +24,8 @@ class Overfitting(Rule):
     than `rise` of it, by more than `share` of what validation had gained, and by three times the noise; while the training loss fell by
     `fall` in the same time (that of the loss call alone, where the step adds to it). Or the minimum is the first or second of at least
     `many` validations, and both losses have moved apart by `never` since. It is a warning unless the validation accuracy is still within
-    `accuracy` of its best and the loss below `worse` times its first value: a sure model pays more for its errors, and that alone is only
-    worth knowing.
+    `accuracy` of its best and the loss below `worse` times its first value, and below `constant` times that of a constant prediction: a
+    sure model pays more for its errors, and that alone is only worth knowing.
 
     Or learning by heart, without any rise: the training loss fell below `nothing` of that of a constant prediction, and the validation loss
     never below `hardly` of it.
@@ -61,6 +61,7 @@ class Overfitting(Rule):
     fall: float = 0.1
     accuracy: float = 0.02
     worse: float = 1.2
+    constant: float = 1.05
     many: int = 10
     never: float = 0.05
     nothing: float = 0.01
@@ -101,6 +102,7 @@ class Overfitting(Rule):
         if turned or never:
             right = finite(record.series("val/accuracy").value) if "val/accuracy" in record else np.empty(0)
             kept = len(right) > 3 and right[-3:].mean() > right.max() - self.accuracy and high < self.worse * float(value[0])
+            kept = kept and not self._useless(record, high)
             stopped = bool(run(record).get("stopped"))
             yield self.finding(
                 f"the validation loss rose from {low:.4g} (validation {best + 1} of {len(value)}) to {high:.4g} while the training "
@@ -114,6 +116,13 @@ class Overfitting(Rule):
                 end=high,
                 train_fall=fell,
             )
+
+    def _useless(self, record: Record, loss: float) -> bool:
+        """Whether a validation loss is above that of a constant prediction, as far as that is known."""
+        start = record.facts.get("probe.initial_loss", {})
+        chance, alike = start.get("chance"), like_training(record) and not record.facts.get("validation", {}).get("logged")
+        known = chance and alike and start.get("total") == start.get("loss")
+        return bool(known) and loss > self.constant * held_out_chance(record, chance)
 
     def _more(self, record: Record) -> bool:
         """Whether a training step adds something to the loss that validation is measured by."""

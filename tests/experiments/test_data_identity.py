@@ -150,3 +150,14 @@ def test_two_of_several_classes_that_stand_beside_each_other() -> None:
     for again in (0, 3):  # as in a table of several labels per row, with three rows that were entered twice
         rows = torch.cat([table, table[:again]])
         assert facts(loader(rows[:, :2], rows[:, 2])).facts["data.conflicts"]["opposed"] is None
+
+
+@pytest.mark.parametrize(("known", "by_length"), [(0, 1.0), (20, 0.95), (400, 0.015)])
+def test_sequences_that_differ_in_length_alone(known: int, by_length: float) -> None:
+    g = torch.Generator().manual_seed(0)
+    length = torch.randint(5, 11, (400,), generator=g)
+    ones = (torch.arange(10) < length[:, None]).long()
+    words = torch.where((torch.arange(400) < known)[:, None], torch.randint(2, 90, (400, 10), generator=g) * ones, ones)
+    assert facts(loader(words, classes())).facts["data.conflicts"]["by_length"] == pytest.approx(by_length, abs=0.02)
+    assert facts(loader(words.float(), classes())).facts["data.conflicts"]["by_length"] == 0
+    assert facts(loader(ones[:, :5], classes())).facts["data.conflicts"]["by_length"] == 0

@@ -52,6 +52,14 @@ def test_all_inputs_are_one() -> None:
     assert finding.message.startswith("all training inputs read are identical, with different targets")
 
 
+@pytest.mark.parametrize(("share", "severity"), [(0.95, Severity.WARNING), (0.8, Severity.INFO)])
+def test_sequences_that_differ_in_length_alone(share: float, severity: Severity) -> None:
+    (finding,) = judge(by_length=share, continuous=False, bits=7.0, share=0.5)
+    assert finding.severity is severity
+    said = "95% of the training inputs read are the same as all others of their length, with different targets, so the loss"
+    assert finding.message.startswith(said) is ("the vocabulary" in finding.fix) is (severity is Severity.WARNING)
+
+
 def test_nearly_all_inputs_are_one() -> None:
     (finding,) = judge(distinct=10, largest=0.97, continuous=False, bits=2.0)
     assert finding.severity is Severity.WARNING

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 from diagnose.rules.overfitting import Overfitting
 from diagnose.values import Severity
@@ -25,6 +26,14 @@ def test_with_the_accuracy_kept_it_is_for_information() -> None:
     up = [1.0, 0.7, 0.6, 0.62, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9]
     (found,) = findings(Overfitting(), training(falling(1.0, 0.01), val__loss=up, val__accuracy=[0.5, 0.7, *[0.8] * 8]))
     assert found.severity == Severity.INFO
+
+
+@pytest.mark.parametrize(("chance", "severity"), [(0.78, Severity.WARNING), (0.84, Severity.INFO)])
+def test_worse_than_a_constant_it_is_a_warning_though_the_accuracy_is_kept(chance: float, severity: Severity) -> None:
+    up = [1.0, 0.7, 0.6, 0.62, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9]
+    facts = {"probe.initial_loss": {"loss": chance, "total": chance, "chance": chance}}
+    (found,) = findings(Overfitting(), training(falling(1.0, 0.01), facts=facts, val__loss=up, val__accuracy=[0.5, 0.7, *[0.8] * 8]))
+    assert found.severity == severity
 
 
 def test_after_early_stopping_it_is_for_information() -> None:
