@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from diagnose.record import Record
-from diagnose.rules import NotRun, Rule
-from diagnose.rules.validated import evaluated, useless
+from diagnose.rules import NotRun, Rule, require
+from diagnose.rules.direction import FROM_ZERO, words
+from diagnose.rules.evidence import losses, refuse_adversary, refuse_games, run, tail
+from diagnose.rules.validated import evaluated, own_metrics, useless
+from diagnose.statistics import finite, median
 from diagnose.values import Finding, Severity
 
 
@@ -24,16 +27,24 @@ class BelowBaseline(Rule):
     the models that answer at random. Of a training of classes that nobody evaluated, the middle one of its last third of at least
     `validations` validations is judged.
 
+    Where a training calls no loss function that is known, so that its predictions are not: what the module itself logs in validation and is
+    the better the larger it is, if an accuracy, an overlap (IoU, Jaccard, Dice) or an F1 is among it. It fires when a finished run of
+    `rows` batches or more has brought the loss down by `fallen` of its size in the first five, and no loss of its last fifth lies half as
+    high; when the loss of validation, where it is known, fell as well; and when yet none of these metrics came to `low` in the last third
+    of at least `validations` validations.
+
     ## Why it matters
     Such a model has learned nothing that it can use on new data, whatever its training loss says.
 
     ## When it is wrong
     A target that cannot be predicted from the input; a test set from elsewhere. A model that gives up accuracy for the recall of rare
-    classes is not meant: its kappa and its area lie above chance.
+    classes is not meant: its kappa and its area lie above chance. Where hardly anything is positive, a loss that is written by hand falls
+    far, too, as nothing is marked at first; longer training or weights may come round from there.
 
     ## What to try
     Look at the findings about data, model and training first, as this is what they lead to. Evaluate on the training data: if the model
-    is good there it overfits, if not it does not train. Check that inputs are prepared, and classes numbered, as in training.
+    is good there it overfits, if not it does not train. Check that inputs are prepared, and classes numbered, as in training. Where the
+    loss falls and a metric stays at nothing, the step may minimise what should be maximised, as a Dice coefficient without `1 -`.
 
     ## References
     deepchecks, check Simple Model Comparison. Cohen, A coefficient of agreement for nominal scales, 1960.
@@ -43,7 +54,7 @@ class BelowBaseline(Rule):
     name = "below-baseline"
     severity = Severity.ERROR
     needs = ("evaluation",)
-    instead = ("val/predicted",)
+    instead = ("val/predicted", "logged")
     role = "symptom"
     explains = ("unpredicted-class",)
 
@@ -53,8 +64,53 @@ class BelowBaseline(Rule):
     samples: int = 20
     others: int = 10
     validations: int = 3
+    fallen: float = 0.95
+    rows: int = 50
+    low: float = 0.02
 
     def judge(self, record: Record) -> Iterator[Finding]:
+        finding = self._apart(record)
+        if finding is not None:
+            yield finding
+            return
+        if "val/predicted" not in record:
+            require(record, *self.needs)
+        yield from self._by_answers(record)
+
+    def _apart(self, record: Record) -> Finding | None:
+        """The finding that the loss falls and the module's own metrics stay at their least: what is minimised is not what is wanted."""
+        if any(name in record for name in ("evaluation", "val/accuracy")) or record.facts.get("probe.step", {}).get("calls", 1):
+            return None
+        own = {name: v for name, v in own_metrics(record).items() if len(v) >= self.validations}
+        rated = [name for name in own if words(name) & set(FROM_ZERO)]
+        if not rated or "train/loss" not in record or not run(record).get("finished"):
+            return None
+        refuse_games(record)
+        refuse_adversary(record)
+        values, held = losses(record, self.rows), tail(record, "val/loss")
+        last = values[-len(values) // 5 :]
+        start, end = median(values[:5]), median(last)
+        highest = max(float(v[-max(self.validations, round(len(v) / 3)) :].max()) for v in own.values())
+        fell = start - end >= self.fallen * abs(start) and last.max() < (start + end) / 2
+        if highest >= self.low or not fell or (len(held) and median(held) >= finite(record.series("val/loss").value)[0]):
+            return None
+        name = rated[0]
+        return self.finding(
+            f"the loss falls from {start:.3g} to {end:.3g}, and {name}, of which more is better, goes from {own[name][0]:.2g} to "
+            f"{own[name][-1]:.2g}: what is minimised does not make the model better",
+            where=record.source("training_step") or name,
+            fix="take 1 - the coefficient, or the minus, if the step minimises what should grow; else check what the metric is given, and "
+            "whether rare positives need weights",
+            first=float(own[name][0]),
+            last=float(own[name][-1]),
+            highest=highest,
+            limit=self.low,
+            start=start,
+            end=end,
+        )
+
+    def _by_answers(self, record: Record) -> Iterator[Finding]:
+        """What the evaluation, or the last validations, say of the answers of the model."""
         judged = 0
         for loader, entry in evaluated(record, self.validations).items():
             if entry["n"] < self.samples or entry["task"] == "multilabel":

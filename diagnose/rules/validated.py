@@ -9,7 +9,9 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, require
+from diagnose.rules.direction import HIGHER, LOWER, base, words
 from diagnose.rules.evidence import refuse_games, run
+from diagnose.statistics import Values, finite
 
 Z = 1.96
 
@@ -49,6 +51,18 @@ def evaluated(record: Record, validations: int) -> dict[str, dict[str, Any]]:
     entry = {"task": "multiclass", "n": round(size.mean()), "accuracy": float(right[mid]), "per_class": rows, "kappa": float(kappa[mid])}
     entry |= {"intervals": {"kappa": (kappa[mid] - Z * error, kappa[mid] + Z * error)}}
     return {"validation": entry | {"baseline": {"accuracy": float(support.max() / support.sum())}}}
+
+
+def own_metrics(record: Record) -> dict[str, Values]:
+    """What the module itself logs in validation and is the better the larger it is, by its name: its values, one per validation."""
+    staged = record.facts.get("probe.logged", {}).get("names", {})
+    found = {}
+    for name in (name.removeprefix("metric/") for name in record.names() if name.startswith("metric/")):
+        said = words(name)
+        held_out = staged.get(base(name)) == "validation" or said & {"val", "valid", "validation", "eval", "dev"}
+        if held_out and said & set(HIGHER) and not said & {*LOWER, "distance"} and not name.endswith("_step"):
+            found[name] = finite(record.series(f"metric/{name}").value)
+    return found
 
 
 def useless(entry: dict[str, Any], kappa: float) -> bool:

@@ -13,7 +13,7 @@ from diagnose.rules.below_baseline import BelowBaseline
 from diagnose.rules.unpredicted_class import UnpredictedClass
 from diagnose.rules.validated import evaluated
 from diagnose.values import Severity
-from tests.rules.training import findings, not_run, training
+from tests.rules.training import falling, findings, not_run, training
 
 TRUE = np.repeat(np.arange(4), 100)
 
@@ -85,3 +85,60 @@ def test_a_class_that_is_always_second_by_nature_is_no_alarm(right: float, found
     given = np.where((TRUE == 3) | (draw.random(400) > right), draw.integers(0, 3, 400), TRUE)
     (said,) = findings(UnpredictedClass(), validated(*[given] * 3))
     assert said.severity.value == found
+
+
+def by_hand(values: Any = (0.001,) * 6, loss: Any = None, *, held: Any = (0.1, 0.02, 0.01), calls: int = 0, **more: Any) -> Record:
+    """A training with a loss that is written by hand, and an overlap that the module logs."""
+    loss = falling(0.3, 0.005) if loss is None else loss
+    run = more.pop("run", None)
+    return training(loss, run=run, facts={"probe.step": {"calls": calls}, "logged": []}, metric__val_iou=values, val__loss=held, **more)
+
+
+@pytest.mark.parametrize("values", [(0.001,) * 6, (0.3, 0.1, 0.015, 0.003, 0.0), (0.015,) * 3])
+def test_a_metric_at_nothing_while_the_loss_falls_is_found(values: Any) -> None:
+    (found,) = findings(BelowBaseline(), by_hand(values))
+    assert f"val_iou, of which more is better, goes from {values[0]:.2g} to {values[-1]:.2g}" in found.message
+    assert (found.evidence["last"], found.severity) == (values[-1], Severity.ERROR)
+    assert "1 - the coefficient" in found.fix
+    assert len(findings(BelowBaseline(), by_hand(values, held=()))) == 1
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        by_hand((0.0, 0.0, 0.0, 0.0, 0.0, 0.03)),  # it has begun to rise
+        by_hand((0.0, 0.0)),
+        by_hand(loss=falling(0.3, 0.025)),  # as where hardly anything is positive
+        by_hand(loss=[*falling(0.3, 0.005, rows=290), *[0.005, 0.3] * 5]),
+        by_hand(held=(0.1, 0.2, 0.3)),
+        by_hand(calls=1),  # such a loss says itself what the answers are worth
+        by_hand(run={"finished": False}),
+        by_hand(metric__val_pixel_accuracy=[0.97] * 6),  # a rare class that is not found
+        by_hand(metric__val_auroc=[0.7] * 6),
+    ],
+)
+def test_a_metric_at_nothing_may_have_other_reasons(record: Record) -> None:
+    assert "evaluation was not recorded" in not_run(BelowBaseline(), record)
+
+
+@pytest.mark.parametrize("name", ["val_dice_loss", "val_acc_error", "train_iou", "val_recall", "val_map", "val_r2", "val_iou_step"])
+def test_other_metrics_do_not_tell_it(name: str) -> None:
+    facts = {"probe.step": {"calls": 0}, "logged": []}
+    series: dict[str, Any] = {f"metric__{name}": [0.0] * 6}
+    assert "evaluation was not recorded" in not_run(BelowBaseline(), training(falling(0.3, 0.005), facts=facts, **series))
+
+
+def test_a_validation_is_known_by_its_step_as_well() -> None:
+    facts = {"probe.step": {"calls": 0}, "logged": [], "probe.logged": {"names": {"iou": "validation", "f1": "training"}, "elsewhere": []}}
+    (found,) = findings(BelowBaseline(), training(falling(0.3, 0.005), facts=facts, metric__iou=[0.0] * 6, metric__f1=[0.0] * 6))
+    assert "and iou, of which" in found.message
+
+
+def test_few_batches_do_not_tell_it() -> None:
+    assert "40 batches" in not_run(BelowBaseline(), by_hand(loss=falling(0.3, 0.005, rows=40)))
+    assert findings(BelowBaseline(), by_hand(loss=falling(0.3, 0.005, rows=50)))
+
+
+def test_players_of_a_game_are_not_held_to_a_metric() -> None:
+    two = {"optimizers": [{"name": "Adam", "lr": 0.1}] * 2}
+    assert "several optimizers" in not_run(BelowBaseline(), by_hand(run=two))
