@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-RULES = ["prediction-collapse", "input-independent", "collapsed-embedding"]
+RULES = ["collapsed-embedding", "prediction-collapse", "input-independent"]
 TRAINER = dict(max_epochs=10)
 
 
