@@ -24,6 +24,7 @@ from diagnose.experiments.data_scaling import scaling
 from diagnose.experiments.data_simple import simple
 from diagnose.experiments.data_transfer import transfer
 from diagnose.experiments.data_turned import turned
+from diagnose.experiments.data_two_loaders import two_loaders
 from diagnose.experiments.loader_batches import chosen_rows
 from diagnose.namespace import is_combined
 from diagnose.record import Record
@@ -42,6 +43,7 @@ FACTS = (
     "data.turned",
     "data.boxes",
     "data.collated",
+    "data.two_loaders",
     "data.scaling",
     "data.encoding",
     "data.simple",
@@ -96,7 +98,8 @@ def measure_data(
           ``values`` (see `data_shift.values`, or ``None``), ``loss`` (its kind).
         - ``data.conflicts``: see `data_identity.conflicts`.
         - ``data.telling``, ``data.turned``, ``data.scaling``: see `data_leak.telling`, `data_turned.turned` and `data_scaling.scaling`.
-        - ``data.boxes``, ``data.collated``: see `data_boxes.left_behind` and `data_collating.collated`.
+        - ``data.boxes``, ``data.collated``, ``data.two_loaders``: see `data_boxes.left_behind`, `data_collating.collated` and
+          `data_two_loaders.two_loaders`.
         - ``data.counted``: see `data_padding.counted`; only where the loss takes the targets as the loader gives them.
         - ``data.filled``: see `data_padding.filled`, of the first validation loader.
         - ``data.encoding``, ``data.padding``: see `data_encoding.encoding` and `data_padding.padding`, of the first validation loader.
@@ -135,6 +138,7 @@ def measure_data(
     _keep(record, "data.boxes", left_behind(first, train), "no field of the training data holds boxes of an image, by its numbers")
     mixed = collated(first, train, parts)
     _keep(record, "data.collated", mixed, "no collate function of its own gives rows that are found again, beside targets of their own")
+    _keep(record, "data.two_loaders", two_loaders(train, parts), "inputs and targets come of one loader")
     scaled = scaling(first, parts.inputs, parts.target) if parts.target else None
     _keep(record, "data.scaling", scaled, "no training rows have one scale of input and target together that the input alone has not")
     _identity(record, first, others, found, parts, loss, (train, loaders), "; ".join(reasons) or "there is no validation loader")

@@ -22,7 +22,8 @@ class MisalignedLabels(Rule):
     In the step: one sample's input and its target are changed in turn, and are apart where they reach different rows of the loss; that is
     an error. So it is where a step that blends two samples, as mixup does, gives each target the share of the other sample in all of
     `draws` draws or more, and where a collate function of one's own, given some items and each of them alone, puts `mixed` or more of the
-    rows that are known again beside the target of another item. In images with a target for each pixel: what the pixels of a class look
+    rows that are known again beside the target of another item, and where inputs and targets come of two loaders of as many rows, of which
+    one shuffles, or both on their own. In images with a target for each pixel: what the pixels of a class look
     like tells which image a target belongs to, for at least `known` of the rows, and for `turned` of them only after it was mirrored or
     turned, which gains half of what the own target gains over another row's, or more. In boxes of images (rows of four numbers that lie in
     the image, all of them, and would not if their columns were dealt anew): items of the data set are read more than once, and where the
@@ -109,6 +110,9 @@ class MisalignedLabels(Rule):
             return
         if (mixed := self._blended(record) or self._collated(record)) is not None:
             yield mixed
+            return
+        if (drawn := record.facts.get("data.two_loaders")) is not None and drawn["apart"]:
+            yield self._two_loaders(drawn)
             return
         if turned is not None and turned["known"] >= self.known and turned["turned"] >= self.turned:
             yield self._turned(turned)
@@ -212,6 +216,16 @@ class MisalignedLabels(Rule):
             apart=found["apart"],
             rows=found["rows"],
             limit=self.mixed,
+        )
+
+    def _two_loaders(self, drawn: Mapping[str, Any]) -> Finding:
+        return self.finding(
+            f"{drawn['input']} and {drawn['target']} come of two loaders of {drawn['rows']} rows each, which shuffle on their own: an "
+            "input meets the target of another row",
+            where="the training loaders",
+            fix="give both in one data set and shuffle that, or draw both in one order (generators with the same seed)",
+            severity=Severity.ERROR,
+            rows=drawn["rows"],
         )
 
     def _turned(self, found: Mapping[str, Any]) -> Finding:

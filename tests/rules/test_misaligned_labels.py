@@ -231,3 +231,14 @@ def test_targets_that_a_simple_model_tells_belong_to_their_rows(simple: dict[str
     assert (len(outcome.findings), outcome.status) == (found, "found" if found else "not-run")
     record.add("probe.learning", {**SHUFFLED, "held_out": 40.0})
     assert run(MisalignedLabels(), record).status == "clean"  # whoever else tells them
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_inputs_and_targets_of_two_loaders(apart: bool) -> None:
+    record = Record()
+    record.add("data.two_loaders", {"input": 'batch["x"]', "target": 'batch["y"]', "rows": 1500, "apart": apart})
+    record.add("probe.step", {})
+    found = run(MisalignedLabels(), record).findings
+    said = 'batch["x"] and batch["y"] come of two loaders of 1500 rows each, which shuffle on their own: an input meets the target of '
+    said += "another row"
+    assert [(f.message, f.severity) for f in found] == [(said, Severity.ERROR)] * apart
