@@ -23,21 +23,21 @@ class MisalignedLabels(Rule):
     an error. So it is where a step that blends two samples, as mixup does, gives each target the share of the other sample in all of
     `draws` draws or more, and where a collate function of one's own, given some items and each of them alone, puts `mixed` or more of the
     rows that are known again beside the target of another item, and where inputs and targets come of two loaders of as many rows, of which
-    one shuffles, or both on their own. In images with a target for each pixel: what the pixels of a class look
-    like tells which image a target belongs to, for at least `known` of the rows, and for `turned` of them only after it was mirrored or
-    turned, which gains half of what the own target gains over another row's, or more. In boxes of images (rows of four numbers that lie in
-    the image, all of them, and would not if their columns were dealt anew): items of the data set are read more than once, and where the
-    image comes mirrored the box has to move; it is reported where it stays in `behind` of the items, of at least `mirrored` that a mirror
-    would move clearly. In the data: a copy is trained on some batches and its predictions are held against the targets of others, by a
-    permutation test: how many standard deviations the match lies above that with shuffled targets. It is reported when the match is clear
-    on the batches trained on (`memorised`), not on the others (`clear`; `early` for the best of three looks after the first passes), and
-    the training loss does not end below that with shuffled labels by `gain` of it. A large network learns both sorts of labels by heart,
-    and both losses end at nearly nothing, one of them at a tenth of the other: then the whole fall is judged, and the finding is made where
-    the area under the loss is not smaller than with shuffled labels by `lead` of it, and no look at the other batches showed more than
-    `faint`, or more than `clear` where the areas are alike (`alike`). Then the same is tried with the targets of the rows before and after:
-    where those are learned (`neighbour`), in a data set whose neighbouring rows are no more alike than any two, the targets are shifted by
-    one. Where the network can learn one batch by heart (`overfits`) but not all of them in this time, an info says that nothing was found
-    that holds elsewhere.
+    one shuffles, or both on their own, and a copy learns nothing that holds on other batches (`clear`, see below). In images with a target
+    for each pixel: what the pixels of a class look like tells which image a target belongs to, for at least `known` of the rows, and for
+    `turned` of them only after it was mirrored or turned, which gains half of what the own target gains over another row's, or more. In
+    boxes of images (rows of four numbers that lie in the image, all of them, and would not if their columns were dealt anew): items of the
+    data set are read more than once, and where the image comes mirrored the box has to move; it is reported where it stays in `behind` of
+    the items, of at least `mirrored` that a mirror would move clearly. In the data: a copy is trained on some batches and its predictions
+    are held against the targets of others, by a permutation test: how many standard deviations the match lies above that with shuffled
+    targets. It is reported when the match is clear on the batches trained on (`memorised`), not on the others (`clear`; `early` for the
+    best of three looks after the first passes), and the training loss does not end below that with shuffled labels by `gain` of it. A large
+    network learns both sorts of labels by heart, and both losses end at nearly nothing, one of them at a tenth of the other: then the whole
+    fall is judged, and the finding is made where the area under the loss is not smaller than with shuffled labels by `lead` of it, and no
+    look at the other batches showed more than `faint`, or more than `clear` where the areas are alike (`alike`). Then the same is tried
+    with the targets of the rows before and after: where those are learned (`neighbour`), in a data set whose neighbouring rows are no more
+    alike than any two, the targets are shifted by one. Where the network can learn one batch by heart (`overfits`) but not all of them in
+    this time, an info says that nothing was found that holds elsewhere.
 
     ## Why it matters
     Features that were shuffled without their labels, or a join that matched the wrong rows, leave data that look right column by
@@ -111,7 +111,8 @@ class MisalignedLabels(Rule):
         if (mixed := self._blended(record) or self._collated(record)) is not None:
             yield mixed
             return
-        if (drawn := record.facts.get("data.two_loaders")) is not None and drawn["apart"]:
+        drawn, learned = record.facts.get("data.two_loaders"), record.facts.get("probe.learning")
+        if drawn is not None and drawn["apart"] and learned is not None and learned["held_out"] <= self.clear:
             yield self._two_loaders(drawn)
             return
         if turned is not None and turned["known"] >= self.known and turned["turned"] >= self.turned:
