@@ -15,6 +15,7 @@ from diagnose.experiments.data_ignored import ignored
 from diagnose.experiments.data_leak import telling
 from diagnose.experiments.data_numbering import numbering
 from diagnose.experiments.data_order import order
+from diagnose.experiments.data_own_labels import own_labels
 from diagnose.experiments.data_padding import counted, filled, padding
 from diagnose.experiments.data_reading import read
 from diagnose.experiments.data_roles import Roles, assign
@@ -46,6 +47,7 @@ FACTS = (
     "data.two_loaders",
     "data.scaling",
     "data.encoding",
+    "data.own_labels",
     "data.simple",
     "data.transfer",
     "data.padding",
@@ -102,7 +104,8 @@ def measure_data(
           `data_two_loaders.two_loaders`.
         - ``data.counted``: see `data_padding.counted`; only where the loss takes the targets as the loader gives them.
         - ``data.filled``: see `data_padding.filled`, of the first validation loader.
-        - ``data.encoding``, ``data.padding``: see `data_encoding.encoding` and `data_padding.padding`, of the first validation loader.
+        - ``data.encoding``, ``data.own_labels``, ``data.padding``: see `data_encoding.encoding`, `data_own_labels.own_labels` and
+          `data_padding.padding`, of the first validation loader.
         - ``data.simple``, ``data.transfer``: see `data_simple.simple` and `data_transfer.transfer`, of the first validation loader.
     """
     try:
@@ -145,15 +148,18 @@ def measure_data(
     _shift(record, first, others, found, parts, loss, "; ".join(reasons) or "there is no validation loader")
     theirs = filled(first, others["val/0"], held) if "val/0" in others else None
     _keep(record, "data.filled", theirs, "the loss of validation scores no padding of sequences")
-    plain = encoded = carried = padded = None
+    plain = encoded = favoured = carried = padded = None
     if "val/0" in others and parts.target and "target" not in parts.guessed:
         targets = found, target(others["val/0"], parts.target, loss)
         encoded = encoding(first, others["val/0"], parts.inputs, targets)
+        favoured = own_labels(first, others["val/0"], parts.inputs, targets)
         padded = padding(first, others["val/0"], parts.target, loss)
         if len(parts.inputs) == 1:
             plain = simple(first, others["val/0"], parts.inputs[0], targets)
             carried = transfer(first, others["val/0"], parts.inputs[0], targets)
     _keep(record, "data.encoding", encoded, "no column of a table has values that recur in training and validation and tell the target")
+    why = "there is no table of numbers with 200 training and 100 validation rows and one number or one of two classes each"
+    _keep(record, "data.own_labels", favoured, f"{why}, or no other column tells the target")
     _keep(record, "data.simple", plain, "there are no 50 validation rows of one field of numbers with one class, value or vector each")
     why = "there are no 400 training and 100 validation rows of one field with one class or value each"
     _keep(record, "data.transfer", carried, why)

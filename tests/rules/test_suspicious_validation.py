@@ -173,3 +173,12 @@ def test_padding_is_told_before_training_and_once() -> None:
     assert "80% of the targets that the validation loss counts" in findings(SuspiciousValidation(), record)[0].message
     record.add("data.counted", {**counted, "share": 0.6})  # class-imbalance says it
     assert "val/loss" in not_run(SuspiciousValidation(), record)
+
+
+@pytest.mark.parametrize(("lead", "errors", "found"), [(0.4, 6.0, 1), (0.26, 4.1, 1), (0.24, 6.0, 0), (0.4, 3.9, 0)])
+def test_a_column_made_with_the_labels_of_validation(lead: float, errors: float, found: int) -> None:
+    record = Record()
+    fact = {"path": "batch[0]", "column": 3, "rows": [3000, 1000], "told": 0.37, "held": 0.37 + lead, "factor": 1.0, "others": 2}
+    record.add("data.own_labels", {**fact, "lead": lead, "errors": errors})
+    named = [*findings(SuspiciousValidation(), record)] if found else not_run(SuspiciousValidation(), record)
+    assert ("column 3 of batch[0] tells far more" in named[0].message) if found else ("val/loss" in named)  # type: ignore[union-attr]
