@@ -15,6 +15,7 @@ from torch.utils.hooks import RemovableHandle
 from diagnose.experiments.batches import leaves
 from diagnose.experiments.copying import Unusable, told
 from diagnose.experiments.coverage import weigh
+from diagnose.experiments.data_fields import BINARY, CLASSIFICATION
 from diagnose.experiments.functional_dropout import called_dropouts
 from diagnose.experiments.hooking import hooked
 from diagnose.experiments.later_epochs import reached_later
@@ -22,6 +23,7 @@ from diagnose.experiments.loss_arguments import class_weights, classes, input_st
 from diagnose.experiments.modes import wrong_mode
 from diagnose.experiments.modules_seen import Anatomy, ModulesSeen, untouched
 from diagnose.experiments.penalty import gradients, pull
+from diagnose.experiments.random_head import random_head
 from diagnose.experiments.sandbox import Sandbox
 from diagnose.experiments.watch_step import WatchStep, by_pairs
 from diagnose.measure.adversary import opposed, reversals
@@ -61,6 +63,7 @@ def examine(sandbox: Sandbox, record: Record) -> Anatomy:
     * ``probe.dropout``: per dropout that ran ``name`` (``""`` where it was called as a function on computed values), ``p``, and ``units``,
       the channels of images, else the values per sample along the shortest axis; ``written`` where it is a random mask over computed
       values, of which ``p`` is the share of zeros (`WrittenDropout`);
+    * ``probe.frozen_head``, where the loss is one of classes and there is one optimizer: see `random_head.random_head`;
     * ``probe.penalty``, where the step returns more than the watched loss: what each step ``added`` to it, the ``losses``, and the norms
       of the gradients of both parts, ``data_gradient`` and ``added_gradient``, in the first step.
     """
@@ -230,5 +233,9 @@ def _describe(
     facts["target"] = target_statistics(call)
     facts["adversary"] = "opposed targets" if opposed(watch.calls) else ""
     record.add("probe.step", facts)
+    if call.kind in (*CLASSIFICATION, *BINARY) and len(sandbox.optimizers) == 1:  # of several one freezes what the other trains
+        last = random_head(call.input, seen.linear, sandbox.module)
+        if last is not None:
+            record.add("probe.frozen_head", last)
     lines = linearity(call.input, names, watch.mixed)
     record.add("probe.linearity", {"layers": lines.layers, "nonlinear": lines.nonlinear, "longest": list(lines.longest)})

@@ -55,6 +55,7 @@ class ModulesSeen:
         self.norms: list[dict[str, Any]] = []
         self.dropouts: list[dict[str, Any]] = []
         self.recurrent: dict[Any, str] = {}  # node that made an output that lies between -1 and 1 → the layer
+        self.linear: dict[Any, tuple[str, nn.Linear]] = {}  # node that made its result → name and layer
         self._names: set[str] = set()
         self._biased: dict[int, str] = {}  # id of a tensor → the layer whose bias was added to it
         self._outputs: list[Tensor] = []  # keeps their ids from being used again
@@ -81,6 +82,8 @@ class ModulesSeen:
         if within_one(module):
             for tensor in (t for _, t in leaves(output)):
                 self.recurrent[tensor.grad_fn] = f"{name} ({type(module).__name__})"
+        if isinstance(module, nn.Linear) and isinstance(output, Tensor) and output.grad_fn is not None:
+            self.linear[output.grad_fn] = (name, module)
         if isinstance(output, Tensor):
             self._outputs.append(output)
             self._biased.pop(id(output), None)  # what works in place gives back what it was given

@@ -39,6 +39,11 @@ class FrozenParameter(Rule):
     by the name and value of its attribute (`unfreeze_at_epoch=10` in a run of 5 epochs); a value above `never` times the run's length is
     taken for "never".
 
+    And whether the linear layer whose results a loss of classes is given is frozen as torch drew it, together with other layers: of
+    `weights` or more none lies beyond the bound of a uniform distribution and the largest but `hair` over their number below it, and their
+    distance from that distribution (Kolmogorov and Smirnov) is at most `uniform` over the root of their number. A frozen layer that was
+    trained has weights beyond the bound.
+
     ## Why it matters
     The layer is trained in the configuration and not in fact: a zero learning rate, a gradient that is always zero, weights that are
     overwritten after each step.
@@ -46,7 +51,8 @@ class FrozenParameter(Rule):
     ## When it is wrong
     A run without an optimizer is not judged. Layers without any gradient are left to no-gradient and count as unused here, layers with a
     tiny one to vanishing-gradient. Rates that decay from layer to layer, as in fine-tuning, do so by far less than `slow`. Very small
-    rates in half precision round to no change, which is reported rightly.
+    rates in half precision round to no change, which is reported rightly. A last layer that is frozen at random on purpose, in a network
+    of which other layers are frozen, too, is reported wrongly; where it alone is frozen, or a hook thaws layers, nothing is said.
 
     ## What to try
     Look at the learning rate of this layer's parameter group, and at what lies between the layer and the loss. Where nothing moves: an
@@ -60,7 +66,7 @@ class FrozenParameter(Rule):
     name = "frozen-parameter"
     severity = Severity.WARNING
     needs = ("weights/moved", "train/loss", "run")
-    instead = ("asked", "awaited")
+    instead = ("asked", "awaited", "probe.frozen_head")
     explains = ("learning-rate-too-low", "underfitting", "undertrained")
 
     batches: int = 30
@@ -71,6 +77,9 @@ class FrozenParameter(Rule):
     pull: float = 0.01
     alike: float = 0.1
     never: float = 20.0
+    weights: int = 100
+    hair: float = 10.0
+    uniform: float = 1.95
 
     def judge(self, record: Record) -> Iterator[Finding]:
         unheeded = record.facts.get("asked")
@@ -80,6 +89,10 @@ class FrozenParameter(Rule):
         late = self._too_late(record)
         if late is not None:
             yield late
+            return
+        random = self._random_head(record)
+        if random is not None:
+            yield random
             return
         require(record, *self.needs)
         if not record.series("weights/moved").value.any():
@@ -164,6 +177,29 @@ class FrozenParameter(Rule):
                     limit=self.never,
                 )
         return None
+
+    def _random_head(self, record: Record) -> Finding | None:
+        """The last layer, frozen at the values that it was drawn with."""
+        seen = record.facts.get("probe.frozen_head")
+        if seen is None or seen["weights"] < self.weights or not seen["others"] or record.facts.get("awaited"):
+            return None
+        count = seen["weights"]
+        if not 1 - self.hair / count <= seen["largest"] <= 1 + 1e-6 or seen["distance"] > self.uniform / count**0.5:
+            return None
+        if not any(e["reached"] and e["optimized"] for e in record.facts.get("probe.parameters", {}).get("registered", ())):
+            return None
+        if "grad_norm/layers" in record and seen["name"] in record.series("grad_norm/layers").labels:
+            return None  # thawed meanwhile
+        return self.finding(
+            f"{seen['name']}, the last layer before the loss, is frozen at the random values that torch drew: all {count} weights "
+            f"lie within their first bounds, and layers before it are trained",
+            where=seen["name"],
+            fix=f"train it: call self.{seen['name']}.requires_grad_(True) after the other layers are frozen",
+            weights=count,
+            largest=seen["largest"],
+            distance=seen["distance"],
+            limit=self.uniform / count**0.5,
+        )
 
     def _idle(self, record: Record) -> Iterator[Finding]:
         """Of several optimizers those that leave their weights where they were."""

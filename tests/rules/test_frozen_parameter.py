@@ -178,3 +178,25 @@ def test_what_is_thawed_only_after_the_end_is_found(at: int, unit: str, finished
 
 def test_what_is_thawed_already_waits_for_nothing() -> None:
     assert "weights/moved" in not_run(FrozenParameter(), training([1.1] * 300, facts={"awaited": {}}))
+
+
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        ({}, 1),
+        ({"weights": 99}, 0),
+        ({"others": 0}, 0),  # on purpose
+        ({"largest": 1.01}, 0),  # trained before
+        ({"largest": 0.98}, 0),
+        ({"largest": 0.99, "distance": 0.07}, 1),
+        ({"distance": 0.08}, 0),
+    ],
+)
+def test_a_last_layer_that_is_frozen_as_it_was_drawn(changed: dict[str, float], found: int) -> None:
+    record = Record()
+    record.add("probe.parameters", {"registered": [{"name": "lora", "reached": True, "optimized": True}]})
+    record.add("probe.frozen_head", {"name": "head", "weights": 650, "largest": 0.9995, "distance": 0.03, "others": 4, **changed})
+    said = run(FrozenParameter(), record).findings
+    assert [f.where for f in said] == ["head"] * found
+    record.add("awaited", {"moments": [], "frozen": ["head"]})
+    assert not run(FrozenParameter(), record).findings
