@@ -42,7 +42,8 @@ def crowding(record: Record, term: float, least: float, cost: float, left: float
     The model gained less than ``least`` over a constant prediction by the end (see `learned`), and what is added pulls above ``term`` times
     as hard. Harder than the loss call is enough where what was added came down to ``left`` of its start, or where in short trainings of
     copies (``probe.unpenalised``) the call comes ``cost`` of the way from chance to its floor alone, and less than ``least`` together with
-    it. Before training those copies tell it, where the call alone comes twice as far.
+    it. Before training those copies tell it, where the call alone comes twice as far. Of further loss calls, as of a second task in other
+    units, it is enough that they pull above ``term`` times as hard and that the call ends above what it comes to alone, by ``cost``.
     """
     force, copies = pull(record), record.facts.get("probe.unpenalised")
     gain = {name: share(copies, name) for name in ("whole", "alone")} if copies is not None else {}
@@ -54,11 +55,28 @@ def crowding(record: Record, term: float, least: float, cost: float, left: float
         )
         return _crowding(record, force, 1.0, shown) if force > 1 and alone >= 2 * cost else None
     gained = learned(record)
-    if gained is None or gained >= least or not run(record).get("finished", True) or len(run(record).get("optimizers", ())) > 1:
+    if gained is None or not run(record).get("finished", True) or len(run(record).get("optimizers", ())) > 1:
         return None
+    if gained >= least:
+        if force <= term or copies is None or (behind := outrun(record, copies)) is None or behind[1] < cost:
+            return None
+        shown = (
+            f"its loss call ends at {behind[0]:.3g}, that of a copy trained for {copies['steps']} steps without the rest at "
+            f"{copies['alone']:.3g} on batches that it had not seen"
+        )
+        return _crowding(record, force, term, shown)
     limit = 1.0 if alone >= cost or added(record) < left else term
     shown = f"at the end the model is no better than a constant prediction ({gained:.0%} of what there is to gain)"
     return _crowding(record, force, limit, shown) if force > limit else None
+
+
+def outrun(record: Record, copies: Mapping[str, float]) -> tuple[float, float] | None:
+    """Where one of several loss calls ended, and how far above a copy trained by it alone, in units of what there is to gain."""
+    step, ends = record.facts.get("probe.step", {}), tail(record, "train/watched_loss", 0.2)
+    if step.get("calls", 0) <= 1 or step.get("adversary") or not len(ends):
+        return None
+    end = median(ends)
+    return end, (min(end, copies["whole"]) - copies["alone"]) / max(copies["chance"] - copies.get("floor", 0.0), 1e-12)
 
 
 def _crowding(record: Record, force: float, limit: float, shown: str) -> Crowding:

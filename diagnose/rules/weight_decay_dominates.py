@@ -35,8 +35,9 @@ class WeightDecayDominates(Rule):
     square of how much its predictions vary, in units of the targets' own, stands in. A pull harder than that of the loss call is enough
     where what is added comes down to `left` of its start, or where, of copies that `check` trained, the one by the loss call alone gains
     `cost` of what a constant prediction gives on unseen batches, and the one by the whole loss less than `skill`. Before training these
-    copies tell it, where the one gains twice as much. Of a single term that depends on the batch (a divergence, a sparsity)
-    collapsed-embedding speaks.
+    copies tell it, where the one gains twice as much. Of a second task that pulls `term` times as hard, as one in other units does, it is
+    enough that the run and the copy by the whole loss end worse than the other copy, by `cost` of what there is to gain. Of a single term
+    that depends on the batch (a divergence, a sparsity) collapsed-embedding speaks.
 
     ## Why it matters
     The optimizer mostly makes the weights smaller; the network ends near zero and predicts a constant.

@@ -135,6 +135,39 @@ def test_a_term_that_crowds_the_loss_out_is_found() -> None:
     assert findings(WeightDecayDominates(), crowded(65.0, 1.0, terms=(11.088, 10.89, 11.583))) == ()  # the loss call times 100
 
 
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({}, 1),
+        ({"pull": 9.0}, 0),
+        ({"calls": 1}, 0),
+        ({"adversary": "opposed targets"}, 0),
+        ({"end": 0.6}, 0),  # it came there in the end
+        ({"whole": 0.6}, 0),
+        ({"alone": 0.9}, 0),
+    ],
+)
+def test_a_second_task_in_other_units_is_found(changes: dict[str, Any], found: int) -> None:
+    given = {"pull": 1000.0, "calls": 2, "adversary": "", "end": 1.2, "whole": 1.1, "alone": 0.3, **changes}
+    penalty = {"added": [8e5, 1e6, 9e5], "losses": [8e5, 1e6, 9e5], "data_gradient": 1.0, "added_gradient": given["pull"]}
+    facts: dict[str, Any] = {
+        "probe.penalty": penalty,
+        "probe.step": {"calls": given["calls"], "adversary": given["adversary"]},
+        "probe.unpenalised": {"whole": given["whole"], "alone": given["alone"], "chance": 2.3, "floor": 0.0, "steps": 150},
+        "task": {"loss": "cross_entropy"},
+    }
+    right: dict[str, Any] = {"train__accuracy": [0.6] * 20, "target__top_share": [0.1] * 20}
+    steps: dict[str, Any] = {"weight_norm__layers": [[1.0]] * 20, "grad_norm__layers": [[1.0]] * 20}
+    labels = {"weight_norm__layers": ["a"], "grad_norm__layers": ["a"]}
+    record = training([9e5] * 300, facts=facts, labels=labels, **steps, **right, train__watched_loss=[given["end"]] * 20)
+    said = findings(WeightDecayDominates(), record)
+    assert len(said) == found
+    assert all(
+        f.message.endswith("ends at 1.2, that of a copy trained for 150 steps without the rest at 0.3 on batches that it had not seen")
+        for f in said
+    )
+
+
 def test_a_single_term_of_the_batch_is_left_to_collapsed_embedding() -> None:
     record = Record()
     for name, fact in divergence().items():
