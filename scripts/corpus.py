@@ -90,7 +90,7 @@ def timed(action: Callable[[], Any]) -> tuple[float, Any, str]:
 
 
 def run_case(path: Path, records: Path | None = None, *, seed: int = 0, plain: bool = True) -> Result:
-    """Run one case in this process: trained plainly, checked, trained under `Doctor`, each time built anew from the same seed.
+    """Run one case in this process: trained plainly; and, built anew from the same seed, checked and then trained under `Doctor`.
 
     With ``records`` the evidence is kept there: ``<case>/before`` and ``<case>/during``, and ``<case>/rules.json``, its `RULES`. Without
     ``plain`` it is trained plainly only where training under `Doctor` ended with an error, to see whose it is.
@@ -111,8 +111,7 @@ def run_case(path: Path, records: Path | None = None, *, seed: int = 0, plain: b
     case = load(path)
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
 
-    def fit(*extra: Any) -> tuple[float, Any, str]:
-        built = build()
+    def fit(built: Any, *extra: Any) -> tuple[float, Any, str]:
         settings = copy.deepcopy(case.TRAINER)
         settings["callbacks"] = [*settings.get("callbacks", []), *extra]
         return timed(lambda: lightning.Trainer(**{"accelerator": "cpu", **quiet, **settings}).fit(*built))
@@ -123,7 +122,7 @@ def run_case(path: Path, records: Path | None = None, *, seed: int = 0, plain: b
 
     result = Result(case=path.stem, rules=list(case.RULES))
     if plain:
-        result.bare, _, result.trouble = fit()
+        result.bare, _, result.trouble = fit(build())
     built = build()
     start = time.perf_counter()
     folder = records / path.stem if records is not None else None
@@ -131,13 +130,13 @@ def run_case(path: Path, records: Path | None = None, *, seed: int = 0, plain: b
     result.before = [f.to_dict() for f in diagnose.check(*built, record=evidence).findings]
     result.check = time.perf_counter() - start
     doctor = Doctor(record=folder / "during" if folder is not None else None)
-    result.watched, _, trouble = fit(doctor)
+    result.watched, _, trouble = fit(built, doctor)
     result.during = [f.to_dict() for f in doctor.diagnosis.findings]
     if folder is not None:
         evidence.close()
         (folder / "rules.json").write_text(json.dumps(result.rules) + "\n")
     if trouble and not plain:
-        _, _, result.trouble = fit()
+        _, _, result.trouble = fit(build())
     if trouble and not result.trouble:
         result.crash = f"only with Doctor: {trouble}"
     return result

@@ -35,7 +35,7 @@ def train(
     rate: float,
     enough: Callable[[float], bool] = lambda _: False,
     same_draws: bool = False,
-    alone: bool = False,
+    by: Callable[[LossCall], Tensor | None] | None = None,
 ) -> list[float]:
     """Train the copy with Adam, dropout off and gradients clipped to norm 10, by the losses of its own ``training_step``.
 
@@ -49,7 +49,7 @@ def train(
         rate: Learning rate.
         enough: Ends the training early, given the last loss.
         same_draws: Each step draws the same random numbers.
-        alone: Train by the primary loss call alone, without what the step adds to it.
+        by: Train by what this makes of the primary loss call, instead of by what the step returns.
 
     Returns:
         The loss of each step; it ends early when a loss is not finite or has no gradient.
@@ -73,11 +73,11 @@ def train(
             optimizer.zero_grad()
             if same_draws:
                 torch.manual_seed(0)
-            with watch_losses() if alone else nullcontext() as watch:
+            with watch_losses() if by is not None else nullcontext() as watch:
                 loss, _ = sandbox.training_step(sandbox.move(batches[step % len(batches)]), step % len(batches))
-            if watch is not None:
+            if watch is not None and by is not None:
                 call = watch.primary(loss)
-                loss = call.value if call is not None else None
+                loss = by(call) if call is not None else None
             if loss is None or not loss.requires_grad or not torch.isfinite(loss):
                 break
             loss.backward()  # type: ignore[no-untyped-call]

@@ -31,6 +31,7 @@ from diagnose.experiments.overfit import MOST_STEPS, RATES, overfit_batch, train
 from diagnose.experiments.pairing import pair
 from diagnose.experiments.recurrence import reach_back
 from diagnose.experiments.reduction import double_batch
+from diagnose.experiments.rescaled import standardised_targets
 from diagnose.experiments.run_facts import describe_plan
 from diagnose.experiments.sandbox import Sandbox, quiet, random_state_kept, run_in_sandbox
 from diagnose.experiments.sources import sources
@@ -203,6 +204,7 @@ def _examine(sandbox: Sandbox, probing: Probing, train: Any, val: Any, short: bo
         record.skip("probe.learning", f"not needed: {known[0].rule} is found already")
         return
     probing.part("probe.unpenalised", lambda: without_penalty(sandbox, record))
+    probing.part("probe.rescaled", lambda: standardised_targets(sandbox, record))
     probing.part("probe.learning", lambda: learn(sandbox, targets, record))
     if record.facts.get("probe.learning", {}).get("held_out", CLEAR) < NOTHING:
         probing.part("probe.once", lambda: learn_in_one_pass(sandbox, train, record))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from diagnose.experiments.sandbox import Sandbox
 from diagnose.record import Record
 from diagnose.rules.objective import penalty, pull
 
+ALONE = attrgetter("value")
 WORTH = 0.3  # of the data's pull: weaker penalties on the weights are not looked at
 TERM = 1.0  # the same for terms that depend on the batch
 
@@ -39,7 +41,7 @@ def without_penalty(sandbox: Sandbox, record: Record) -> None:
         for rate in RATES[:-1]:
             sandbox.reset()
             torch.manual_seed(0)
-            steps = len(train(sandbox, seen, STEPS, rate, alone=name == "alone"))
+            steps = len(train(sandbox, seen, STEPS, rate, by=ALONE if name == "alone" else None))
             known = _held_out(sandbox, unseen)
             if steps == STEPS and known is not None and known[0] < fact.get(name, np.inf):
                 fact |= {name: known[0], "chance": known[1], "floor": known[2], "steps": steps}

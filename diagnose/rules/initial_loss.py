@@ -8,7 +8,7 @@ from math import isfinite
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.raw_targets import unreached
+from diagnose.rules.raw_targets import unreached, unspread
 from diagnose.values import Finding, Severity
 
 
@@ -25,7 +25,9 @@ class InitialLoss(Rule):
 
     Once a regression has ended: targets that are `raw` times as large as the first predictions vary, and a loss that fell, by steps of
     `usual` of the size of the weights or more, and is still above `left` times that of a constant prediction. The mean of the targets then
-    lies further than such steps can go.
+    lies further than such steps can go. Or the loss is still above `narrow` times that of a constant prediction, and a copy that `check`
+    has trained on standardised targets comes below `better` times the end of the run, on batches that it had not seen: the spread of the
+    targets is what such steps do not come to.
 
     ## Why it matters
     A network that knows nothing should say that it knows nothing. A much higher loss means that its first outputs are confidently
@@ -60,6 +62,8 @@ class InitialLoss(Rule):
     raw: float = 300.0
     left: float = 1.5
     usual: float = 3e-4
+    narrow: float = 0.5
+    better: float = 0.5
 
     def judge(self, record: Record) -> Iterator[Finding]:
         first = record.facts["probe.initial_loss"]
@@ -68,7 +72,21 @@ class InitialLoss(Rule):
         if first.get("frozen"):
             raise NotRun("the last layer is frozen, so what it says at first is what it has learned")
         late = unreached(record, self.raw, self.left, self.usual)
-        if late is not None:
+        narrow = unspread(record, self.raw, self.usual, self.narrow, self.better) if late is None else None
+        if narrow is not None:
+            come, copy = narrow
+            steps = record.facts["probe.rescaled"]["steps"]
+            yield self.finding(
+                f"the targets have a size of {first['target_rms']:.3g} and the first predictions spread over {first['prediction_std']:.2g};"
+                f" after {come.batches} batches the loss is {come.end:.3g}, and a constant prediction has {come.chance:.3g}; a copy trained"
+                f" for {steps} steps on standardised targets comes to {copy:.3g} on batches that it had not seen",
+                fix="standardise the targets, and turn predictions back with the same numbers",
+                loss=come.end,
+                chance=come.chance,
+                limit=self.narrow,
+                standardised=copy,
+            )
+        elif late is not None:
             yield self.finding(
                 f"the targets are around {first['target_mean']:.3g} and the first predictions spread over {first['prediction_std']:.2g}; "
                 f"after {late.batches} batches the loss has come from {late.start:.3g} to {late.end:.3g}, and a constant prediction has "

@@ -59,3 +59,36 @@ def test_targets_within_reach(changes: dict[str, Any]) -> None:
 
 def test_a_loss_call_of_one_sample_tells_nothing_of_the_spread() -> None:
     assert findings(InitialLoss(), prices(chance=0.0, prediction_std=0.0, ratio=float("nan"), shift=None)) == ()
+
+
+def flows(end: float = 0.8, copy: float | None = 0.2, **changes: Any) -> Record:
+    """A regression on targets around 0 that vary by 1000, and what a copy came to that was trained on standardised ones."""
+    start = {"loss": 1e6, "total": 1e6, "chance": 1e6, "ratio": 1.0, "prediction_std": 0.1, "target_rms": 1e3, "shift": 0.0, **changes}
+    facts = {"probe.initial_loss": {**PRICES, **start}, "task": {"loss": "mse_loss"}}
+    if copy is not None:
+        facts["probe.rescaled"] = {"held_out": copy * 1e6, "chance": 1e6, "steps": 150}
+    moved: dict[str, Any] = {"labels": {"update_ratio__layers": ["a"]}, "update_ratio__layers": [[0.01]] * 30}
+    return training(np.linspace(1e6, end * 1e6, 400), run={"finished": True, "steps_done": 400}, facts=facts, **moved)
+
+
+def test_a_spread_that_ordinary_steps_do_not_come_to() -> None:
+    (finding,) = findings(InitialLoss(), flows())
+    assert finding.severity is Severity.WARNING
+    assert finding.message == (
+        "the targets have a size of 1e+03 and the first predictions spread over 0.1; after 400 batches the loss is 8.2e+05, and a constant "
+        "prediction has 1e+06; a copy trained for 150 steps on standardised targets comes to 2e+05 on batches that it had not seen"
+    )
+    assert finding.fix.startswith("standardise the targets")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"end": 0.3},  # it came there
+        {"copy": 0.5},  # the data hold no more
+        {"copy": None},  # not known
+        {"prediction_std": 10.0},
+    ],
+)
+def test_a_spread_within_reach(changes: dict[str, Any]) -> None:
+    assert findings(InitialLoss(), flows(**changes)) == ()
