@@ -26,7 +26,8 @@ def transfer(train: Sample, val: Sample, path: str, targets: tuple[Target | None
         ``model`` (``"nearest"`` or ``"words"``), ``kind`` of the target, ``rows`` (of training and of validation that were asked), and of
         both the mean recall of the classes over that of a guess (0 to 1; for values the share of the variance explained): ``inside`` and
         ``held``. For classes ``renumbered``: the gain in validation where each class there may have another number, and ``numbers``, the
-        pairs of class and number that differ then. ``apart``: how much further the validation rows are from the nearest training rows than
+        pairs of class and number that differ then; ``moved``, of each of these the rows asked, and its recall with its own number and with
+        the other. ``apart``: how much further the validation rows are from the nearest training rows than
         the others of training are (median; 1 for words). ``table``: whether an input is one row of numbers. ``None`` where the targets are
         not one class or value per row, or rows are too few.
     """
@@ -101,5 +102,7 @@ def _renumbered(answers: Array, truth: Array) -> dict[str, Any]:
     recall = np.zeros((len(classes), len(given)))
     np.add.at(recall, (true, place), 1 / np.bincount(true)[true])
     rows, columns = linear_sum_assignment(-recall)
-    moved = [[int(classes[r]), int(given[c])] for r, c in zip(rows, columns, strict=True) if classes[r] != given[c]]
-    return {"renumbered": _over_guess(float(recall[rows, columns].sum() / len(classes)), len(classes)), "numbers": moved}
+    pairs = [(r, c) for r, c in zip(rows, columns, strict=True) if classes[r] != given[c]]
+    moved = [[int((true == r).sum()), float(recall[r, given == classes[r]].sum()), float(recall[r, c])] for r, c in pairs]
+    gain = _over_guess(float(recall[rows, columns].sum() / len(classes)), len(classes))
+    return {"renumbered": gain, "numbers": [[int(classes[r]), int(given[c])] for r, c in pairs], "moved": moved}

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import counted_padding, rising_weights
+from diagnose.rules.class_weights import rising_weights
+from diagnose.rules.evidence import counted_padding
 from diagnose.values import Finding, Severity
 
 

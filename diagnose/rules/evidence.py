@@ -137,22 +137,6 @@ def later(series: Series) -> Values:
     return rows
 
 
-def rising_weights(record: Record, few: int = 3) -> tuple[int, int] | None:
-    """The most and the least frequent class, where the loss weighs classes the more the more frequent they are; else ``None``.
-
-    Frequencies and weights must differ by half, and their logarithms be correlated by 0.8 over the classes with ``few`` targets or more.
-    """
-    given = record.facts.get("probe.step", {}).get("class_weights") or {"weight": [], "count": []}
-    known = [(n, w, i) for i, (w, n) in enumerate(zip(given["weight"], given["count"], strict=True)) if n >= few and w > 0]
-    if len(known) < 2:
-        return None
-    (least, lightest, last), (most, heaviest, first) = min(known), max(known)
-    if most < 1.5 * least or heaviest < 1.5 * lightest:
-        return None
-    logs = np.log(np.array([(n, w) for n, w, _ in known]))
-    return (first, last) if np.corrcoef(logs.T)[0, 1] > 0.8 else None
-
-
 def climbing(record: Record) -> str:
     """The name of an optimizer that climbs its loss (``maximize=True``) with most of all weights, or ``""``."""
     optimizers = run(record).get("optimizers", ())

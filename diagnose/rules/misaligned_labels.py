@@ -8,7 +8,7 @@ from typing import Any
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import rising_weights
+from diagnose.rules.class_weights import rising_weights
 from diagnose.values import Finding, Severity
 
 SILENT = 1e-6  # change of what a loss compares, up to which nobody reads a field

@@ -10,7 +10,7 @@ import numpy as np
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
 from diagnose.rules.evidence import refuse_games, run, tail
-from diagnose.rules.skill import held_out_chance, like_training, never_better
+from diagnose.rules.skill import held_out_chance, like_training, never_better, one_answer
 from diagnose.statistics import Values, finite, mann_kendall, median, progress, spread
 from diagnose.values import Finding, Severity
 
@@ -40,7 +40,7 @@ class Overfitting(Rule):
 
     ## When it is wrong
     Few validation samples make noisy minima; hence the tests. Where early stopping ended the run, that is what it is for, and the
-    finding is for information.
+    finding is for information. Where nearly all predictions of training are one class nothing is judged: prediction-collapse speaks.
 
     ## What to try
     Stop at the minimum and use that checkpoint; more data, augmentation, weight decay, dropout, a smaller model.
@@ -73,6 +73,8 @@ class Overfitting(Rule):
 
     def judge(self, record: Record) -> Iterator[Finding]:
         refuse_games(record)
+        if one_answer(record):
+            raise NotRun("nearly all predictions of training are one class: nothing is learned by heart")
         series = record.series("val/loss")
         known = np.isfinite(series.value)
         value, batch = series.value[known], series.batch[known]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import left_of_both, losses, refuse_early, refuse_games, rising_weights, tail
+from diagnose.rules.class_weights import rising_weights
+from diagnose.rules.evidence import left_of_both, losses, refuse_early, refuse_games, tail
 from diagnose.rules.objective import spread
 from diagnose.rules.skill import informed
 from diagnose.statistics import Values, median

@@ -40,6 +40,12 @@ def _gain(record: Record, accuracy: str, base: str) -> float | None:
     return float((right.mean() - chance.mean()) / (1 - chance.mean())) if known else None
 
 
+def one_answer(record: Record, share: float = 0.98, majority: float = 0.9) -> bool:
+    """Whether ``share`` of the last predictions of training are one class, though none has more than ``majority`` of the targets."""
+    top, base = tail(record, "prediction/top_share"), tail(record, "target/top_share")
+    return bool(len(top) and len(base) and base.mean() <= majority and np.median(top) >= share)
+
+
 def informed(record: Record, share: float = 0.95, errors: float = 4.0) -> bool:
     """Whether the loss came below that of the classes' own shares, which takes answers that go with the input.
 

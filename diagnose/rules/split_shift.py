@@ -32,7 +32,9 @@ class SplitShift(Rule):
     And whether what tells the targets apart among training rows does so in validation: a model of no training (the five nearest rows, or
     naive Bayes of words), made of three quarters of the training rows, gains at least `learn` of what there is to gain in mean recall
     over a guess on the others, and less than `lost` of that in validation, whose rows (of a table) lie at most `near` times as far from
-    their neighbours. Where it gains `again` of it once the classes of validation are given other numbers, they are numbered otherwise.
+    their neighbours. Where it gains `again` of it once the classes of validation are given other numbers, they are numbered otherwise. So
+    are two or more classes alone, of which `asked` rows or more were looked at, that are recognised as seldom as that by their own number,
+    and as often by the other.
 
     And whether a weighted sampler draws the rarest class `widened` times more rarely than it is, in a data set whose largest class has more
     than `unequal` times as many rows: its weights were the counts, and not their inverse. Once training shows that a class is never
@@ -82,6 +84,7 @@ class SplitShift(Rule):
     learn: float = 0.5
     lost: float = 0.2
     again: float = 0.6
+    asked: int = 10
     near: float = 1.5
     unequal: float = 2.0
     widened: float = 2.0
@@ -174,21 +177,24 @@ class SplitShift(Rule):
 
     def _relation(self, name: str, seen: Mapping[str, Any] | None) -> Iterator[Finding]:
         """Validation rows that look like training rows and have targets that go with other inputs."""
-        if seen is None or seen["inside"] < self.learn or seen["held"] > self.lost * seen["inside"] or seen["apart"] > self.near:
+        if seen is None or seen["inside"] < self.learn or seen["apart"] > self.near:
+            return
+        swapped = self._swapped(seen)
+        if seen["held"] > self.lost * seen["inside"] and not swapped:
             return
         model = "the five nearest training rows" if seen["model"] == "nearest" else "naive Bayes of the training rows' words"
         said = (
             f"{model} give {seen['inside']:.0%} of what there is to gain on other training rows, {max(seen['held'], 0):.0%} in validation"
         )
-        numbers = {"inside": seen["inside"], "held": seen["held"], "limit": self.lost * seen["inside"]}
-        if seen.get("renumbered", 0.0) >= self.again * seen["inside"] and seen["numbers"]:
-            pairs = ", ".join(f"{a} is {b} there" for a, b in seen["numbers"][:3])
+        evidence = {"inside": seen["inside"], "held": seen["held"], "limit": self.lost * seen["inside"]}
+        if seen.get("renumbered", 0.0) >= self.again * seen["inside"] and (numbers := swapped or seen["numbers"]):
+            pairs = ", ".join(f"{a} is {b} there" for a, b in numbers[:3])
             yield self.finding(
                 f"the classes of validation are numbered otherwise than those of training ({pairs}): {said}, and "
                 f"{seen['renumbered']:.0%} with these numbers",
                 where=name,
                 fix="number the classes once, from the training data, and use that for every split",
-                **numbers,
+                **evidence,
                 renumbered=seen["renumbered"],
             )
         elif seen["table"]:  # pictures may be changed in training only
@@ -197,8 +203,15 @@ class SplitShift(Rule):
                 where=name,
                 fix="build vocabulary, encoders and order of columns from the training data alone, for every split; look whether inputs "
                 "and targets of validation are paired rightly",
-                **numbers,
+                **evidence,
             )
+
+    def _swapped(self, seen: Mapping[str, Any]) -> list[list[int]]:
+        """The classes that are hardly ever recognised in validation, and mostly as others, if there are two or more."""
+        low, high = self.lost * seen["inside"], self.again * seen["inside"]
+        moved = zip(seen.get("numbers", ()), seen.get("moved", ()), strict=False)
+        sure = [pair for pair, (rows, own, other) in moved if rows >= self.asked and own <= low and other >= high]
+        return sure if len(sure) > 1 else []
 
     def _labels(self, name: str, seen: Mapping[str, Any] | None, weighted: bool, whole: bool, strangers: bool) -> Iterator[Finding]:
         if seen is None:

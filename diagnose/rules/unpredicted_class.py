@@ -10,7 +10,8 @@ import numpy as np
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule
-from diagnose.rules.evidence import rising_weights, tail
+from diagnose.rules.class_weights import outweighed, rising_weights
+from diagnose.rules.evidence import tail
 from diagnose.rules.skill import informed
 from diagnose.rules.validated import evaluated, useless
 from diagnose.values import Finding, Severity
@@ -34,7 +35,8 @@ class UnpredictedClass(Rule):
     less than `drawn` of its share of the data set. Before training: a class that the loss ignores (`ignore_index`), since it pads the
     targets, and that is also `ignored` or more of the places of a sequence that are no padding; and class weights of the loss that were
     computed from the frequencies the wrong way round: those of three classes or more are a rising power of the frequencies, to `exact` of
-    their size and what chance does to the counts.
+    their size and what chance does to the counts. And a class that has the share `common` of the targets and counts `crushed` times less in
+    the loss, by weight and number, than another one, as with a `pos_weight` that makes up for nothing.
 
     A rare class counts as never predicted, too, where the module logs a recall or an F1 of its own in validation, all of these end below
     `low`, and all classes but the most frequent get less than `starved` of their share of the predictions, though the largest is at least
@@ -78,6 +80,8 @@ class UnpredictedClass(Rule):
     starved: float = 0.25
     low: float = 0.1
     ratio: float = 10.0
+    crushed: float = 100.0
+    common: float = 0.1
 
     def judge(self, record: Record) -> Iterator[Finding]:
         known = [*self._never_learned(record), *self._hardly(record)]
@@ -107,6 +111,18 @@ class UnpredictedClass(Rule):
                 fix="turn the weights round: rare classes need the larger ones, len(y) / (classes * counts)",
                 weight=weights[most],
                 rare_weight=weights[least],
+            )
+
+        unequal = outweighed(record, self.crushed, self.common)
+        if unequal is not None:
+            (high, low), given = unequal, record.facts["probe.step"]["class_weights"]
+            yield self.finding(
+                f"the loss weighs class {high} with {given['weight'][high]:.3g} and class {low} with {given['weight'][low]:.3g}, and "
+                f"{given['count'][high]:.0f} and {given['count'][low]:.0f} of the targets looked at are of them: class {low} hardly counts",
+                where="class weights of the loss",
+                fix="take weights that make up for the frequencies: len(y) / (classes * counts), for pos_weight negatives / positives",
+                times=given["weight"][high] * given["count"][high] / (given["weight"][low] * given["count"][low]),
+                limit=self.crushed,
             )
 
     def _computed(self, record: Record) -> bool:

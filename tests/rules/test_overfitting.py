@@ -36,6 +36,16 @@ def test_worse_than_a_constant_it_is_a_warning_though_the_accuracy_is_kept(chanc
     assert found.severity == severity
 
 
+@pytest.mark.parametrize(("top", "judged"), [(0.97, True), (0.99, False)])
+def test_where_all_predictions_are_one_class_nothing_is_learned_by_heart(top: float, judged: bool) -> None:
+    seen: dict[str, Any] = {"prediction__top_share": [top] * 20, "target__top_share": [0.5] * 20}
+    record = training(falling(1.0, 0.01), val__loss=UP, **seen)
+    if judged:
+        assert findings(Overfitting(), record)
+    else:
+        assert "nearly all predictions of training are one class" in not_run(Overfitting(), record)
+
+
 def test_after_early_stopping_it_is_for_information() -> None:
     (found,) = findings(Overfitting(), training(falling(1.0, 0.01), run={"stopped": "no improvement"}, val__loss=UP))
     assert found.severity == Severity.INFO

@@ -143,3 +143,21 @@ def test_what_comes_of_such_weights_is_said_in_their_place(top: float, by: str) 
     trained = training([0.2] * 300, facts={"probe.step": weights}, prediction__top_share=[top] * 30, target__top_share=[0.8] * 30)
     trained.add("data", labelled({"0": 800, "1": 120, "2": 80}))
     assert [f.code for f in diagnose(trained, build(["E402", "T315"])).at_or_above("warning")] == [by]
+
+
+@pytest.mark.parametrize(
+    ("weight", "count", "found"),
+    [
+        ([1.0, 1000.0], [395, 373], 1),
+        ([1.0, 90.0], [395, 373], 0),
+        ([1.0, 1000.0], [2997, 3], 0),  # it makes up for the frequencies
+        ([0.0, 1.0], [395, 373], 0),  # left out on purpose
+        ([1.0, 1.0, 200.0], [500, 8, 500], 1),
+        ([1.0, 1.0], [3000, 20], 0),
+    ],
+)
+def test_a_class_that_hardly_counts_in_the_loss(weight: list[float], count: list[int], found: int) -> None:
+    record = Record()
+    record.add("probe.step", {"class_weights": {"weight": weight, "count": count}})
+    said = [f for f in run(UnpredictedClass(), record).findings if "hardly counts" in f.message]
+    assert len(said) == found
