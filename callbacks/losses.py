@@ -116,9 +116,11 @@ class Losses(Instrument):
         if isinstance(loss, Tensor) and loss.numel() == 1:
             loss = plain(loss)
             return loss if self.manual or self.notes.accumulate == 1 else loss.detach() * self.notes.accumulate
-        if backward:
-            return torch.stack([b.reshape(()).to(backward[0].device) for b in backward]).sum() / loss_scale(module)
-        return None
+        if not backward:
+            return None
+        total = backward[0] if len(backward) == 1 else torch.stack([b.reshape(()).to(backward[0].device) for b in backward]).sum()
+        scale = loss_scale(module)
+        return total if scale == 1.0 else total / scale
 
     def _compare(self, kind: str) -> None:
         if self.kind not in ("", kind) and self.changes < CHANGES:

@@ -13,6 +13,7 @@ from diagnose.callbacks.leftovers import Leftovers, largest
 from diagnose.namespace import LightningModule, Trainer, is_overridden
 
 PROBED, DENSE, SPARSE = 8, 32, 16
+NAN = torch.tensor(math.nan)
 
 
 class Zeroing(Instrument):
@@ -68,11 +69,11 @@ class Zeroing(Instrument):
         i = self.index.get(id(getattr(optimizer, "optimizer", optimizer)))
         if i is None or not self.backwards[i]:  # stepped without a backward pass that was seen
             return
-        foreign = self.leftovers.step(i) if self._early() else torch.tensor(math.nan)
+        foreign = self.leftovers.step(i) if self._early() else NAN
         if self.steps[i] and self._looked_at(i):  # an optimizer's first step carries nothing
             smallest, latest = self.smallest[i], self.latest[i]
             carried = torch.zeros(()) if self.empty[i] or smallest is None else (smallest > 0).float()
-            left = torch.tensor(math.nan)
+            left = NAN
             if self.backwards[i] > 1 and latest is not None and (now := largest(self.parameters[i])) is not None:
                 left = (now / latest).float()
             self.row[i] = (float(self.backwards[i]), carried, left, foreign)
@@ -88,8 +89,7 @@ class Zeroing(Instrument):
     def after_batch(self, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
         if self.row:
             row, self.row = self.row, {}
-            nan = torch.tensor(math.nan)
-            counts, *columns = zip(*(row.get(i, (math.nan, nan, nan, nan)) for i in range(len(self.index))), strict=True)
+            counts, *columns = zip(*(row.get(i, (math.nan, NAN, NAN, NAN)) for i in range(len(self.index))), strict=True)
             device = next(iter(row.values()))[1].device
             self.notes.put("zero_grad/backwards", list(counts))
             for name, column in zip(("carried", "left", "foreign"), columns, strict=True):
