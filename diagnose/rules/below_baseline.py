@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from diagnose.record import Record
 from diagnose.rules import NotRun, Rule, require
+from diagnose.rules.class_weights import outweighed
 from diagnose.rules.direction import FROM_ZERO, words
 from diagnose.rules.evidence import losses, refuse_adversary, refuse_games, run, tail
 from diagnose.rules.validated import evaluated, own_metrics, useless
@@ -33,13 +35,18 @@ class BelowBaseline(Rule):
     high; when the loss of validation, where it is known, fell as well; and when yet none of these metrics came to `low` in the last third
     of at least `validations` validations.
 
+    Where the loss weighs its classes: it is a warning where the accuracy in validation ends below the share of the most frequent class, by
+    three standard errors, and a class that is predicted more often than it occurs counts `over` times as much in the loss, by weight and
+    number, as one that has the share `common` of the targets or more.
+
     ## Why it matters
     Such a model has learned nothing that it can use on new data, whatever its training loss says.
 
     ## When it is wrong
     A target that cannot be predicted from the input; a test set from elsewhere. A model that gives up accuracy for the recall of rare
-    classes is not meant: its kappa and its area lie above chance. Where hardly anything is positive, a loss that is written by hand falls
-    far, too, as nothing is marked at first; longer training or weights may come round from there.
+    classes is not meant: its kappa and its area lie above chance, and weights that make up for the frequencies are left alone. Where hardly
+    anything is positive, a loss that is written by hand falls far, too, as nothing is marked at first; longer training or weights may come
+    round from there.
 
     ## What to try
     Look at the findings about data, model and training first, as this is what they lead to. Evaluate on the training data: if the model
@@ -67,9 +74,15 @@ class BelowBaseline(Rule):
     fallen: float = 0.95
     rows: int = 50
     low: float = 0.02
+    over: float = 3.0
+    common: float = 0.1
 
     def judge(self, record: Record) -> Iterator[Finding]:
         finding = self._apart(record)
+        if finding is not None:
+            yield finding
+            return
+        finding = self._outweighed(record)
         if finding is not None:
             yield finding
             return
@@ -107,6 +120,31 @@ class BelowBaseline(Rule):
             limit=self.low,
             start=start,
             end=end,
+        )
+
+    def _outweighed(self, record: Record) -> Finding | None:
+        """The finding that weights of the loss cost more than they make up for."""
+        unequal = outweighed(record, self.over, self.common)
+        right, base = tail(record, "val/accuracy"), tail(record, "val/target_top_share")
+        if unequal is None or len(right) < self.validations or not run(record).get("finished") or "val/actual" not in record:
+            return None
+        (high, low), given = unequal, record.facts["probe.step"]["class_weights"]
+        actual, predicted = (record.series(f"val/{name}").value[-1] for name in ("actual", "predicted"))
+        most, n = float(base[-1]), float(actual.sum())
+        if high >= len(actual) or predicted[high] <= actual[high] or median(right) >= most - 3 * math.sqrt(most * (1 - most) / n):
+            return None
+        mass = [w * c for w, c in zip(given["weight"], given["count"], strict=True)]
+        return self.finding(
+            f"accuracy on validation is {median(right):.3g}, always answering with the most frequent class gives {most:.3g}: class {high} "
+            f"counts {mass[high] / mass[low]:.3g} times as much in the loss as class {low}, and {predicted[high] / n:.0%} of the answers "
+            f"are class {high}, {actual[high] / n:.0%} of the targets",
+            where="class weights of the loss",
+            fix="take weights that make up for the frequencies: len(y) / (classes * counts), for pos_weight negatives / positives",
+            severity=Severity.WARNING,
+            accuracy=median(right),
+            baseline=most,
+            times=mass[high] / mass[low],
+            limit=self.over,
         )
 
     def _by_answers(self, record: Record) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from diagnose.rules.evidence import begins_anew, climbing, losses, moving_target
 from diagnose.rules.games import players
 from diagnose.rules.objective import ERRORS, negated
 from diagnose.rules.skill import like_training
+from diagnose.rules.validated import own_errors
 from diagnose.statistics import blocks, finite, mann_kendall, median, spread
 from diagnose.values import Finding, Severity
 
@@ -31,9 +32,10 @@ class DivergingLoss(Rule):
     its start below zero. It needs `rows` batches and `epochs` epochs. A loss that is a negative multiple of a squared or absolute error in
     each of `measured` steps is found at once: the error is made as large as it can be. So is one, of `rising` times its first `measured`
     steps in the median of the last third, that an optimizer of most weights climbs (`maximize=True`), unless weights are frozen: then it
-    may be an input that is to mislead a trained network. Of several optimizers with a binary cross-entropy each, one is reported whose loss
-    rose to `deceived` times what it was in its first ten measured steps, in the median of the last third, while that of another one, which
-    holds all its layers as well, fell to `won` or less: it trains them the other way.
+    may be an input that is to mislead a trained network; where the loss is not known, and may be a reward, so must all errors do that the
+    module itself logs in `measured` validations or more (MAE, negative log-likelihood ...). Of several optimizers with a binary
+    cross-entropy each, one is reported whose loss rose to `deceived` times what it was in its first ten measured steps, in the median of
+    the last third, while that of another one, which holds all its layers as well, fell to `won` or less: it trains them the other way.
 
     ## Why it matters
     Training is undoing itself: what is saved at the end is worse than what was there before.
@@ -127,15 +129,20 @@ class DivergingLoss(Rule):
     def _climbed(self, record: Record) -> Finding | None:
         """An error that grows since an optimizer is told to make it as large as it can."""
         name, task, errors = climbing(record), record.facts.get("task", {}), tail(record, "train/watched_loss", 1.0)
-        if record.facts.get("probe.parameters", {}).get("frozen"):  # an input that is to mislead a network that was trained before
+        if not name or record.facts.get("probe.parameters", {}).get("frozen"):  # an input that is to mislead a network trained before
             return None
-        if not name or task.get("loss") not in (*ERRORS, *NOT_NEGATIVE) or len(errors) < 3 * self.measured or errors.min() < 0:
+        if task.get("loss") in (*ERRORS, *NOT_NEGATIVE):
+            if len(errors) < 3 * self.measured or errors.min() < 0:
+                return None
+            risen = {task.get("name", task["loss"]): (median(errors[: self.measured]), median(errors[-len(errors) // 3 :]))}
+        else:  # it may be a reward; the module's own errors tell
+            own = {called: values for called, values in own_errors(record).items() if len(values) >= self.measured}
+            risen = {called: (float(values[0]), median(values[-len(values) // 3 :])) for called, values in own.items()}
+        if not risen or any(start <= 0 or end < self.rising * start for start, end in risen.values()):
             return None
-        start, end = median(errors[: self.measured]), median(errors[-len(errors) // 3 :])
-        if end < self.rising * start:
-            return None
+        called, (start, end) = next(iter(risen.items()))
         return self.finding(
-            f"{task.get('name', task['loss'])} rose from {start:.4g} to {end:.4g}: {name} climbs the loss, it was made with maximize=True",
+            f"{called} rose from {start:.4g} to {end:.4g}: {name} climbs the loss, it was made with maximize=True",
             where=record.source("configure_optimizers") or name,
             fix="take maximize=True from the optimizer of the network; it belongs to what is to make the loss large (a multiplier)",
             start=start,

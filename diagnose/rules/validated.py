@@ -55,12 +55,21 @@ def evaluated(record: Record, validations: int) -> dict[str, dict[str, Any]]:
 
 def own_metrics(record: Record) -> dict[str, Values]:
     """What the module itself logs in validation and is the better the larger it is, by its name: its values, one per validation."""
+    return _own(record, set(HIGHER), {*LOWER, "distance"})
+
+
+def own_errors(record: Record) -> dict[str, Values]:
+    """The same of errors, which are the better the smaller they are; what is called but a loss is no known error."""
+    return _own(record, set(LOWER) - {"loss"}, set(HIGHER))
+
+
+def _own(record: Record, wanted: set[str], unwanted: set[str]) -> dict[str, Values]:
     staged = record.facts.get("probe.logged", {}).get("names", {})
     found = {}
     for name in (name.removeprefix("metric/") for name in record.names() if name.startswith("metric/")):
         said = words(name)
         held_out = staged.get(base(name)) == "validation" or said & {"val", "valid", "validation", "eval", "dev"}
-        if held_out and said & set(HIGHER) and not said & {*LOWER, "distance"} and not name.endswith("_step"):
+        if held_out and said & wanted and not said & unwanted and not name.endswith("_step"):
             found[name] = finite(record.series(f"metric/{name}").value)
     return found
 

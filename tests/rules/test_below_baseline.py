@@ -7,9 +7,10 @@ import pytest
 
 from diagnose.evaluation import evaluate_predictions
 from diagnose.record import Record
-from diagnose.rules import NotRun
+from diagnose.rules import NotRun, run
 from diagnose.rules.below_baseline import BelowBaseline
 from diagnose.values import Finding, Severity
+from tests.rules.training import falling, training
 
 RNG = np.random.default_rng(0)
 
@@ -87,3 +88,29 @@ def test_too_few_samples_of_other_classes() -> None:
 def test_too_few_samples() -> None:
     with pytest.raises(NotRun, match="no evaluated loader has 20 samples"):
         judge([0, 1, 1], [1, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({}, 1),
+        ({"weight": [1.0, 2.3]}, 0),  # it makes up for the frequencies
+        ({"accuracy": 0.66}, 0),  # within three standard errors
+        ({"predicted": [550.0, 200.0]}, 0),
+        ({"finished": False}, 0),
+    ],
+)
+def test_weights_that_cost_more_than_they_make_up_for(changes: dict[str, Any], found: int) -> None:
+    given = {"weight": [1.0, 12.0], "accuracy": 0.57, "predicted": [208.0, 542.0], "finished": True, **changes}
+    seen: dict[str, Any] = {"val__accuracy": [given["accuracy"]] * 9, "val__target_top_share": [0.692] * 9}
+    counts: dict[str, Any] = {"val__predicted": [given["predicted"]] * 9, "val__actual": [[519.0, 231.0]] * 9}
+    record = training(
+        falling(2.0, 1.0),
+        run={"finished": given["finished"]},
+        facts={"probe.step": {"class_weights": {"weight": given["weight"], "count": [540, 228]}}},
+        labels={"val__predicted": ["0", "1"], "val__actual": ["0", "1"]},
+        **seen,
+        **counts,
+    )
+    said = [f for f in run(BelowBaseline(), record).findings if "times as much in the loss" in f.message]
+    assert [f.severity for f in said] == [Severity.WARNING] * found

@@ -86,6 +86,23 @@ def test_an_error_that_an_optimizer_climbs(watched: list[float], weights: int, f
             assert "SGD climbs the loss (maximize=True), so its trend says nothing" in not_run(rule, rising)
 
 
+@pytest.mark.parametrize(
+    ("errors", "found"),
+    [
+        ({"metric__val_mae": [4.0, 9.0, 20.0, 30.0, 40.0, 50.0]}, 1),
+        ({"metric__val_mae": [4.0, 3.0, 2.0, 1.5, 1.2, 1.0]}, 0),
+        ({"metric__val_mae": [4.0, 9.0, 20.0, 30.0, 40.0, 50.0], "metric__val_wer": [0.9, 0.7, 0.6, 0.5, 0.4, 0.3]}, 0),
+        ({"metric__val_loss": [4.0, 9.0, 20.0, 30.0, 40.0, 50.0]}, 0),  # it may be a reward
+        ({"metric__val_mae": [4.0, 9.0, 20.0]}, 0),
+    ],
+)
+def test_a_loss_of_unknown_kind_that_an_optimizer_climbs(errors: dict[str, Any], found: int) -> None:
+    facts = {"task": {"loss": ""}, "run": {"optimizers": [{"name": "Adam", "maximize": True, "weights": 100}]}}
+    said = run(DivergingLoss(), training(np.linspace(1.6, 1e5, 300), facts=facts, **errors)).findings
+    messages = ["val_mae rose from 4 to 45: Adam climbs the loss, it was made with maximize=True"]
+    assert [f.message for f in said] == messages * found
+
+
 def test_a_falling_loss_is_healthy() -> None:
     assert findings(DivergingLoss(), training(falling(2.3, 0.1), facts=TASK)) == ()
 
