@@ -204,12 +204,12 @@ def _examine(sandbox: Sandbox, probing: Probing, train: Any, val: Any, short: bo
         record.skip("probe.learning", f"not needed: {known[0].rule} is found already")
         return
     probing.part("probe.unpenalised", lambda: without_penalty(sandbox, record))
-    probing.part("probe.rescaled", lambda: standardised_targets(sandbox, record))
     probing.part("probe.learning", lambda: learn(sandbox, targets, record))
     if record.facts.get("probe.learning", {}).get("held_out", CLEAR) < NOTHING:
         probing.part("probe.once", lambda: learn_in_one_pass(sandbox, train, record))
         if record.facts.get("probe.once", {}).get("held_out", 0.0) < NOTHING:
             probing.part("probe.neighbours", lambda: learn_from_neighbours(sandbox, first_loader(train), targets, record))
+    probing.part("probe.rescaled", lambda: standardised_targets(sandbox, record))
 
 
 def _dependence(sandbox: Sandbox, record: Record) -> None:

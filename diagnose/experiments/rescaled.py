@@ -32,28 +32,30 @@ class Scale:
     deviation: Tensor
 
     @classmethod
-    def of(cls, calls: Sequence[LossCall]) -> Scale:
-        """That of the targets of these calls."""
-        together = torch.cat([c.target.detach().float().reshape(-1, _columns(c)) for c in calls if c.target is not None])
+    def of(cls, targets: Sequence[Tensor]) -> Scale:
+        """That of these targets, which have as many columns."""
+        together = torch.cat(list(targets))
         return cls(together.mean(0), together.std(0, correction=0).clamp_min(1e-12))
 
     def standardised(self, call: LossCall) -> Tensor | None:
         """The squared error of the prediction against the standardised targets."""
         if call.target is None or call.input.shape != call.target.shape:
             return None
-        target = (call.target.detach().float().reshape(-1, _columns(call)) - self.mean) / self.deviation
+        target = (_table(call.target) - self.mean) / self.deviation
         return F.mse_loss(call.input.float().reshape(target.shape), target)
 
     def value(self, call: LossCall) -> float:
         """The loss of the prediction brought back to the unit of the targets."""
         assert call.target is not None
-        raw = call.input.detach().float().reshape(-1, _columns(call)) * self.deviation + self.mean
+        target = _table(call.target)
+        raw = call.input.detach().float().reshape(target.shape) * self.deviation + self.mean
         options = {k: call.options[k] for k in ("delta", "beta") if k in call.options}
-        return call.in_its_unit(float(getattr(F, call.kind)(raw, call.target.float().reshape(raw.shape), **options)))
+        return call.in_its_unit(float(getattr(F, call.kind)(raw, target, **options)))
 
 
-def _columns(call: LossCall) -> int:
-    return call.target.shape[1] if call.target is not None and call.target.dim() == 2 else 1
+def _table(target: Tensor) -> Tensor:
+    """Targets by rows and columns; what is no table has one column."""
+    return target.detach().float().reshape(-1, target.shape[1] if target.dim() == 2 else 1)
 
 
 def standardised_targets(sandbox: Sandbox, record: Record) -> None:
@@ -68,11 +70,12 @@ def standardised_targets(sandbox: Sandbox, record: Record) -> None:
     if first.get("kind") not in KINDS or size < LARGE or size < RAW * first["prediction_std"] or not sandbox.module.automatic_optimization:
         record.skip("probe.rescaled", "the targets are not far larger than what the network predicts at first")
         return
-    known = [call for batch in seen if (call := output(sandbox, batch)[0]) is not None and call.target is not None]
-    if not unseen or not known or len({_columns(c) for c in known}) > 1:
+    calls = (output(sandbox, batch)[0] for batch in seen)
+    targets = [_table(call.target) for call in calls if call is not None and call.target is not None]
+    if not unseen or len({target.shape[1] for target in targets}) != 1:
         record.skip("probe.rescaled", f"too little data: {len(sandbox.batches)} batches")
         return
-    scale, fact = Scale.of(known), dict[str, float]()
+    scale, fact = Scale.of(targets), dict[str, float]()
     for rate in RATES[:-1]:
         sandbox.reset()
         torch.manual_seed(0)
@@ -89,13 +92,13 @@ def standardised_targets(sandbox: Sandbox, record: Record) -> None:
 
 def _held_out(sandbox: Sandbox, batches: Sequence[Any], scale: Scale) -> tuple[float, float] | None:
     """The mean of the loss, and that of a constant prediction."""
-    calls = [output(sandbox, batch)[0] for batch in batches]
+    calls = (output(sandbox, batch)[0] for batch in batches)
     known = [
         (scale.value(call), constant)
         for call in calls
         if call is not None and call.target is not None and call.target.shape == call.input.shape and (constant := chance(call)) is not None
     ]
-    if len(known) < len(calls):
+    if len(known) < len(batches):
         return None
     value, constant = np.mean(known, axis=0)
     return (float(value), float(constant)) if np.isfinite(value) else None
